@@ -1,0 +1,122 @@
+"""`python -m flows.retrain`: flags made from the parameters, and the table at the end."""
+
+import sys
+import threading
+import time
+from importlib import import_module
+from inspect import getdoc
+from typing import Any
+
+from prefect import Flow
+from prefect.settings import get_current_settings
+from pydantic import BaseModel, ValidationError, create_model
+from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
+from rich.console import Console
+from rich.table import Table
+
+from tasks.dataset import FASHION_MNIST
+from tasks.evaluation import LAB_LOSSES
+from tasks.parameters import Parameters, explain
+from tasks.publication import Manifest, run_folder
+from tasks.storage import artifacts_root
+
+SUCCESS, FAILURE, USAGE = 0, 1, 2
+
+
+class Flags(BaseSettings):
+    """Retrain both autoencoders and publish their codes.
+
+    Exit codes: 0 the run completed, 1 it failed, 2 a parameter was refused.
+    """
+
+    model_config = SettingsConfigDict(
+        cli_prog_name="python -m flows.retrain",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+    )
+
+    @classmethod
+    def settings_customise_sources(cls, settings_cls: Any, **sources: Any) -> tuple[Any, ...]:
+        """Read the command line alone: no environment variable changes a parameter unseen."""
+        return (sources["init_settings"],)
+
+
+def parse(arguments: list[str]) -> Parameters:
+    """Make the parameters from flags: one for each field, whatever its group.
+
+    Raises:
+        SystemExit: with code 2 and the reason on stderr; with code 0 after --help.
+    """
+    groups = _groups()
+    fields: dict[str, Any] = {
+        name: (field.annotation, field)
+        for group in groups.values()
+        for name, field in group.model_fields.items()
+    }
+    flags = create_model("Flags", __base__=Flags, __doc__=getdoc(Flags), **fields)
+    try:
+        values = CliApp.run(flags, cli_args=arguments)
+        return Parameters.model_validate(
+            {
+                group: {name: getattr(values, name) for name in model.model_fields}
+                for group, model in groups.items()
+            }
+        )
+    except ValidationError as error:
+        print(explain(error), file=sys.stderr)
+        raise SystemExit(USAGE) from None
+
+
+def _groups() -> dict[str, type[BaseModel]]:
+    groups: dict[str, Any] = {
+        name: field.annotation for name, field in Parameters.model_fields.items()
+    }
+    return groups
+
+
+def run_from_command_line(flow: Flow[..., Manifest], arguments: list[str]) -> int:
+    """Run the flow in this process and print where the results are; return the exit code."""
+    parameters = parse(arguments)
+    threading.Thread(target=import_ahead, daemon=True).start()
+    started = time.monotonic()
+    state = flow(**dict(parameters), return_state=True)
+    if not state.is_completed():
+        print(f"The run failed: {state.message}", file=sys.stderr)
+        return FAILURE
+    print_summary(state.result(), time.monotonic() - started)
+    return SUCCESS
+
+
+def import_ahead() -> None:
+    """Import what takes seconds while Prefect's temporary server, another process, starts.
+
+    The module that starts the server comes first: whatever delays it delays everything.
+    """
+    if get_current_settings().api.url is None:
+        import_module("prefect.server.api.server")
+    import_module("tasks.encoding")
+    import_module("tasks.training")
+
+
+def print_summary(manifest: Manifest, seconds: float) -> None:
+    """Print the losses beside their references, and where everything is."""
+    reference = manifest.dataset.name == FASHION_MNIST
+    table = Table(title="Validation loss, binary cross-entropy per pixel (nats)")
+    for column in ("model", "this run", "the lab", "entropy floor", "trained in"):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    for model in manifest.models:
+        lab = f"{LAB_LOSSES[model.name]:.4f}" if reference and model.name in LAB_LOSSES else "-"
+        metrics = manifest.metrics[model.name]
+        table.add_row(
+            model.name,
+            f"{metrics.validation_loss:.4f}",
+            lab,
+            f"{metrics.entropy_floor:.4f}",
+            f"{model.seconds:.1f} s",
+        )
+    console = Console()
+    console.print(table)
+    folder = run_folder(manifest.run, artifacts_root())
+    console.print(f"{folder}: {manifest.verdict.reason}; {seconds:.1f} s in all", soft_wrap=True)

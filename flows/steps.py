@@ -1,0 +1,129 @@
+"""The steps that a person sees in a run: each loads, calls functions of `tasks`, and saves.
+
+TensorFlow and Matplotlib are imported where they are needed, so that a run can start, and fail
+early, without them.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import datetime
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from flows.progress import show_progress
+from tasks import dataset as datasets
+from tasks import publication
+from tasks.codes import read_codes
+from tasks.evaluation import entropy_floor
+from tasks.models import ModelRecord, obtain_model
+from tasks.parameters import DataParameters, Parameters
+from tasks.publication import Manifest
+from tasks.recipes import TrainingSpec
+from tasks.records import DatasetRecord, DeviceChoice, DeviceKind, FileRecord, Metrics, Split
+from tasks.storage import artifacts_root, describe_file
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def step(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Make a function a Prefect task with this name, in which its parameters may stand.
+
+    What is done already is found on the disk, so Prefect's own result cache stays off.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @wraps(function)
+        def timed(*args: P.args, **kwargs: P.kwargs) -> R:
+            started = time.monotonic()
+            result = function(*args, **kwargs)
+            logger.info("Done in %.1f s", time.monotonic() - started)
+            return result
+
+        return task(timed, task_run_name=name, cache_policy=NO_CACHE)
+
+    return decorate
+
+
+@step("Choose the device")
+def choose_device(requested: DeviceChoice) -> DeviceKind:
+    """Decide where to compute."""
+    from tasks import device
+
+    return device.choose_device(requested)
+
+
+@step("Fetch and verify the dataset")
+def fetch_dataset(parameters: DataParameters) -> DatasetRecord:
+    """Get the images, from the first source that serves."""
+    return datasets.fetch_dataset(parameters, artifacts_root())
+
+
+@step("Train the {spec.architecture.name} model")
+def train_model(dataset: DatasetRecord, spec: TrainingSpec, device: DeviceKind) -> ModelRecord:
+    """Train an autoencoder and extract its encoder, unless that was done before."""
+    with show_progress(spec) as report:
+        return obtain_model(dataset, spec, device, artifacts_root(), report)
+
+
+@step("Encode the {split} images")
+def encode_images(
+    run: str, split: Split, dataset: DatasetRecord, models: list[ModelRecord]
+) -> FileRecord:
+    """Write the codes file of a split."""
+    from tasks.encoding import encode_split
+
+    root = artifacts_root()
+    folder = publication.building_folder(run, root)
+    name = f"codes/{split}.h5"
+    encode_split(split, dataset, models, folder / name, root)
+    return describe_file(folder, name)
+
+
+@step("Evaluate the models")
+def evaluate_models(
+    run: str, codes: FileRecord, dataset: DatasetRecord, models: list[ModelRecord]
+) -> dict[str, Metrics]:
+    """Measure how good each model is on the test images."""
+    root = artifacts_root()
+    path = publication.building_folder(run, root) / codes.path
+    floor = entropy_floor(datasets.open_images(dataset, "test", root), dataset.scale)
+    return {
+        model.name: Metrics(
+            validation_loss=model.validation_loss,
+            entropy_floor=floor,
+            reconstruction_mse=float(read_codes(path, model.name).reconstruction_mse.mean()),
+        )
+        for model in models
+    }
+
+
+@step("Draw the figures")
+def draw_figures(run: str, dataset: DatasetRecord, models: list[ModelRecord]) -> None:
+    """Draw the lab's figures and the comparisons."""
+    from tasks import illustration
+
+    root = artifacts_root()
+    folder = publication.building_folder(run, root)
+    illustration.draw_figures(dataset, models, folder / "figures", root)
+
+
+@step("Publish the run")
+def publish_run(
+    run: str,
+    started: datetime,
+    parameters: Parameters,
+    dataset: DatasetRecord,
+    models: list[ModelRecord],
+    metrics: dict[str, Metrics],
+) -> Manifest:
+    """Complete the run folder and make it what downstream jobs read."""
+    return publication.complete_run(
+        run, started, parameters, dataset, models, metrics, artifacts_root()
+    )

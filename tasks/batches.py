@@ -1,0 +1,134 @@
+"""From rows of a memory-mapped image array to blocks that compiled code takes.
+
+Every block of one kind has the same shape, so each function is compiled once and the bits of a row
+never depend on how many rows share its block. What a short last block lacks is filled with zeros.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+Images = NDArray[np.uint8]
+"""(N, height, width) uint8, as a rule memory-mapped."""
+
+EVALUATION_ROWS = 2048
+"""Images a block of evaluation and encoding: large enough for full speed, 1.6 MB at 28 x 28."""
+SEGMENT_BYTES = 16 * 2**20
+"""Upper bound of one training segment's images; about a tenth of a second of work."""
+
+
+class Block(NamedTuple):
+    """Rows for one call of compiled code."""
+
+    images: tf.Tensor
+    """(capacity, pixels) uint8; rows from `rows` on are padding."""
+    rows: int
+    """How many leading rows are images."""
+
+
+def normalize(images: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    """uint8 to float32 in 0..1, bit-equal to NumPy's `images.astype("float32") / scale`.
+
+    `scale` must be an argument of the compiled function: XLA turns division by a constant into a
+    multiplication with its reciprocal, which differs for 126 of the 256 values.
+    """
+    return tf.cast(images, tf.float32) / scale
+
+
+def cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Binary cross-entropy of each image, summed over its pixels, in nats: (rows,) float32."""
+    return tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(targets, logits), axis=1)
+
+
+def gather_block(images: Images, rows: NDArray[np.int64], capacity: int) -> Block:
+    """Copy the given rows into a block of `capacity` rows."""
+    block = np.zeros((capacity, *images.shape[1:]), np.uint8)
+    # mode="clip" lets NumPy write straight into `out`; all rows are in range.
+    np.take(images, rows, axis=0, out=block[: len(rows)], mode="clip")
+    return Block(tf.constant(block.reshape(capacity, -1)), len(rows))
+
+
+def blocks_in_order(images: Images, capacity: int = EVALUATION_ROWS) -> Iterator[Block]:
+    """All rows in their order, in blocks of one shape."""
+    for start in range(0, len(images), capacity):
+        yield gather_block(images, np.arange(start, min(start + capacity, len(images))), capacity)
+
+
+@lru_cache(maxsize=1)  # the segments of an epoch are gathered one after the other
+def shuffled_rows(rows: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order of an epoch, (rows,) int64, a function of (seed, epoch) alone; not to be written."""
+    return np.random.default_rng([seed, epoch]).permutation(rows)
+
+
+class SegmentPlan(NamedTuple):
+    """How an epoch is cut into segments of equal capacity."""
+
+    rows: int
+    batch_size: int
+    steps: int
+    """Optimizer steps of an epoch; the last one may take fewer than `batch_size` rows."""
+    segment_steps: int
+    """Steps of a segment; the last one may have fewer."""
+
+    @property
+    def segments(self) -> int:
+        """Segments of an epoch."""
+        return -(-self.steps // self.segment_steps)
+
+    @classmethod
+    def of(cls, images: Images, batch_size: int) -> "SegmentPlan":
+        """Cut into the fewest segments within `SEGMENT_BYTES`, as equal as can be."""
+        rows = len(images)
+        steps = -(-rows // batch_size)
+        largest = max(1, SEGMENT_BYTES // (batch_size * images[0].nbytes))
+        segments = -(-steps // largest)
+        return cls(rows, batch_size, steps, -(-steps // segments))
+
+
+class Segment(NamedTuple):
+    """Consecutive steps of one epoch with their images."""
+
+    epoch: int
+    index: int
+    first_step: int
+    """Counted from the start of the epoch."""
+    block: Block
+
+
+def shuffled_segments(
+    images: Images, plan: SegmentPlan, seed: int, epochs: int, start: tuple[int, int] = (0, 0)
+) -> Iterator[Segment]:
+    """Segments from the position (epoch, segment) `start` to the end of the last epoch.
+
+    The next segment is gathered in a thread while the caller works on the present one.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="gather") as gatherer:
+        following = None
+        for position in _positions(plan, epochs, start):
+            gathered = gatherer.submit(_gather_segment, images, plan, seed, *position)
+            if following:
+                yield following.result()
+            following = gathered
+        if following:
+            yield following.result()
+
+
+def _positions(plan: SegmentPlan, epochs: int, start: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    for epoch in range(start[0], epochs):
+        for index in range(start[1] if epoch == start[0] else 0, plan.segments):
+            yield epoch, index
+
+
+def _gather_segment(
+    images: Images, plan: SegmentPlan, seed: int, epoch: int, index: int
+) -> Segment:
+    first_step = index * plan.segment_steps
+    capacity = plan.segment_steps * plan.batch_size
+    first_row = first_step * plan.batch_size
+    order = shuffled_rows(plan.rows, seed, epoch)[first_row : first_row + capacity]
+    return Segment(epoch, index, first_step, gather_block(images, order, capacity))

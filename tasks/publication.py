@@ -1,0 +1,132 @@
+"""Runs: their folder, their manifest, and the switch that makes one the published run."""
+
+import logging
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from tasks.models import ModelRecord
+from tasks.parameters import Parameters
+from tasks.records import DatasetRecord, FileRecord, Metrics, Record, Versions
+from tasks.storage import (
+    describe_file,
+    lock,
+    partial_folder,
+    settle_folder,
+    sync,
+    write_record,
+)
+from tasks.versions import installed_versions
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+MANIFEST_FILE = "manifest.json"
+MANIFEST_SCHEMA_FILE = "manifest.schema.json"
+
+
+class Verdict(Record):
+    """Whether the run became the published one, and why."""
+
+    published: bool
+    reason: str
+
+
+class Manifest(Record):
+    """What a run folder holds and how it came about. All paths are relative to the folder."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    run: str
+    started: datetime
+    finished: datetime
+    parameters: Parameters
+    dataset: DatasetRecord
+    models: tuple[ModelRecord, ...]
+    metrics: dict[str, Metrics] = Field(description="by model name")
+    verdict: Verdict
+    versions: Versions
+    files: tuple[FileRecord, ...] = Field(description="every other file of the folder")
+
+
+def run_folder(run: str, root: Path) -> Path:
+    """Where a finished run stands."""
+    return root / "runs" / run
+
+
+def building_folder(run: str, root: Path) -> Path:
+    """Where a run is built until it is complete."""
+    folder = partial_folder(run_folder(run, root))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def copy_model(record: ModelRecord, folder: Path, root: Path) -> None:
+    """Copy a model's files into a run folder, which then depends on nothing outside itself."""
+    target = folder / "models" / record.name
+    shutil.copytree(root / record.folder, target, dirs_exist_ok=True, copy_function=shutil.copyfile)
+
+
+def list_files(folder: Path) -> tuple[FileRecord, ...]:
+    """Every file of a folder but its manifest, sorted by path."""
+    names = sorted(
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != MANIFEST_FILE
+    )
+    return tuple(describe_file(folder, name) for name in names)
+
+
+def judge(parameters: Parameters) -> Verdict:
+    """Whether a run is to be published."""
+    if parameters.run.quick:
+        return Verdict(published=False, reason="a quick look is never published")
+    return Verdict(published=True, reason="published")
+
+
+def complete_run(
+    run: str,
+    started: datetime,
+    parameters: Parameters,
+    dataset: DatasetRecord,
+    models: list[ModelRecord],
+    metrics: dict[str, Metrics],
+    root: Path,
+) -> Manifest:
+    """Complete the run's folder, give it its name and, if the verdict says so, publish it."""
+    building = building_folder(run, root)
+    for model in models:
+        copy_model(model, building, root)
+    manifest = Manifest(
+        run=run,
+        started=started,
+        finished=datetime.now(UTC),
+        parameters=parameters,
+        dataset=dataset,
+        models=tuple(models),
+        metrics=metrics,
+        verdict=judge(parameters),
+        versions=installed_versions(),
+        files=list_files(building),
+    )
+    write_record(building / MANIFEST_FILE, manifest)
+    settle_folder(building, run_folder(run, root))
+    if manifest.verdict.published:
+        publish(run_folder(run, root), dataset.name, root)
+    logger.info("Run %s: %s", run, manifest.verdict.reason)
+    return manifest
+
+
+def publish(folder: Path, dataset: str, root: Path) -> None:
+    """Switch `published/<dataset>` to a run folder in one atomic rename."""
+    link = root / "published" / dataset
+    link.parent.mkdir(exist_ok=True)
+    with lock("publication", root):
+        new = link.parent / f".partial-{dataset}"
+        new.unlink(missing_ok=True)
+        new.symlink_to(os.path.relpath(folder, link.parent))
+        new.replace(link)
+        sync(link.parent)

@@ -1,0 +1,69 @@
+"""How models are trained, as data: schedules and what identifies a training."""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from tasks.architectures import Architecture
+from tasks.records import Record
+
+LAB_LEARNING_RATE = 1e-3
+"""Keras's default for Adam, which the lab leaves unchanged."""
+
+
+class Recipe(Record):
+    """Adam on binary cross-entropy, in shuffled batches, with this schedule."""
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    peak_learning_rate: float = Field(gt=0)
+    warmup: float = Field(ge=0, lt=1, description="share of all steps that rise to the peak")
+    decay: Literal["linear", "constant"] = Field(description="from the peak: to zero, or not at all")
+    code_bias: float = Field(ge=0, description="first bias of every unit of the code layer")
+
+
+class TrainingSpec(Record):
+    """Everything people choose that determines the trained weights, but the images."""
+
+    architecture: Architecture
+    recipe: Recipe
+    seed: int = Field(ge=0)
+    precision: Literal["float32"] = "float32"
+
+
+def choose_recipe(name: str, architecture: Architecture, epochs: int, batch_size: int) -> Recipe:
+    """Make the recipe of that name for an architecture."""
+    if name == "lab":
+        return Recipe(
+            epochs=epochs,
+            batch_size=batch_size,
+            peak_learning_rate=LAB_LEARNING_RATE,
+            warmup=0.0,
+            decay="constant",
+            code_bias=0.0,
+        )
+    return Recipe(
+        epochs=epochs,
+        batch_size=batch_size,
+        peak_learning_rate=8e-3,
+        warmup=0.12,
+        decay="linear",
+        # Without a positive start, 2 to 7 of the deep model's 32 code units die in the warm-up.
+        code_bias=1.0 if architecture.hidden else 0.0,
+    )
+
+
+def learning_rates(recipe: Recipe, steps: int) -> NDArray[np.float32]:
+    """The learning rate of every step of a training, (steps,) float32.
+
+    Rises linearly to the peak over the first `warmup` of the steps, then falls linearly so that it
+    would be zero one step after the last, or stays.
+    """
+    step = np.arange(steps, dtype=np.float64)
+    rise = max(1.0, recipe.warmup * steps)
+    factor = np.minimum(1.0, (step + 1) / rise)
+    if recipe.decay == "linear":
+        factor = np.minimum(factor, (steps - step) / (steps - rise + 1))
+    return (recipe.peak_learning_rate * factor).astype(np.float32)

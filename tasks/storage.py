@@ -1,0 +1,133 @@
+"""The one way to write: atomic files and folders, hashes, locks.
+
+Nothing half-written is ever visible under its final name. A file or folder is written beside its
+place, flushed to the disk, renamed, and the rename itself is flushed. Locks are `flock` locks: the
+kernel drops them when their process ends, however it ends. They hold on one host.
+"""
+
+import fcntl
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from tasks.records import FileRecord, Sha256
+
+logger = logging.getLogger(__name__)
+
+ROOT_VARIABLE = "AUTOENCODER_ARTIFACTS"
+DEFAULT_ROOT = Path(__file__).resolve().parent.parent / "artifacts"
+PARTIAL_PREFIX = ".partial-"
+"""What is being built stands beside its final place under this prefix, never under its name."""
+
+
+def artifacts_root() -> Path:
+    """The folder of all results: `$AUTOENCODER_ARTIFACTS`, or `artifacts/` in the checkout."""
+    return Path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT)
+
+
+def sha256_of_file(path: Path) -> Sha256:
+    """SHA-256 of the file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def describe_file(folder: Path, name: str) -> FileRecord:
+    """Size and SHA-256 of a file in a folder."""
+    path = folder / name
+    return FileRecord(path=name, size=path.stat().st_size, sha256=sha256_of_file(path))
+
+
+def sync(path: Path) -> None:
+    """Flush a file's bytes, or a folder's entries, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Rename durably: both entries of the change are on the disk when this returns."""
+    source.replace(target)
+    sync(target.parent)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Give a path to write to; what stands there at the end becomes `path` in one step.
+
+    Any error, or the end of the process, leaves whatever `path` was before.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=PARTIAL_PREFIX, suffix=path.suffix, dir=path.parent)
+    os.close(descriptor)
+    partial = Path(name)
+    try:
+        yield partial
+        partial.chmod(0o644)  # mkstemp's 0600 would shut out the jobs that read the results
+        sync(partial)
+        rename(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a small file atomically."""
+    with atomic_file(path) as partial:
+        partial.write_bytes(content)
+
+
+def write_record(path: Path, record: BaseModel) -> None:
+    """Write a record as indented JSON, atomically."""
+    write_bytes(path, (record.model_dump_json(indent=2) + "\n").encode())
+
+
+def partial_folder(path: Path) -> Path:
+    """Where the folder `path` is built before it gets its name."""
+    return path.parent / f"{PARTIAL_PREFIX}{path.name}"
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder to fill; it becomes `path` in one step, replacing what stood there.
+
+    The caller holds the lock of `path`: whatever an earlier, killed builder left is removed.
+    """
+    partial = partial_folder(path)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        settle_folder(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def settle_folder(partial: Path, path: Path) -> None:
+    """Flush everything in `partial` and give it its final name."""
+    for entry in [*partial.rglob("*"), partial]:
+        sync(entry)
+    if path.exists():  # a folder that failed verification: nothing may refer to it any more
+        shutil.rmtree(path)
+    rename(partial, path)
+
+
+@contextmanager
+def lock(name: str, root: Path) -> Iterator[None]:
+    """Hold the lock `name` of an artifacts folder; wait, and say so, while another process does."""
+    folder = root / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{name}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.info("Waiting for another process that holds the lock %s", name)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
