@@ -1,5 +1,6 @@
 """`python -m flows.retrain`: flags made from the parameters, and the table at the end."""
 
+import signal
 import sys
 import threading
 import time
@@ -10,10 +11,16 @@ from typing import Any
 from prefect import Flow
 from prefect.settings import get_current_settings
 from pydantic import BaseModel, ValidationError, create_model
-from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    CliApp,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 from rich.console import Console
 from rich.table import Table
 
+from flows.failures import EXPECTED_ERRORS
 from tasks.dataset import FASHION_MNIST
 from tasks.evaluation import LAB_LOSSES
 from tasks.parameters import Parameters, explain
@@ -38,9 +45,16 @@ class Flags(BaseSettings):
     )
 
     @classmethod
-    def settings_customise_sources(cls, settings_cls: Any, **sources: Any) -> tuple[Any, ...]:
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read the command line alone: no environment variable changes a parameter unseen."""
-        return (sources["init_settings"],)
+        return (init_settings,)
 
 
 def parse(arguments: list[str]) -> Parameters:
@@ -79,14 +93,21 @@ def _groups() -> dict[str, type[BaseModel]]:
 def run_from_command_line(flow: Flow[..., Manifest], arguments: list[str]) -> int:
     """Run the flow in this process and print where the results are; return the exit code."""
     parameters = parse(arguments)
+    signal.signal(signal.SIGTERM, exit_on_signal)
     threading.Thread(target=import_ahead, daemon=True).start()
     started = time.monotonic()
-    state = flow(**dict(parameters), return_state=True)
-    if not state.is_completed():
-        print(f"The run failed: {state.message}", file=sys.stderr)
+    try:
+        manifest = flow(**dict(parameters))
+    except EXPECTED_ERRORS as error:
+        print(f"retrain: {error}", file=sys.stderr)
         return FAILURE
-    print_summary(state.result(), time.monotonic() - started)
+    print_summary(manifest, time.monotonic() - started)
     return SUCCESS
+
+
+def exit_on_signal(number: int, _frame: object) -> None:
+    """End the process in order: a training stores its state, the temporary server is stopped."""
+    raise SystemExit(128 + number)
 
 
 def import_ahead() -> None:

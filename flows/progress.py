@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from prefect.logging.handlers import PrefectConsoleHandler
 from rich.console import Console
@@ -12,13 +11,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.theme import Theme
 
 from tasks.recipes import TrainingSpec
-
-if TYPE_CHECKING:
-    from tasks.training import Progress as TrainingProgress
+from tasks.state import Progress as TrainingProgress
 
 logger = logging.getLogger(__name__)
 
-Report = Callable[["TrainingProgress"], None]
+Report = Callable[[TrainingProgress], None]
 LINE_SECONDS = 10
 """Between two plain lines."""
 
@@ -54,7 +51,7 @@ def _live_bar(name: str, console: Console) -> Iterator[Report]:
     with console.use_theme(Theme()), Progress(*columns, console=console) as bar:
         row = bar.add_task(f"{name} model", total=None, epochs="", losses="")
 
-        def report(progress: "TrainingProgress") -> None:
+        def report(progress: TrainingProgress) -> None:
             bar.update(
                 row,
                 total=progress.steps,
@@ -69,7 +66,7 @@ def _live_bar(name: str, console: Console) -> Iterator[Report]:
 def _plain_lines(name: str) -> Report:
     started = last = time.monotonic()
 
-    def report(progress: "TrainingProgress") -> None:
+    def report(progress: TrainingProgress) -> None:
         nonlocal last
         now = time.monotonic()
         finished = progress.steps_done == progress.steps
@@ -89,7 +86,7 @@ def _plain_lines(name: str) -> Report:
     return report
 
 
-def _losses(progress: "TrainingProgress") -> str:
+def _losses(progress: TrainingProgress) -> str:
     if not progress.history:
         return "loss -"
     last = progress.history[-1]

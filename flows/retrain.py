@@ -27,9 +27,7 @@ def retrain(
     name, started = str(flow_run.get_id()), datetime.now(UTC)
     device = steps.choose_device(training.device)
     dataset = steps.fetch_dataset(data)
-    models = [
-        steps.train_model(dataset, spec, device) for spec in training.specs(run.quick)
-    ]
+    models = [steps.train_model(dataset, spec, device) for spec in training.specs(run.quick)]
     codes = steps.encode_images(name, "test", dataset, models)
     metrics = steps.evaluate_models(name, codes, dataset, models)
     steps.draw_figures(name, dataset, models)

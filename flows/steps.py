@@ -46,7 +46,7 @@ def step(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             logger.info("Done in %.1f s", time.monotonic() - started)
             return result
 
-        return task(timed, task_run_name=name, cache_policy=NO_CACHE)
+        return task(task_run_name=name, cache_policy=NO_CACHE)(timed)
 
     return decorate
 

@@ -49,13 +49,18 @@ class Autoencoder(NamedTuple):
 
 
 def build_autoencoder(
-    architecture: Architecture, pixels: int, seed: int, code_bias: float = 0.0
+    architecture: Architecture,
+    pixels: int,
+    seed: int,
+    kernels: str = "GlorotUniform",
+    code_bias: float = 0.0,
 ) -> Autoencoder:
-    """Build the graph with Glorot-uniform kernels, each layer with a seed of its own.
+    """Build the graph; every layer's first kernel has a seed of its own.
 
     Args:
         pixels: values of one image, height x width.
         seed: the weights are a function of it and of the architecture.
+        kernels: name of a class of `keras.initializers`.
         code_bias: initial bias of the code layer; all other biases start at zero.
 
     Source: Keras functional API; https://keras.io/guides/functional_api/
@@ -66,6 +71,7 @@ def build_autoencoder(
     depth = len(architecture.hidden) + 1
     names = [*(f"encoder_{i}" for i in range(1, depth)), CODE_LAYER]
     names += [*(f"decoder_{i}" for i in range(1, depth)), LOGITS_LAYER]
+    initializer = getattr(keras.initializers, kernels)
     seeds = np.random.SeedSequence(seed).generate_state(len(names))
 
     inputs = keras.Input((pixels,), name="image")
@@ -74,7 +80,7 @@ def build_autoencoder(
         layer = keras.layers.Dense(
             units,
             activation=None if name == LOGITS_LAYER else "relu",
-            kernel_initializer=keras.initializers.GlorotUniform(int(layer_seed)),
+            kernel_initializer=initializer(seed=int(layer_seed)),
             bias_initializer=keras.initializers.Constant(code_bias if name == CODE_LAYER else 0.0),
             name=name,
         )

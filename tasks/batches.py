@@ -61,7 +61,7 @@ def blocks_in_order(images: Images, capacity: int = EVALUATION_ROWS) -> Iterator
 
 @lru_cache(maxsize=1)  # the segments of an epoch are gathered one after the other
 def shuffled_rows(rows: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order of an epoch, (rows,) int64, a function of (seed, epoch) alone; not to be written."""
+    """The order of an epoch, (rows,) int64, a function of (seed, epoch) alone; read-only."""
     return np.random.default_rng([seed, epoch]).permutation(rows)
 
 
@@ -94,7 +94,8 @@ class Segment(NamedTuple):
     """Consecutive steps of one epoch with their images."""
 
     epoch: int
-    index: int
+    number: int
+    """Counted from the start of the epoch."""
     first_step: int
     """Counted from the start of the epoch."""
     block: Block

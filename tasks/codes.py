@@ -13,6 +13,7 @@ give identical bytes. Any HDF5 reader from version 1.8 on opens it.
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -142,7 +143,8 @@ def _write_attributes(group: h5py.Group, attributes: dict[str, Any]) -> None:
             group.attrs[name] = array
 
 
-class Codes(NamedTuple):
+@dataclass(frozen=True)
+class Codes:
     """One model's codes, read whole."""
 
     codes: NDArray[np.float32]
@@ -183,7 +185,9 @@ def verify_codes(path: Path) -> None:
             for name in models:
                 _verify_model(file[name], rows)
     except (OSError, KeyError) as error:
-        raise StepError(f"{path.name} is not a readable codes file ({error}): write it again") from None
+        raise StepError(
+            f"{path.name} is not a readable codes file ({error}): write it again"
+        ) from None
 
 
 def _verify_model(group: h5py.Group, rows: int) -> None:

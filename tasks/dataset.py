@@ -51,8 +51,10 @@ def fetch_dataset(parameters: DataParameters, root: Path) -> DatasetRecord:
         StepError: every source failed; the message has each reason.
     """
     expected = FASHION_MNIST_PAYLOADS if parameters.dataset == FASHION_MNIST else None
-    if expected and (stored := _stored_copy(parameters.dataset, expected, root)):
-        return stored
+    if expected and not parameters.folder:  # a folder that is named is looked into
+        stored = _stored_copy(parameters.dataset, expected, root)
+        if stored:
+            return stored
     reasons = []
     for source in _sources(parameters):
         try:
@@ -97,7 +99,9 @@ def verify(raw: RawDataset, expected: dict[str, Sha256] | None) -> dict[str, Sha
         ("test", raw.test_images, raw.test_labels),
     ):
         if len(images) != len(labels):
-            raise StepError(f"{len(images)} {split} images have {len(labels)} labels: expected one each")
+            raise StepError(
+                f"{len(images)} {split} images have {len(labels)} labels: expected one each"
+            )
     if raw.train_images.shape[1:] != raw.test_images.shape[1:]:
         raise StepError(
             f"Training images have shape {raw.train_images.shape[1:]}, "
@@ -138,7 +142,9 @@ def _stored_copy(name: str, payloads: dict[str, Sha256], root: Path) -> DatasetR
         return None
     try:
         record = DatasetRecord.model_validate_json((folder / RECORD_FILE).read_bytes())
-        stored = RawDataset(**{part: _open_array(folder / name) for part, name in ARRAY_FILES.items()})
+        stored = RawDataset(
+            **{part: _open_array(folder / name) for part, name in ARRAY_FILES.items()}
+        )
         _compare({part: idx_sha256(array) for part, array in stored._asdict().items()}, payloads)
     except (OSError, ValueError, ValidationError, StepError) as error:
         logger.warning("The copy in %s is damaged and fetched anew: %s", folder.name, error)

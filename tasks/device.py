@@ -1,6 +1,7 @@
 """Choosing where to compute."""
 
 import logging
+
 import tensorflow as tf
 
 from tasks.errors import StepError

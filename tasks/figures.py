@@ -7,13 +7,14 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from tasks.storage import atomic_file
 
 Array = NDArray[Any]
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.size": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -66,15 +67,15 @@ def tile_shape(code_size: int) -> tuple[int, int]:
     return code_size // best, best
 
 
-def _show(axes: Axes, image: Array, **limits: float) -> None:
-    axes.imshow(image, cmap="gray", **limits)
+def _show(axes: Axes, image: Array, vmin: float | None = None, vmax: float | None = None) -> None:
+    axes.imshow(image, cmap="gray", vmin=vmin, vmax=vmax)
     axes.set_axis_off()
 
 
 def draw_lab_figure(images: ShownImages, path: Path) -> None:
     """Three rows: the originals, their codes as tiles, the reconstructions; as in the lab."""
     count, code_size = images.codes.shape
-    figure = Figure(figsize=(18, 4))
+    figure = Figure(figsize=(18, 4), layout="constrained")
     grid = figure.subplots(3, count)
     for column in range(count):
         _show(grid[0, column], images.originals[column], vmin=0, vmax=1)
@@ -127,7 +128,7 @@ def draw_learning_curves(curves: list[Curve], floor: float, path: Path) -> None:
         axes.set_ylabel("binary cross-entropy per pixel (nats)")
         axes.set_title("Learning curves", loc="left")
         axes.set_ylim(*_loss_limits(curves, floor))
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(loc="upper right")
         _save(figure, path)
 

@@ -3,23 +3,28 @@
 import hashlib
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field, ValidationError
 
+from tasks.checkpoints import Checkpoints
 from tasks.dataset import open_images
 from tasks.recipes import TrainingSpec
 from tasks.records import DatasetRecord, DeviceKind, EpochRecord, FileRecord, Record, Sha256
-from tasks.storage import atomic_file, describe_file, lock, write_bytes, write_record
+from tasks.state import Progress
+from tasks.storage import atomic_file, describe_file, lock, write_record
 from tasks.versions import installed_versions
 
 if TYPE_CHECKING:
     import keras
 
-    from tasks.training import Progress, Training
+    from tasks.training import Training
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +90,7 @@ def obtain_model(
     spec: TrainingSpec,
     device: DeviceKind,
     root: Path,
-    report: Callable[["Progress"], None],
+    report: Callable[[Progress], None],
 ) -> ModelRecord:
     """Give the model of this fingerprint: the stored one if its files verify, else a trained one.
 
@@ -98,10 +103,13 @@ def obtain_model(
         if stored := stored_model(folder):
             logger.info("The %s model is there already: not trained again", stored.name)
             return stored
+        checkpoints = Checkpoints(folder / "checkpoints", fingerprint)
         started = time.monotonic()
-        training = _train(dataset, spec, root, report)
+        training = _train(dataset, spec, checkpoints, root, report)
         seconds = time.monotonic() - started
-        return _store(training, dataset, fingerprint, device, seconds, root)
+        record = _store(training, dataset, fingerprint, device, seconds, root)
+        checkpoints.clear()
+        return record
 
 
 def stored_model(folder: Path) -> ModelRecord | None:
@@ -120,9 +128,13 @@ def stored_model(folder: Path) -> ModelRecord | None:
 
 
 def _train(
-    dataset: DatasetRecord, spec: TrainingSpec, root: Path, report: Callable[["Progress"], None]
+    dataset: DatasetRecord,
+    spec: TrainingSpec,
+    checkpoints: Checkpoints,
+    root: Path,
+    report: Callable[[Progress], None],
 ) -> "Training":
-    from tasks.architectures import summarize
+    """Train from the newest checkpoint, or from the start."""
     from tasks.training import Training
 
     training = Training(
@@ -131,12 +143,53 @@ def _train(
         open_images(dataset, "test", root),
         dataset.scale,
     )
+    _log_summaries(training, dataset.pixels)
+    if state := checkpoints.load():
+        training.restore(state)
+        logger.info("Resuming the %s model in epoch %d", spec.architecture.name, state.epoch + 1)
+    run_interruptibly(training, checkpoints, report)
+    return training
+
+
+def _log_summaries(training: "Training", pixels: int) -> None:
+    from tasks.architectures import summarize
+
+    architecture = training.spec.architecture
     for model in (training.models.autoencoder, training.models.encoder):
         logger.info("%s\n%s", model.name, summarize(model))
-    factor = dataset.pixels / spec.architecture.code_size
-    logger.info("Compression factor of the %s model: %g", spec.architecture.name, factor)
-    training.run(lambda current: report(current.progress))
-    return training
+    factor = pixels / architecture.code_size
+    logger.info("Compression factor of the %s model: %g", architecture.name, factor)
+
+
+class TrainingStoppedError(Exception):
+    """The training ended between two segments because its process is to end."""
+
+
+def run_interruptibly(
+    training: "Training", checkpoints: Checkpoints, report: Callable[[Progress], None]
+) -> None:
+    """Run a training to its end, with checkpoints.
+
+    It runs in a thread. Whatever interrupts the calling thread (Ctrl-C, SIGTERM, a cancellation, a
+    time-out) arrives here, not amid a segment; the training then finishes its segment, stores its
+    state, and the interruption goes on.
+    """
+    stop = threading.Event()
+
+    def after_segment(current: "Training") -> None:
+        if stop.is_set() or checkpoints.due:
+            checkpoints.save(current.state)
+        if stop.is_set():
+            raise TrainingStoppedError
+        report(current.progress)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="training") as executor:
+        # The context carries the Prefect run that log lines belong to.
+        future = executor.submit(copy_context().run, training.run, after_segment)
+        try:
+            future.result()
+        finally:
+            stop.set()
 
 
 def _store(

@@ -4,12 +4,12 @@ The same models are the groups of the form in the Prefect UI, the flags of `pyth
 and the `parameters` block of the manifest.
 """
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from tasks.architectures import DEEP, SHALLOW, Architecture
-from tasks.recipes import Recipe, TrainingSpec, choose_recipe
+from tasks.architectures import DEEP, SHALLOW
+from tasks.recipes import RecipeName, TrainingSpec, choose_recipe
 from tasks.records import DeviceChoice
 
 BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
@@ -51,17 +51,27 @@ class DataParameters(Group):
 class TrainingParameters(Group):
     """How the two models learn."""
 
-    recipe: Literal["default", "lab"] = parameter(
+    recipe: RecipeName = parameter(
         "default",
         "Recipe",
         "`default` warms the learning rate up, then lets it fall to zero; `lab` keeps the constant "
         "0.001 of the lab",
     )
     shallow_epochs: int = parameter(
-        20, "Shallow epochs", "Passes of the shallow model over the training images", "epochs", ge=1, le=10000
+        20,
+        "Shallow epochs",
+        "Passes of the shallow model over the training images",
+        "epochs",
+        ge=1,
+        le=10000,
     )
     deep_epochs: int = parameter(
-        50, "Deep epochs", "Passes of the deep model over the training images", "epochs", ge=1, le=10000
+        50,
+        "Deep epochs",
+        "Passes of the deep model over the training images",
+        "epochs",
+        ge=1,
+        le=10000,
     )
     batch_size: int = parameter(
         256, "Batch size", "Images of one optimizer step", "images", ge=1, le=65536
@@ -80,17 +90,16 @@ class TrainingParameters(Group):
     def specs(self, quick: bool) -> list[TrainingSpec]:
         """What to train, in order; a quick look trains each model for one epoch."""
         epochs = {SHALLOW: self.shallow_epochs, DEEP: self.deep_epochs}
+        if quick:
+            epochs = dict.fromkeys(epochs, 1)
         return [
             TrainingSpec(
                 architecture=architecture,
-                recipe=self._recipe(architecture, 1 if quick else epochs[architecture]),
+                recipe=choose_recipe(self.recipe, epochs[architecture], self.batch_size),
                 seed=self.seed,
             )
             for architecture in (SHALLOW, DEEP)
         ]
-
-    def _recipe(self, architecture: Architecture, epochs: int) -> Recipe:
-        return choose_recipe(self.recipe, architecture, epochs, self.batch_size)
 
 
 class RunParameters(Group):
@@ -114,6 +123,5 @@ class Parameters(Group):
 def explain(error: ValidationError) -> str:
     """One line that names, for every refused value, the field, the value and the bound."""
     return "; ".join(
-        f"{fact['loc'][-1] if fact['loc'] else 'parameters'}: {fact['msg']}, found {fact['input']!r}"
-        for fact in error.errors()
+        f"{fact['loc'][-1]}: {fact['msg']}, found {fact['input']!r}" for fact in error.errors()
     )

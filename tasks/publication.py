@@ -1,5 +1,6 @@
 """Runs: their folder, their manifest, and the switch that makes one the published run."""
 
+import json
 import logging
 import os
 import shutil
@@ -24,9 +25,8 @@ from tasks.versions import installed_versions
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
 MANIFEST_FILE = "manifest.json"
-MANIFEST_SCHEMA_FILE = "manifest.schema.json"
+JSON_SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class Verdict(Record):
@@ -39,7 +39,7 @@ class Verdict(Record):
 class Manifest(Record):
     """What a run folder holds and how it came about. All paths are relative to the folder."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     run: str
     started: datetime
     finished: datetime
@@ -50,6 +50,12 @@ class Manifest(Record):
     verdict: Verdict
     versions: Versions
     files: tuple[FileRecord, ...] = Field(description="every other file of the folder")
+
+
+def manifest_schema() -> str:
+    """The JSON Schema of a manifest, as tracked in `artifacts/manifest.schema.json`."""
+    schema = Manifest.model_json_schema(mode="serialization")
+    return json.dumps({"$schema": JSON_SCHEMA_DIALECT, **schema}, indent=2) + "\n"
 
 
 def run_folder(run: str, root: Path) -> Path:

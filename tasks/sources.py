@@ -52,7 +52,7 @@ class Source(NamedTuple):
 
 def folder_source(folder: Path) -> Source:
     """The four IDX files in a folder."""
-    return Source(str(folder), lambda: read_folder(folder))
+    return Source(f"folder {folder.name}", lambda: read_folder(folder))
 
 
 def fashion_mnist_sources() -> list[Source]:

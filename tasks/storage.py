@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from tasks.errors import StepError
 from tasks.records import FileRecord, Sha256
 
 logger = logging.getLogger(__name__)
@@ -28,8 +29,21 @@ PARTIAL_PREFIX = ".partial-"
 
 
 def artifacts_root() -> Path:
-    """The folder of all results: `$AUTOENCODER_ARTIFACTS`, or `artifacts/` in the checkout."""
-    return Path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT)
+    """The folder of all results: `$AUTOENCODER_ARTIFACTS`, or `artifacts/` in the checkout.
+
+    Raises:
+        StepError: it cannot be made or written to.
+    """
+    root = Path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=root).close()
+    except OSError as error:
+        raise StepError(
+            f"The artifacts folder {root} cannot be written to ({error.strerror}): make it "
+            f"writable, or name another with {ROOT_VARIABLE}"
+        ) from None
+    return root
 
 
 def sha256_of_file(path: Path) -> Sha256:

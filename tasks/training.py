@@ -5,12 +5,11 @@ state of the training is plain NumPy, so it can be stored there and continued wi
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from tasks.architectures import Autoencoder, build_autoencoder
 from tasks.batches import (
@@ -24,35 +23,13 @@ from tasks.batches import (
     shuffled_segments,
 )
 from tasks.errors import StepError
-from tasks.records import EpochRecord
 from tasks.recipes import TrainingSpec, learning_rates
+from tasks.records import EpochRecord
+from tasks.state import Progress, TrainingState
 
 LOSS_EVERY = 8
 """The training loss is computed on every eighth step: its logarithms cost as much as the products
 of the shallow model, and its gradient does not need its value."""
-
-
-class TrainingState(NamedTuple):
-    """A training between two segments."""
-
-    epoch: int
-    segment: int
-    """The next segment to work on, in `epoch`."""
-    loss_sum: float
-    loss_rows: int
-    history: tuple[EpochRecord, ...]
-    variables: list[NDArray[Any]]
-    """Weights, then the optimizer's variables, in the order of Keras."""
-
-
-class Progress(NamedTuple):
-    """Where a training stands, for people."""
-
-    steps_done: int
-    steps: int
-    epochs_done: int
-    epochs: int
-    history: tuple[EpochRecord, ...]
 
 
 class Training:
@@ -75,9 +52,9 @@ class Training:
         self._scale = tf.constant(scale, tf.float32)
         pixels = images[0].size
         self.models: Autoencoder = build_autoencoder(
-            spec.architecture, pixels, spec.seed, spec.recipe.code_bias
+            spec.architecture, pixels, spec.seed, spec.recipe.kernels, spec.recipe.code_bias
         )
-        self._optimizer = keras.optimizers.Adam()
+        self._optimizer = keras.optimizers.Adam(beta_2=spec.recipe.beta_2)
         self._optimizer.build(self.models.logits.trainable_variables)
         self._variables = [*self.models.logits.variables, *self._optimizer.variables]
         self._rates = learning_rates(spec.recipe, spec.recipe.epochs * self.plan.steps)
@@ -126,7 +103,7 @@ class Training:
         """
         for segment in self._segments():
             self._train_segment(segment)
-            if segment.index + 1 == self.plan.segments:
+            if segment.number + 1 == self.plan.segments:
                 self._finish_epoch()
             after_segment(self)
 
@@ -146,7 +123,7 @@ class Training:
         )
         self._loss_sum += float(loss_sum)
         self._loss_rows += int(loss_rows)
-        self._position = (segment.epoch, segment.index + 1)
+        self._position = (segment.epoch, segment.number + 1)
 
     def _finish_epoch(self) -> None:
         loss = self._loss_sum / self._loss_rows

@@ -1,0 +1,44 @@
+# Needs make and Python 3.11 to 3.13, nothing else; every target sets up what it uses.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
+	&& echo $$p && break; done)
+ARGS ?=
+
+.PHONY: run test test-e2e crash bench lint lock schema clean
+.DEFAULT_GOAL := run
+
+run: .venv/installed-cpu  ## retrain both models on Fashion-MNIST; flags in ARGS="--quick"
+	.venv/bin/python -m flows.retrain $(ARGS)
+
+test: lint  ## lint, type check, unit tests
+	.venv/bin/python -m pytest $(ARGS)
+
+lint: .venv/installed-dev
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+# A virtual environment; an interrupted installation leaves no mark and is done again.
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: none was found" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/installed-%: requirements/%.txt | .venv/bin/python
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+UV_COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-header --quiet
+
+lock:  ## resolve the dependencies anew (needs uv)
+	$(UV_COMPILE) --extra cpu -o requirements/cpu.txt
+	$(UV_COMPILE) --extra gpu -c requirements/cpu.txt -o requirements/gpu.txt
+	$(UV_COMPILE) --extra cpu --group dev -c requirements/cpu.txt -o requirements/dev.txt
+
+schema: .venv/installed-dev  ## write the manifest's JSON Schema anew
+	.venv/bin/python -c "from tasks.publication import manifest_schema; print(manifest_schema(), end='')" \
+		> artifacts/manifest.schema.json
+
+clean:  ## remove the virtual environment
+	rm -rf .venv

@@ -1,0 +1,74 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from prefect.testing.utilities import prefect_test_harness
+
+from flows.retrain import retrain
+from tasks.parameters import DataParameters, RunParameters, TrainingParameters
+from tasks.publication import Manifest
+from tests.conftest import SAMPLE
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prefect_server() -> Iterator[None]:
+    """One temporary Prefect server with a database of its own."""
+    with prefect_test_harness(server_startup_timeout=90):
+        yield
+
+
+TRAINING = TrainingParameters(shallow_epochs=2, deep_epochs=3, batch_size=64)
+
+
+def test_a_run_leaves_models_codes_and_figures_and_publishes_them(root: Path) -> None:
+    manifest = retrain(data=SAMPLE, training=TRAINING)
+    published = root / "published" / SAMPLE.dataset
+    assert published.resolve() == root.resolve() / "runs" / manifest.run
+    assert Manifest.model_validate_json((published / "manifest.json").read_bytes()) == manifest
+    assert [model.name for model in manifest.models] == ["shallow", "deep"]
+    assert {file.path for file in manifest.files} == {
+        "codes/test.h5",
+        *(f"figures/{name}.png" for name in ("shallow", "deep", "comparison", "learning-curves")),
+        *(
+            f"models/{model}/{file}"
+            for model in ("shallow", "deep")
+            for file in ("autoencoder.keras", "encoder.keras", "history.json", "model.json")
+        ),
+    }
+    with h5py.File(published / "codes" / "test.h5") as file:
+        assert list(file.attrs["models"]) == [b"shallow", b"deep"]
+        assert np.isclose(
+            file["deep/reconstruction_mse"][...].mean(),
+            manifest.metrics["deep"].reconstruction_mse,
+        )
+
+    again = retrain(data=SAMPLE, training=TRAINING)
+    assert again.models == manifest.models, "equal fingerprints are not trained again"
+    first, second = ({file.path: file.sha256 for file in run.files} for run in (manifest, again))
+    assert first == second
+
+
+def test_a_quick_look_is_not_published(root: Path) -> None:
+    manifest = retrain(data=SAMPLE, training=TRAINING, run=RunParameters(quick=True))
+    assert not manifest.verdict.published
+    assert not (root / "published").exists()
+    assert [model.spec.recipe.epochs for model in manifest.models] == [1, 1]
+
+
+def test_a_failing_step_fails_the_run_in_one_line(root: Path) -> None:
+    state = retrain(
+        data=DataParameters(dataset="mine", folder=str(root / "absent")), return_state=True
+    )
+    assert state.is_failed()
+    assert state.message is not None
+    assert "is not a folder" in state.message
+    assert "\n" not in state.message
+    assert not (root / "runs").exists()
+
+
+def test_wrong_parameters_are_refused_by_the_flow_itself(root: Path) -> None:
+    state = retrain(training={"batch_size": 0}, return_state=True)
+    assert state.is_failed()
+    assert not any(root.iterdir())

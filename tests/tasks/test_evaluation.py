@@ -1,0 +1,23 @@
+import numpy as np
+import pytest
+
+from tasks.evaluation import entropy_floor
+
+
+def test_black_and_white_images_have_no_floor() -> None:
+    assert entropy_floor(np.array([[[0, 255]]], np.uint8), 255.0) == 0.0
+
+
+def test_half_grey_costs_one_bit() -> None:
+    assert entropy_floor(np.array([[[1, 1]]], np.uint8), 2.0) == pytest.approx(np.log(2))
+
+
+def test_is_the_loss_of_a_perfect_reconstruction() -> None:
+    images = np.random.default_rng(0).integers(1, 255, (5, 4, 3), dtype=np.uint8)
+    targets = images / 255.0
+    loss = -(targets * np.log(targets) + (1 - targets) * np.log1p(-targets)).mean()
+    assert entropy_floor(images, 255.0) == pytest.approx(loss)
+
+
+def test_values_above_the_training_maximum_count_as_white() -> None:
+    assert entropy_floor(np.array([[[9, 9]]], np.uint8), 4.0) == 0.0
