@@ -3,7 +3,6 @@
 import signal
 import sys
 import threading
-import time
 from importlib import import_module
 from inspect import getdoc
 from typing import Any
@@ -18,9 +17,10 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from flows.failures import EXPECTED_ERRORS
+from flows.timing import collect_durations
 from tasks.dataset import FASHION_MNIST
 from tasks.evaluation import LAB_LOSSES
 from tasks.parameters import Parameters, explain
@@ -95,13 +95,13 @@ def run_from_command_line(flow: Flow[..., Manifest], arguments: list[str]) -> in
     parameters = parse(arguments)
     signal.signal(signal.SIGTERM, exit_on_signal)
     threading.Thread(target=import_ahead, daemon=True).start()
-    started = time.monotonic()
     try:
-        manifest = flow(**dict(parameters))
+        with collect_durations() as durations:
+            manifest = flow(**dict(parameters))
     except EXPECTED_ERRORS as error:
         print(f"retrain: {error}", file=sys.stderr)
         return FAILURE
-    print_summary(manifest, time.monotonic() - started)
+    print_summary(manifest, durations)
     return SUCCESS
 
 
@@ -121,23 +121,40 @@ def import_ahead() -> None:
     import_module("tasks.training")
 
 
-def print_summary(manifest: Manifest, seconds: float) -> None:
-    """Print the losses beside their references, and where everything is."""
-    reference = manifest.dataset.name == FASHION_MNIST
-    table = Table(title="Validation loss, binary cross-entropy per pixel (nats)")
-    for column in ("model", "this run", "the lab", "entropy floor", "trained in"):
-        table.add_column(column, justify="left" if column == "model" else "right")
-    for model in manifest.models:
-        lab = f"{LAB_LOSSES[model.name]:.4f}" if reference and model.name in LAB_LOSSES else "-"
-        metrics = manifest.metrics[model.name]
+def print_summary(manifest: Manifest, durations: dict[str, float]) -> None:
+    """Print the losses beside their references, the seconds by step, and where everything is."""
+    console = Console()
+    console.print(_loss_table(manifest))
+    steps = Table("step", Column("seconds", justify="right"))
+    for step, seconds in durations.items():
+        steps.add_row(step, f"{seconds:.1f}")
+    console.print(steps)
+    root = artifacts_root()
+    folder = run_folder(manifest.run, root)
+    if manifest.verdict.published:
+        console.print(f"Published as {root / 'published' / manifest.dataset.name}", soft_wrap=True)
+    else:
+        console.print(f"Not published: {manifest.verdict.reason}")
+    console.print(f"Models, codes and figures are in {folder}", soft_wrap=True)
+
+
+def _loss_table(manifest: Manifest) -> Table:
+    losses = LAB_LOSSES if manifest.dataset.name == FASHION_MNIST else {}
+    table = Table(
+        "model",
+        *(
+            Column(name, justify="right")
+            for name in ("this run", "the lab", "entropy floor", "live units")
+        ),
+        title="Validation loss: binary cross-entropy per pixel, nats",
+    )
+    for name, metrics in manifest.metrics.items():
+        lab = f"{losses[name]:.4f}" if name in losses else "-"
         table.add_row(
-            model.name,
+            name,
             f"{metrics.validation_loss:.4f}",
             lab,
             f"{metrics.entropy_floor:.4f}",
-            f"{model.seconds:.1f} s",
+            str(metrics.live_units),
         )
-    console = Console()
-    console.print(table)
-    folder = run_folder(manifest.run, artifacts_root())
-    console.print(f"{folder}: {manifest.verdict.reason}; {seconds:.1f} s in all", soft_wrap=True)
+    return table

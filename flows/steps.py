@@ -13,12 +13,14 @@ from typing import ParamSpec, TypeVar
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import task_run
 
 from flows.progress import show_progress
+from flows.timing import record_duration
 from tasks import dataset as datasets
 from tasks import publication
-from tasks.codes import read_codes
-from tasks.evaluation import entropy_floor
+from tasks.codes import Codes, read_codes
+from tasks.evaluation import count_live_units, entropy_floor
 from tasks.models import ModelRecord, obtain_model
 from tasks.parameters import DataParameters, Parameters
 from tasks.publication import Manifest
@@ -43,7 +45,9 @@ def step(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         def timed(*args: P.args, **kwargs: P.kwargs) -> R:
             started = time.monotonic()
             result = function(*args, **kwargs)
-            logger.info("Done in %.1f s", time.monotonic() - started)
+            seconds = time.monotonic() - started
+            record_duration(task_run.get_name() or name, seconds)
+            logger.info("Done in %.1f s", seconds)
             return result
 
         return task(task_run_name=name, cache_policy=NO_CACHE)(timed)
@@ -94,14 +98,16 @@ def evaluate_models(
     root = artifacts_root()
     path = publication.building_folder(run, root) / codes.path
     floor = entropy_floor(datasets.open_images(dataset, "test", root), dataset.scale)
-    return {
-        model.name: Metrics(
-            validation_loss=model.validation_loss,
-            entropy_floor=floor,
-            reconstruction_mse=float(read_codes(path, model.name).reconstruction_mse.mean()),
-        )
-        for model in models
-    }
+    return {model.name: _measure(model, read_codes(path, model.name), floor) for model in models}
+
+
+def _measure(model: ModelRecord, codes: Codes, floor: float) -> Metrics:
+    return Metrics(
+        validation_loss=model.validation_loss,
+        entropy_floor=floor,
+        reconstruction_mse=float(codes.reconstruction_mse.mean()),
+        live_units=count_live_units(codes.codes),
+    )
 
 
 @step("Draw the figures")

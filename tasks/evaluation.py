@@ -26,6 +26,21 @@ def entropy_floor(images: NDArray[np.uint8], scale: float) -> float:
     return float(counts @ entropies / counts.sum())
 
 
+def count_live_units(codes: NDArray[np.float32]) -> int:
+    """How many units of a code carry information about the images.
+
+    A unit is alive if it is above zero for at least 1 %, but not all, of the images, and its
+    standard deviation is at least 1 % of the median of the units'.
+
+    Args:
+        codes: (N, code_size), not negative.
+    """
+    active = (codes != 0).mean(axis=0)
+    spread = codes.std(axis=0, dtype=np.float64)
+    alive = (active >= 0.01) & (active < 1) & (spread >= 0.01 * np.median(spread))
+    return int(alive.sum())
+
+
 def _safe_log(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """log, with 0 for 0, as x log x tends to 0."""
     return np.log(values, out=np.zeros_like(values), where=values > 0)

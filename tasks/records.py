@@ -61,6 +61,7 @@ class Metrics(Record):
     validation_loss: float = Field(description="binary cross-entropy per pixel, nats")
     entropy_floor: float = Field(description="the least that loss can be on these images, nats")
     reconstruction_mse: float = Field(description="mean over images and pixels, 0 to 1 scale")
+    live_units: int = Field(description="units of the code that carry information")
 
 
 class EpochRecord(Record):

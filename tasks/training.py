@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tasks.architectures import Autoencoder, build_autoencoder
+from tasks.architectures import CODE_LAYER, Autoencoder, build_autoencoder
 from tasks.batches import (
     EVALUATION_ROWS,
     Images,
@@ -19,16 +19,18 @@ from tasks.batches import (
     SegmentPlan,
     blocks_in_order,
     cross_entropy,
+    gather_block,
     normalize,
     shuffled_segments,
 )
+from tasks.code_units import rebalance
 from tasks.errors import StepError
 from tasks.recipes import TrainingSpec, learning_rates
 from tasks.records import EpochRecord
 from tasks.state import Progress, TrainingState
 
-LOSS_EVERY = 8
-"""The training loss is computed on every eighth step: its logarithms cost as much as the products
+LOSS_EVERY = 4
+"""The training loss is computed on every fourth step: its logarithms cost as much as the products
 of the shallow model, and its gradient does not need its value."""
 
 
@@ -60,6 +62,7 @@ class Training:
         self._rates = learning_rates(spec.recipe, spec.recipe.epochs * self.plan.steps)
         self._run_segment = compile_segment(self.models.logits, self._optimizer, self.plan)
         self._sum_losses = compile_losses(self.models.logits)
+        self._pre_activate = compile_pre_activations(self.models.logits)
         self._position = (0, 0)
         self._loss_sum, self._loss_rows = 0.0, 0
         self.history: tuple[EpochRecord, ...] = ()
@@ -127,8 +130,10 @@ class Training:
 
     def _finish_epoch(self) -> None:
         loss = self._loss_sum / self._loss_rows
-        record = EpochRecord(loss=loss, validation_loss=self.validate())
         epoch = len(self.history) + 1
+        if epoch <= self.spec.recipe.rebalance * self.spec.recipe.epochs:
+            self._rebalance_code()
+        record = EpochRecord(loss=loss, validation_loss=self.validate())
         if not np.isfinite([record.loss, record.validation_loss]).all():
             raise StepError(
                 f"The {self.spec.architecture.name} model's loss became {record.loss} in epoch "
@@ -137,6 +142,18 @@ class Training:
         self.history = (*self.history, record)
         self._position = (epoch, 0)
         self._loss_sum, self._loss_rows = 0.0, 0
+
+    def _rebalance_code(self) -> None:
+        """Bring back code units that are dead or always positive on the first training images."""
+        rows = min(len(self._images), EVALUATION_ROWS)
+        block = gather_block(self._images, np.arange(rows), EVALUATION_ROWS)
+        pre_activations = self._pre_activate(block.images, self._scale).numpy()[:rows]
+        code, following = code_layers(self.models.logits)
+        rebalanced = rebalance(
+            pre_activations, code.bias.numpy(), following.kernel.numpy(), following.bias.numpy()
+        )
+        code.bias.assign(rebalanced.code_bias)
+        following.bias.assign(rebalanced.next_bias)
 
     def validate(self) -> float:
         """Mean binary cross-entropy per pixel of the validation images, in nats."""
@@ -157,6 +174,25 @@ def compile_losses(logits: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], tf.T
         return cross_entropy(targets, logits(targets))
 
     return sum_losses
+
+
+def code_layers(model: keras.Model) -> tuple[keras.layers.Dense, keras.layers.Dense]:
+    """The code layer and the layer after it."""
+    names = [layer.name for layer in model.layers]
+    position = names.index(CODE_LAYER)
+    return model.layers[position], model.layers[position + 1]
+
+
+def compile_pre_activations(model: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Compile: (block of uint8 images, scale) -> code before its ReLU, (rows, code_size)."""
+    code, _ = code_layers(model)
+    features = keras.Model(model.inputs, code.input)
+
+    @tf.function(jit_compile=True, autograph=False)
+    def pre_activate(images: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+        return features(normalize(images, scale)) @ code.kernel + code.bias
+
+    return pre_activate
 
 
 def compile_segment(
