@@ -19,13 +19,22 @@ lint: .venv/installed-dev
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 
+bench: .venv-bench/installed-bench  ## compare training speeds; some 15 minutes, 3 GB to install
+	.venv-bench/bin/python -m tests.benchmarks.training
+
 # A virtual environment; an interrupted installation leaves no mark and is done again.
-.venv/bin/python:
+%/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: none was found" >&2; exit 1; }
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $*
+
+INSTALL = -m pip install --quiet --disable-pip-version-check --require-hashes -r
 
 .venv/installed-%: requirements/%.txt | .venv/bin/python
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	.venv/bin/python $(INSTALL) $<
+	touch $@
+
+.venv-bench/installed-bench: requirements/bench.txt | .venv-bench/bin/python
+	.venv-bench/bin/python $(INSTALL) $<
 	touch $@
 
 UV_COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 \
@@ -35,10 +44,11 @@ lock:  ## resolve the dependencies anew (needs uv)
 	$(UV_COMPILE) --extra cpu -o requirements/cpu.txt
 	$(UV_COMPILE) --extra gpu -c requirements/cpu.txt -o requirements/gpu.txt
 	$(UV_COMPILE) --extra cpu --group dev -c requirements/cpu.txt -o requirements/dev.txt
+	$(UV_COMPILE) requirements/bench.in --extra cpu -c requirements/cpu.txt -o requirements/bench.txt
 
 schema: .venv/installed-dev  ## write the manifest's JSON Schema anew
 	.venv/bin/python -c "from tasks.publication import manifest_schema; print(manifest_schema(), end='')" \
 		> artifacts/manifest.schema.json
 
 clean:  ## remove the virtual environment
-	rm -rf .venv
+	rm -rf .venv .venv-bench

@@ -31,20 +31,6 @@ class Block(NamedTuple):
     """How many leading rows are images."""
 
 
-def normalize(images: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-    """uint8 to float32 in 0..1, bit-equal to NumPy's `images.astype("float32") / scale`.
-
-    `scale` must be an argument of the compiled function: XLA turns division by a constant into a
-    multiplication with its reciprocal, which differs for 126 of the 256 values.
-    """
-    return tf.cast(images, tf.float32) / scale
-
-
-def cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Binary cross-entropy of each image, summed over its pixels, in nats: (rows,) float32."""
-    return tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(targets, logits), axis=1)
-
-
 def gather_block(images: Images, rows: NDArray[np.int64], capacity: int) -> Block:
     """Copy the given rows into a block of `capacity` rows."""
     block = np.zeros((capacity, *images.shape[1:]), np.uint8)

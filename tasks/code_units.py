@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-DEAD_SHARE = 0.01
-"""A unit is dead if it is above zero for a smaller share of the images."""
+EXTREME_SHARE = 0.02
+"""A unit is brought back if it is above, or not above, zero for a smaller share of the images."""
 REVIVED_SHARE = 0.5
 """Share of the images for which a revived unit is above zero."""
-CLIPPED_SHARE = 0.02
+CLIPPED_SHARE = 0.1
 """Share of the images for which a unit that was always above zero no longer is."""
 
 
@@ -46,7 +46,7 @@ def rebalance(
         next_kernel: (code_size, units of the next layer).
     """
     active = (pre_activations > 0).mean(axis=0)  # (code_size,)
-    dead, always = active < DEAD_SHARE, active == 1.0
+    dead, always = active < EXTREME_SHARE, active > 1 - EXTREME_SHARE
     revival = np.quantile(pre_activations, 1 - REVIVED_SHARE, axis=0)
     clipping = np.where(always, np.quantile(pre_activations, CLIPPED_SHARE, axis=0), 0.0)
     shift = np.where(dead, revival, clipping)

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tasks.architectures import CODE_LAYER, LOGITS_LAYER
-from tasks.batches import EVALUATION_ROWS, Images, blocks_in_order, cross_entropy, normalize
+from tasks.batches import Images, blocks_in_order
 from tasks.codes import CodesBlock, ModelCodes, write_codes
+from tasks.compiled import compile_encoder
 from tasks.dataset import open_images, open_labels
 from tasks.models import AUTOENCODER_FILE, ModelRecord
 from tasks.records import DatasetRecord, Split
@@ -40,7 +40,7 @@ def load_encoder(record: ModelRecord, root: Path) -> Encoder:
         (images (N, height, width) uint8, scale) -> blocks in the images' order. The bits of a row
         do not depend on the rows beside it.
     """
-    run_block = _compile_block(keras.saving.load_model(root / record.folder / AUTOENCODER_FILE))
+    run_block = compile_encoder(keras.saving.load_model(root / record.folder / AUTOENCODER_FILE))
 
     def encode(images: Images, scale: float) -> Iterator[EncodedBlock]:
         scale_tensor = tf.constant(scale, tf.float32)
@@ -49,27 +49,6 @@ def load_encoder(record: ModelRecord, root: Path) -> Encoder:
             yield EncodedBlock(*(output.numpy()[: block.rows] for output in outputs))
 
     return encode
-
-
-def _compile_block(autoencoder: keras.Model) -> Callable[..., tuple[tf.Tensor, ...]]:
-    logits_layer = autoencoder.get_layer(LOGITS_LAYER)
-    outputs = [autoencoder.get_layer(CODE_LAYER).output, logits_layer.output]
-    model = keras.Model(autoencoder.inputs, outputs)
-
-    @tf.function(jit_compile=True, autograph=False)
-    def run_block(images: tf.Tensor, scale: tf.Tensor) -> tuple[Any, ...]:
-        targets = normalize(tf.ensure_shape(images, (EVALUATION_ROWS, None)), scale)
-        codes, logits = model(targets)
-        reconstructions = tf.sigmoid(logits)
-        squared_errors = tf.math.squared_difference(reconstructions, targets)
-        return (
-            codes,
-            reconstructions,
-            cross_entropy(targets, logits) / targets.shape[1],
-            tf.reduce_mean(squared_errors, axis=1),
-        )
-
-    return run_block
 
 
 def encode_split(

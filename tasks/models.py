@@ -176,16 +176,17 @@ def run_interruptibly(
     """
     stop = threading.Event()
 
-    def after_segment(current: "Training") -> None:
-        if stop.is_set() or checkpoints.due:
-            checkpoints.save(current.state)
-        if stop.is_set():
-            raise TrainingStoppedError
-        report(current.progress)
+    def train() -> None:
+        for _ in training.advance():
+            if stop.is_set() or checkpoints.due:
+                checkpoints.save(training.state)
+            if stop.is_set():
+                raise TrainingStoppedError
+            report(training.progress)
 
     with ThreadPoolExecutor(1, thread_name_prefix="training") as executor:
         # The context carries the Prefect run that log lines belong to.
-        future = executor.submit(copy_context().run, training.run, after_segment)
+        future = executor.submit(copy_context().run, train)
         try:
             future.result()
         finally:

@@ -67,7 +67,7 @@ def choose_recipe(name: RecipeName, epochs: int, batch_size: int) -> Recipe:
         # Without the next three, 2 to 7 of the deep model's 32 code units die.
         kernels="Orthogonal",
         code_bias=0.5,
-        rebalance=0.9,
+        rebalance=0.95,
     )
 
 

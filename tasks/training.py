@@ -1,37 +1,36 @@
-"""Training one autoencoder: compiled segment and loop.
+"""Training one autoencoder, segment by segment.
 
 A segment of many optimizer steps is one call of one XLA-compiled function. Between two segments the
 state of the training is plain NumPy, so it can be stored there and continued with the same bits.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tasks.architectures import CODE_LAYER, Autoencoder, build_autoencoder
+from tasks.architectures import Autoencoder, build_autoencoder
 from tasks.batches import (
     EVALUATION_ROWS,
     Images,
     Segment,
     SegmentPlan,
     blocks_in_order,
-    cross_entropy,
     gather_block,
-    normalize,
     shuffled_segments,
 )
 from tasks.code_units import rebalance
+from tasks.compiled import (
+    code_layers,
+    compile_losses,
+    compile_pre_activations,
+    compile_segment,
+)
 from tasks.errors import StepError
 from tasks.recipes import TrainingSpec, learning_rates
 from tasks.records import EpochRecord
 from tasks.state import Progress, TrainingState
-
-LOSS_EVERY = 4
-"""The training loss is computed on every fourth step: its logarithms cost as much as the products
-of the shallow model, and its gradient does not need its value."""
 
 
 class Training:
@@ -95,26 +94,20 @@ class Training:
         self._loss_sum, self._loss_rows = state.loss_sum, state.loss_rows
         self.history = state.history
 
-    def run(self, after_segment: Callable[["Training"], None]) -> None:
-        """Train to the end.
-
-        Args:
-            after_segment: called between segments; what it raises ends the training there.
+    def advance(self) -> Iterator[None]:
+        """Train to the end of the last epoch, giving way between segments.
 
         Raises:
             StepError: the loss is no longer a number.
         """
-        for segment in self._segments():
+        epochs = self.spec.recipe.epochs
+        for segment in shuffled_segments(
+            self._images, self.plan, self.spec.seed, epochs, self._position
+        ):
             self._train_segment(segment)
             if segment.number + 1 == self.plan.segments:
                 self._finish_epoch()
-            after_segment(self)
-
-    def _segments(self) -> Iterator[Segment]:
-        recipe = self.spec.recipe
-        return shuffled_segments(
-            self._images, self.plan, self.spec.seed, recipe.epochs, self._position
-        )
+            yield
 
     def _train_segment(self, segment: Segment) -> None:
         first = segment.epoch * self.plan.steps + segment.first_step
@@ -162,85 +155,3 @@ class Training:
             losses = self._sum_losses(block.images, self._scale).numpy()
             total += float(losses[: block.rows].sum(dtype=np.float64))
         return total / self._validation.size
-
-
-def compile_losses(logits: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Compile: (block of uint8 images, scale) -> loss of each, (EVALUATION_ROWS,) float32."""
-
-    @tf.function(jit_compile=True, autograph=False)
-    def sum_losses(images: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-        images = tf.ensure_shape(images, (EVALUATION_ROWS, None))
-        targets = normalize(images, scale)
-        return cross_entropy(targets, logits(targets))
-
-    return sum_losses
-
-
-def code_layers(model: keras.Model) -> tuple[keras.layers.Dense, keras.layers.Dense]:
-    """The code layer and the layer after it."""
-    names = [layer.name for layer in model.layers]
-    position = names.index(CODE_LAYER)
-    return model.layers[position], model.layers[position + 1]
-
-
-def compile_pre_activations(model: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Compile: (block of uint8 images, scale) -> code before its ReLU, (rows, code_size)."""
-    code, _ = code_layers(model)
-    features = keras.Model(model.inputs, code.input)
-
-    @tf.function(jit_compile=True, autograph=False)
-    def pre_activate(images: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-        return features(normalize(images, scale)) @ code.kernel + code.bias
-
-    return pre_activate
-
-
-def compile_segment(
-    model: keras.Model, optimizer: keras.optimizers.Optimizer, plan: SegmentPlan
-) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
-    """Compile a segment: a loop of optimizer steps over the batches of a block.
-
-    The gradient of the mean cross-entropy with respect to the logits z of targets x is
-    (sigmoid(z) - x) / count, which is written out here: it spares the loss's value. Rows beyond
-    `rows` weigh nothing, so the last batch of an epoch needs no compilation of its own.
-
-    Returns:
-        (images (segment_steps * batch_size, pixels) uint8, rows, scale, rates (segment_steps,)) ->
-        (sum of the per-pixel losses of the sampled rows, number of sampled rows).
-    """
-    weights = model.trainable_variables
-    batch_size = plan.batch_size
-
-    @tf.function(jit_compile=True, autograph=False)
-    def run_segment(
-        images: tf.Tensor, rows: tf.Tensor, scale: tf.Tensor, rates: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        pixels = images.shape[1]
-
-        def step(index: tf.Tensor, loss_sum: tf.Tensor, loss_rows: tf.Tensor) -> Any:
-            batch = tf.slice(images, [index * batch_size, 0], [batch_size, pixels])
-            targets = normalize(batch, scale)  # (batch_size, pixels)
-            count = tf.minimum(rows - index * batch_size, batch_size)
-            weight = tf.cast(tf.range(batch_size) < count, tf.float32)[:, tf.newaxis]
-            with tf.GradientTape() as tape:
-                logits = model(targets)
-            mean_weight = weight / (tf.cast(count, tf.float32) * pixels)
-            gradients = tape.gradient(
-                logits, weights, output_gradients=(tf.sigmoid(logits) - targets) * mean_weight
-            )
-            optimizer.learning_rate.assign(rates[index])
-            optimizer.apply_gradients(zip(gradients, weights, strict=True))
-            sampled, sampled_rows = tf.cond(
-                index % LOSS_EVERY == 0,
-                lambda: (tf.reduce_sum(cross_entropy(targets, logits) * weight[:, 0]), count),
-                lambda: (tf.constant(0.0), tf.constant(0)),
-            )
-            return index + 1, loss_sum + sampled / pixels, loss_rows + sampled_rows
-
-        return tf.while_loop(
-            lambda index, *_: index * batch_size < rows,
-            step,
-            (tf.constant(0), tf.constant(0.0), tf.constant(0)),
-        )[1:]
-
-    return run_segment

@@ -6,10 +6,10 @@ from tasks.batches import (
     EVALUATION_ROWS,
     SegmentPlan,
     blocks_in_order,
-    normalize,
     shuffled_rows,
     shuffled_segments,
 )
+from tasks.compiled import normalize
 
 
 def numbered(rows: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from tasks.code_units import rebalance
 GENERATOR = np.random.default_rng(0)
 IMAGES = 1000
 PRE_ACTIVATIONS = GENERATOR.normal(size=(IMAGES, 4)).astype(np.float32) + np.array(
-    [0, -10, 10, -2.0], np.float32
+    [0, -10, 10, -1.5], np.float32
 )
 """A healthy unit, a dead one, one always above zero, a rare but living one."""
 CODE_BIAS = GENERATOR.normal(size=4).astype(np.float32)
@@ -26,7 +26,7 @@ def test_a_dead_unit_is_above_zero_for_half_of_the_images() -> None:
 
 
 def test_a_unit_that_was_always_positive_no_longer_is() -> None:
-    assert np.isclose((AFTER[:, 2] > 0).mean(), 0.98, atol=0.01)
+    assert np.isclose((AFTER[:, 2] > 0).mean(), 0.9, atol=0.01)
 
 
 def test_the_next_layer_makes_up_for_what_the_positive_unit_lost() -> None:
@@ -35,7 +35,7 @@ def test_the_next_layer_makes_up_for_what_the_positive_unit_lost() -> None:
     before = np.maximum(PRE_ACTIVATIONS, 0)[:, keep] @ KERNEL[keep] + NEXT_BIAS
     after = np.maximum(AFTER, 0)[:, keep] @ KERNEL[keep] + REBALANCED.next_bias
     clipped = AFTER[:, 2] < 0
-    assert 0 < clipped.sum() <= 0.02 * IMAGES
+    assert 0 < clipped.sum() <= 0.1 * IMAGES
     np.testing.assert_allclose(after[~clipped], before[~clipped], atol=1e-4)
     assert np.abs(after[clipped] - before[clipped]).max() > 1e-3
 

@@ -1,0 +1,138 @@
+"""The functions that XLA compiles: what a model does with a block of images.
+
+Each is compiled once, for one shape of block.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tasks.architectures import CODE_LAYER, LOGITS_LAYER
+from tasks.batches import EVALUATION_ROWS, SegmentPlan
+
+LOSS_EVERY = 4
+"""The training loss is computed on every fourth step: its logarithms cost as much as the products
+of the shallow model, and its gradient does not need its value."""
+
+
+def normalize(images: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    """uint8 to float32 in 0..1, bit-equal to NumPy's `images.astype("float32") / scale`.
+
+    `scale` must be an argument of the compiled function: XLA turns division by a constant into a
+    multiplication with its reciprocal, which differs for 126 of the 256 values.
+    """
+    return tf.cast(images, tf.float32) / scale
+
+
+def cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Binary cross-entropy of each image, summed over its pixels, in nats: (rows,) float32."""
+    return tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(targets, logits), axis=1)
+
+
+def compile_losses(logits: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Compile: (block of uint8 images, scale) -> loss of each, (EVALUATION_ROWS,) float32."""
+
+    @tf.function(jit_compile=True, autograph=False)
+    def sum_losses(images: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+        images = tf.ensure_shape(images, (EVALUATION_ROWS, None))
+        targets = normalize(images, scale)
+        return cross_entropy(targets, logits(targets))
+
+    return sum_losses
+
+
+def code_layers(model: keras.Model) -> tuple[keras.layers.Dense, keras.layers.Dense]:
+    """The code layer and the layer after it."""
+    names = [layer.name for layer in model.layers]
+    position = names.index(CODE_LAYER)
+    return model.layers[position], model.layers[position + 1]
+
+
+def compile_pre_activations(model: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Compile: (block of uint8 images, scale) -> code before its ReLU, (rows, code_size)."""
+    code, _ = code_layers(model)
+    features = keras.Model(model.inputs, code.input)
+
+    @tf.function(jit_compile=True, autograph=False)
+    def pre_activate(images: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+        return features(normalize(images, scale)) @ code.kernel + code.bias
+
+    return pre_activate
+
+
+def compile_segment(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer, plan: SegmentPlan
+) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+    """Compile a segment: a loop of optimizer steps over the batches of a block.
+
+    The gradient of the mean cross-entropy with respect to the logits z of targets x is
+    (sigmoid(z) - x) / count, which is written out here: it spares the loss's value. Rows beyond
+    `rows` weigh nothing, so the last batch of an epoch needs no compilation of its own.
+
+    Returns:
+        (images (segment_steps * batch_size, pixels) uint8, rows, scale, rates (segment_steps,)) ->
+        (sum of the per-pixel losses of the sampled rows, number of sampled rows).
+    """
+    weights = model.trainable_variables
+    batch_size = plan.batch_size
+
+    @tf.function(jit_compile=True, autograph=False)
+    def run_segment(
+        images: tf.Tensor, rows: tf.Tensor, scale: tf.Tensor, rates: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        pixels = images.shape[1]
+
+        def step(index: tf.Tensor, loss_sum: tf.Tensor, loss_rows: tf.Tensor) -> Any:
+            batch = tf.slice(images, [index * batch_size, 0], [batch_size, pixels])
+            targets = normalize(batch, scale)  # (batch_size, pixels)
+            count = tf.minimum(rows - index * batch_size, batch_size)
+            weight = tf.cast(tf.range(batch_size) < count, tf.float32)[:, tf.newaxis]
+            with tf.GradientTape() as tape:
+                logits = model(targets)
+            mean_weight = weight / (tf.cast(count, tf.float32) * pixels)
+            gradients = tape.gradient(
+                logits, weights, output_gradients=(tf.sigmoid(logits) - targets) * mean_weight
+            )
+            optimizer.learning_rate.assign(rates[index])
+            optimizer.apply_gradients(zip(gradients, weights, strict=True))
+            sampled, sampled_rows = tf.cond(
+                index % LOSS_EVERY == 0,
+                lambda: (tf.reduce_sum(cross_entropy(targets, logits) * weight[:, 0]), count),
+                lambda: (tf.constant(0.0), tf.constant(0)),
+            )
+            return index + 1, loss_sum + sampled / pixels, loss_rows + sampled_rows
+
+        return tf.while_loop(
+            lambda index, *_: index * batch_size < rows,
+            step,
+            (tf.constant(0), tf.constant(0.0), tf.constant(0)),
+        )[1:]
+
+    return run_segment
+
+
+def compile_encoder(autoencoder: keras.Model) -> Callable[..., tuple[tf.Tensor, ...]]:
+    """Compile: (block of uint8 images, scale) -> codes, reconstructions, losses, squared errors.
+
+    The last two are means over each image's pixels.
+    """
+    logits_layer = autoencoder.get_layer(LOGITS_LAYER)
+    outputs = [autoencoder.get_layer(CODE_LAYER).output, logits_layer.output]
+    model = keras.Model(autoencoder.inputs, outputs)
+
+    @tf.function(jit_compile=True, autograph=False)
+    def run_block(images: tf.Tensor, scale: tf.Tensor) -> tuple[Any, ...]:
+        targets = normalize(tf.ensure_shape(images, (EVALUATION_ROWS, None)), scale)
+        codes, logits = model(targets)
+        reconstructions = tf.sigmoid(logits)
+        squared_errors = tf.math.squared_difference(reconstructions, targets)
+        return (
+            codes,
+            reconstructions,
+            cross_entropy(targets, logits) / targets.shape[1],
+            tf.reduce_mean(squared_errors, axis=1),
+        )
+
+    return run_block

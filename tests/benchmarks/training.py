@@ -1,0 +1,205 @@
+"""`make bench`: our training against the lab's, Keras at its best, and PyTorch, on this machine.
+
+Every competitor trains the same layers on the same images in a process of its own. They take turns,
+an epoch each, so that a noisy machine slows all alike; what counts are the ratios.
+"""
+
+import json
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tasks.architectures import Architecture
+from tasks.dataset import fetch_dataset, open_images
+from tasks.evaluation import LAB_LOSSES
+from tasks.parameters import DataParameters, TrainingParameters
+from tasks.recipes import TrainingSpec
+from tasks.records import DatasetRecord
+from tasks.storage import artifacts_root, write_bytes
+from tests.benchmarks.competitors import Competitor, KerasFit, Ours, TorchEager
+
+ROUNDS = 7
+MAX_EPOCHS = 60
+"""A competitor that has not reached the published loss by then counts as a lower bound."""
+PRODUCT = 4096
+"""Rows and columns of the matrices whose product gives the machine's rate."""
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
+PYTORCH = "PyTorch eager, fused Adam"
+COMPETITORS: dict[str, Callable[..., Competitor]] = {
+    "ours": Ours,
+    "lab (Keras fit)": partial(KerasFit, best=False),
+    "Keras fit, best settings": partial(KerasFit, best=True),
+    PYTORCH: TorchEager,
+}
+
+
+class Worker:
+    """A competitor in a process of its own."""
+
+    def __init__(self, name: str, spec: TrainingSpec, dataset: DatasetRecord) -> None:
+        """Start the process; the competitor is built when this returns."""
+        self._connection, theirs = multiprocessing.Pipe()
+        context = multiprocessing.get_context("spawn")
+        self._process = context.Process(target=work, args=(theirs, name, spec, dataset))
+        self._process.start()
+        self._connection.recv()
+
+    def ask(self, what: str) -> Any:
+        """Have it done and return the answer."""
+        self._connection.send(what)
+        return self._connection.recv()
+
+    def stop(self) -> None:
+        """End the process."""
+        self._connection.send(None)
+        self._process.join()
+
+
+def work(connection: Connection, name: str, spec: TrainingSpec, dataset: DatasetRecord) -> None:
+    """Serve a Worker: train epochs and multiply matrices on demand."""
+    root = artifacts_root()
+    train, test = (np.array(open_images(dataset, split, root)) for split in ("train", "test"))
+    competitor = COMPETITORS[name](spec, train, test)
+    connection.send("ready")
+    while (what := connection.recv()) is not None:
+        started = time.perf_counter()
+        if what == "epoch":
+            loss = competitor.run_epoch()
+            connection.send((time.perf_counter() - started, loss))
+        else:
+            connection.send(product_rate(name))
+
+
+def product_rate(name: str) -> float:
+    """Floating-point operations per second of a large float32 product in this process's library."""
+    generator = np.random.default_rng(0)
+    left, right = generator.random((2, PRODUCT, PRODUCT), np.float32)
+    if name == PYTORCH:
+        import torch
+
+        tensors = torch.from_numpy(left), torch.from_numpy(right)
+        multiply: Callable[[], Any] = lambda: torch.mm(*tensors)  # noqa: E731
+    else:
+        import tensorflow as tf
+
+        constants = tf.constant(left), tf.constant(right)
+        multiply = lambda: tf.matmul(*constants).numpy()  # noqa: E731
+    multiply()
+    started = time.perf_counter()
+    multiply()
+    return 2 * PRODUCT**3 / (time.perf_counter() - started)
+
+
+def multiply_adds(architecture: Architecture, dataset: DatasetRecord) -> int:
+    """What an epoch with validation needs at least.
+
+    For layers with W weights in all, W_1 of them in the first: forward W, weight gradients W, input
+    gradients W - W_1 for every training image; forward W for every test image.
+    """
+    sizes = architecture.layer_sizes(dataset.pixels)
+    products = [a * b for a, b in pairwise(sizes)]
+    weights = sum(products)
+    return dataset.train_rows * (3 * weights - products[0]) + dataset.test_rows * weights
+
+
+def measure_epochs(spec: TrainingSpec, dataset: DatasetRecord) -> dict[str, Any]:
+    """Median seconds of an epoch with validation, in rounds taken in turn."""
+    workers = {name: Worker(name, spec, dataset) for name in COMPETITORS}
+    first = {name: worker.ask("epoch")[0] for name, worker in workers.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in workers}
+    rates = []
+    for _ in range(ROUNDS):
+        for name, worker in workers.items():
+            seconds[name].append(worker.ask("epoch")[0])
+        # The faster of two libraries: the floor is what this machine could do.
+        rates.append(max(workers[name].ask("product") for name in ("ours", PYTORCH)))
+    for worker in workers.values():
+        worker.stop()
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    operations = multiply_adds(spec.architecture, dataset)
+    rate = statistics.median(rates)
+    floor = 2 * operations / rate
+    return {
+        "seconds_per_epoch": medians,
+        "ratio_to_ours": {name: value / medians["ours"] for name, value in medians.items()},
+        "compilation_seconds": {name: first[name] - medians[name] for name in medians},
+        "multiply_adds_per_epoch": operations,
+        "product_gflops": rate / 1e9,
+        "floor_seconds": floor,
+        "ours_over_floor": medians["ours"] / floor,
+    }
+
+
+def measure_time_to_loss(spec: TrainingSpec, dataset: DatasetRecord) -> dict[str, Any]:
+    """Seconds from the start of training, compilation included, to the lab's published loss."""
+    target = LAB_LOSSES[spec.architecture.name]
+    results: dict[str, Any] = {}
+    for name in COMPETITORS:
+        worker, seconds, epochs, loss = Worker(name, spec, dataset), 0.0, 0, float("inf")
+        limit = spec.recipe.epochs if name == "ours" else MAX_EPOCHS
+        while loss > target and epochs < limit:
+            took, loss = worker.ask("epoch")
+            seconds, epochs = seconds + took, epochs + 1
+        worker.stop()
+        results[name] = {"seconds": seconds, "epochs": epochs, "reached": loss <= target}
+    for result in results.values():
+        result["ratio_to_ours"] = result["seconds"] / results["ours"]["seconds"]
+    return {"target": target, "competitors": results}
+
+
+def draw(results: dict[str, Any], path: Path) -> None:
+    """Bars of both measurements for both models."""
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    grid = figure.subplots(2, 2)
+    for row, (model, result) in zip(grid, results["models"].items(), strict=True):
+        epoch = result["epoch"]["seconds_per_epoch"]
+        to_loss = result["time_to_loss"]["competitors"]
+        _bars(row[0], epoch, dict.fromkeys(epoch, ""), f"{model}: seconds an epoch")
+        row[0].axvline(result["epoch"]["floor_seconds"], color="0.3", linestyle=":")
+        row[0].set_xlabel("dotted: the time of the multiply-adds alone")
+        _bars(
+            row[1],
+            {name: value["seconds"] for name, value in to_loss.items()},
+            {name: "" if value["reached"] else "≥ " for name, value in to_loss.items()},
+            f"{model}: seconds to a loss of {result['time_to_loss']['target']}",
+        )
+        row[1].set_yticklabels([])
+    figure.savefig(path, metadata={"Date": None})
+
+
+def _bars(axes: Any, values: dict[str, float], marks: dict[str, str], title: str) -> None:
+    colors = ["#d55e00" if name == "ours" else "0.7" for name in values]
+    bars = axes.barh(list(values), list(values.values()), color=colors)
+    axes.bar_label(bars, [f"{marks[name]}{value:.2f}" for name, value in values.items()], padding=3)
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    axes.set_title(title, loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def main() -> None:
+    """Measure, print, write JSON and plot."""
+    dataset = fetch_dataset(DataParameters(), artifacts_root())
+    results: dict[str, Any] = {"cores": os.cpu_count(), "rounds": ROUNDS, "models": {}}
+    for spec in TrainingParameters().specs(quick=False):
+        results["models"][spec.architecture.name] = {
+            "epoch": measure_epochs(spec, dataset),
+            "time_to_loss": measure_time_to_loss(spec, dataset),
+        }
+        print(json.dumps(results["models"][spec.architecture.name], indent=2), flush=True)
+    write_bytes(RESULTS / "training.json", (json.dumps(results, indent=2) + "\n").encode())
+    draw(results, RESULTS / "training.svg")
+
+
+if __name__ == "__main__":
+    main()
