@@ -95,7 +95,9 @@ class TrainingParameters(Group):
         return [
             TrainingSpec(
                 architecture=architecture,
-                recipe=choose_recipe(self.recipe, epochs[architecture], self.batch_size),
+                recipe=choose_recipe(
+                    self.recipe, architecture, epochs[architecture], self.batch_size
+                ),
                 seed=self.seed,
             )
             for architecture in (SHALLOW, DEEP)

@@ -15,7 +15,7 @@ SAMPLE_FOLDER = Path(__file__).parent / "fixtures" / "fashion-mnist-sample"
 SAMPLE = DataParameters(dataset="fashion-mnist-sample", folder=str(SAMPLE_FOLDER))
 """512 training and 128 test images."""
 SPEC = TrainingSpec(
-    architecture=SHALLOW, recipe=choose_recipe("default", epochs=2, batch_size=100), seed=0
+    architecture=SHALLOW, recipe=choose_recipe("default", SHALLOW, epochs=2, batch_size=100), seed=0
 )
 """A training of 12 steps on the sample; the last batch of an epoch has 12 of 100 images."""
 
