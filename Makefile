@@ -23,6 +23,9 @@ bench: .venv-bench/installed-bench  ## compare training speeds; some 15 minutes,
 	.venv-bench/bin/python -m tests.benchmarks.training
 
 # A virtual environment; an interrupted installation leaves no mark and is done again.
+# Without this, make would delete the environments as intermediate files.
+.PRECIOUS: %/bin/python
+
 %/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: none was found" >&2; exit 1; }
 	$(PYTHON) -m venv $*
