@@ -19,6 +19,7 @@ from tasks.storage import (
     partial_folder,
     settle_folder,
     sync,
+    write_errors_explained,
     write_record,
 )
 from tasks.versions import installed_versions
@@ -104,8 +105,9 @@ def complete_run(
 ) -> Manifest:
     """Complete the run's folder, give it its name and, if the verdict says so, publish it."""
     building = building_folder(run, root)
-    for model in models:
-        copy_model(model, building, root)
+    with write_errors_explained(building):
+        for model in models:
+            copy_model(model, building, root)
     manifest = Manifest(
         run=run,
         started=started,

@@ -74,22 +74,39 @@ def rename(source: Path, target: Path) -> None:
 
 
 @contextmanager
+def write_errors_explained(path: Path) -> Iterator[None]:
+    """Turn what the system says about a failed write into a line that tells what to do."""
+    try:
+        yield
+    except OSError as error:
+        folder = next(parent for parent in path.parents if parent.exists())
+        free = shutil.disk_usage(folder).free / 1e6
+        raise StepError(
+            f"{path} cannot be written ({error.strerror or error}; {free:.0f} MB are free there): "
+            f"make room, or name another artifacts folder with {ROOT_VARIABLE}"
+        ) from error
+
+
+@contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Give a path to write to; what stands there at the end becomes `path` in one step.
 
     Any error, or the end of the process, leaves whatever `path` was before.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=PARTIAL_PREFIX, suffix=path.suffix, dir=path.parent)
-    os.close(descriptor)
-    partial = Path(name)
-    try:
-        yield partial
-        partial.chmod(0o644)  # mkstemp's 0600 would shut out the jobs that read the results
-        sync(partial)
-        rename(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with write_errors_explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(
+            prefix=PARTIAL_PREFIX, suffix=path.suffix, dir=path.parent
+        )
+        os.close(descriptor)
+        partial = Path(name)
+        try:
+            yield partial
+            partial.chmod(0o644)  # mkstemp's 0600 would shut out the jobs that read the results
+            sync(partial)
+            rename(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -115,22 +132,24 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     The caller holds the lock of `path`: whatever an earlier, killed builder left is removed.
     """
     partial = partial_folder(path)
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        settle_folder(partial, path)
-    finally:
+    with write_errors_explained(path):
         shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        try:
+            yield partial
+            settle_folder(partial, path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def settle_folder(partial: Path, path: Path) -> None:
     """Flush everything in `partial` and give it its final name."""
-    for entry in [*partial.rglob("*"), partial]:
-        sync(entry)
-    if path.exists():  # a folder that failed verification: nothing may refer to it any more
-        shutil.rmtree(path)
-    rename(partial, path)
+    with write_errors_explained(path):
+        for entry in [*partial.rglob("*"), partial]:
+            sync(entry)
+        if path.exists():  # a folder that failed verification: nothing may refer to it any more
+            shutil.rmtree(path)
+        rename(partial, path)
 
 
 @contextmanager

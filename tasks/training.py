@@ -124,8 +124,6 @@ class Training:
     def _finish_epoch(self) -> None:
         loss = self._loss_sum / self._loss_rows
         epoch = len(self.history) + 1
-        if epoch <= self.spec.recipe.rebalance * self.spec.recipe.epochs:
-            self._rebalance_code()
         record = EpochRecord(loss=loss, validation_loss=self.validate())
         if not np.isfinite([record.loss, record.validation_loss]).all():
             raise StepError(
@@ -133,6 +131,8 @@ class Training:
                 f"{epoch}, expected a finite number: lower the peak learning rate"
             )
         self.history = (*self.history, record)
+        if epoch <= self.spec.recipe.rebalance * self.spec.recipe.epochs:
+            self._rebalance_code()  # for the next epoch: its disturbance is not this one's loss
         self._position = (epoch, 0)
         self._loss_sum, self._loss_rows = 0.0, 0
 

@@ -39,7 +39,10 @@ def test_no_space_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Monkey
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"), atomic_file(path) as partial:
+    with (
+        pytest.raises(StepError, match=r"file.txt cannot be written \(No space left on device; "),
+        atomic_file(path) as partial,
+    ):
         partial.write_text("new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

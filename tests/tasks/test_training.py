@@ -143,7 +143,7 @@ def test_code_units_are_rebalanced_after_all_but_the_last_epochs(
 ) -> None:
     epochs = []
     monkeypatch.setattr(
-        Training, "_rebalance_code", lambda training: epochs.append(len(training.history) + 1)
+        Training, "_rebalance_code", lambda training: epochs.append(len(training.history))
     )
     finish(start(training_of(DEEP, epochs=10), sample))
     assert epochs == list(range(1, 10))
@@ -184,4 +184,4 @@ def test_training_version_is_raised_when_weights_change(sample: RawDataset) -> N
     training = start(training_of(DEEP), sample)
     finish(training)
     found = (TRAINING_VERSION, *(round(epoch.validation_loss, 4) for epoch in training.history))
-    assert found == (1, 0.5242, 0.4903)
+    assert found == (1, 0.5261, 0.4903)
