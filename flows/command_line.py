@@ -24,7 +24,7 @@ from flows.timing import collect_durations
 from tasks.dataset import FASHION_MNIST
 from tasks.evaluation import LAB_LOSSES
 from tasks.parameters import Parameters, explain
-from tasks.publication import Manifest, run_folder
+from tasks.publication import Manifest, Outcome, run_folder
 from tasks.storage import artifacts_root
 
 SUCCESS, FAILURE, USAGE = 0, 1, 2
@@ -90,18 +90,18 @@ def _groups() -> dict[str, type[BaseModel]]:
     return groups
 
 
-def run_from_command_line(flow: Flow[..., Manifest], arguments: list[str]) -> int:
+def run_from_command_line(flow: Flow[..., Outcome], arguments: list[str]) -> int:
     """Run the flow in this process and print where the results are; return the exit code."""
     parameters = parse(arguments)
     signal.signal(signal.SIGTERM, exit_on_signal)
     threading.Thread(target=import_ahead, daemon=True).start()
     try:
         with collect_durations() as durations:
-            manifest = flow(**dict(parameters))
+            outcome = flow(**dict(parameters))
     except EXPECTED_ERRORS as error:
         print(f"retrain: {error}", file=sys.stderr)
         return FAILURE
-    print_summary(manifest, durations)
+    print_summary(outcome, durations)
     return SUCCESS
 
 
@@ -121,9 +121,9 @@ def import_ahead() -> None:
     import_module("tasks.training")
 
 
-def print_summary(manifest: Manifest, durations: dict[str, float]) -> None:
+def print_summary(outcome: Outcome, durations: dict[str, float]) -> None:
     """Print the losses beside their references, the seconds by step, and where everything is."""
-    console = Console()
+    console, manifest = Console(), outcome.manifest
     console.print(_loss_table(manifest))
     steps = Table("step", Column("seconds", justify="right"))
     for step, seconds in durations.items():
@@ -131,7 +131,9 @@ def print_summary(manifest: Manifest, durations: dict[str, float]) -> None:
     console.print(steps)
     root = artifacts_root()
     folder = run_folder(manifest.run, root)
-    if manifest.verdict.published:
+    if outcome.unchanged:
+        console.print("Unchanged: what is published is what this run would make")
+    elif manifest.verdict.published:
         console.print(f"Published as {root / 'published' / manifest.dataset.name}", soft_wrap=True)
     else:
         console.print(f"Not published: {manifest.verdict.reason}")

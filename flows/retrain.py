@@ -8,7 +8,7 @@ from prefect.runtime import flow_run
 
 from flows import steps
 from tasks.parameters import DataParameters, Parameters, RunParameters, TrainingParameters
-from tasks.publication import Manifest
+from tasks.publication import Outcome
 
 
 @flow(name="retrain", description=__doc__)
@@ -16,7 +16,7 @@ def retrain(
     data: DataParameters = DataParameters(),
     training: TrainingParameters = TrainingParameters(),
     run: RunParameters = RunParameters(),
-) -> Manifest:
+) -> Outcome:
     """Retrain the shallow, then the deep autoencoder, and publish their codes of the test images.
 
     Args:
@@ -27,12 +27,17 @@ def retrain(
     name, started = str(flow_run.get_id()), datetime.now(UTC)
     device = steps.choose_device(training.device)
     dataset = steps.fetch_dataset(data)
-    models = [steps.train_model(dataset, spec, device) for spec in training.specs(run.quick)]
+    specs = training.specs(run.quick)
+    if published := steps.find_unchanged(run, dataset, specs, device):
+        return Outcome(manifest=published, unchanged=True)
+
+    models = [steps.train_model(dataset, spec, device, run.retrain) for spec in specs]
     codes = steps.encode_images(name, "test", dataset, models)
     metrics = steps.evaluate_models(name, codes, dataset, models)
     steps.draw_figures(name, dataset, models)
     parameters = Parameters(data=data, training=training, run=run)
-    return steps.publish_run(name, started, parameters, dataset, models, metrics)
+    manifest = steps.publish_run(name, started, parameters, dataset, models, metrics)
+    return Outcome(manifest=manifest, unchanged=False)
 
 
 if __name__ == "__main__":

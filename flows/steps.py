@@ -21,8 +21,8 @@ from tasks import dataset as datasets
 from tasks import publication
 from tasks.codes import Codes, read_codes
 from tasks.evaluation import count_live_units, entropy_floor
-from tasks.models import ModelRecord, obtain_model
-from tasks.parameters import DataParameters, Parameters
+from tasks.models import ModelRecord, fingerprint_of, obtain_model
+from tasks.parameters import DataParameters, Parameters, RunParameters
 from tasks.publication import Manifest
 from tasks.recipes import TrainingSpec
 from tasks.records import DatasetRecord, DeviceChoice, DeviceKind, FileRecord, Metrics, Split
@@ -69,11 +69,27 @@ def fetch_dataset(parameters: DataParameters) -> DatasetRecord:
     return datasets.fetch_dataset(parameters, artifacts_root())
 
 
+@step("Compare with the published run")
+def find_unchanged(
+    parameters: RunParameters,
+    dataset: DatasetRecord,
+    specs: list[TrainingSpec],
+    device: DeviceKind,
+) -> Manifest | None:
+    """The published run, if this one would only repeat it."""
+    if parameters.quick or parameters.retrain:
+        return None
+    fingerprints = [fingerprint_of(dataset, spec, device) for spec in specs]
+    return publication.find_unchanged(fingerprints, dataset.name, artifacts_root())
+
+
 @step("Train the {spec.architecture.name} model")
-def train_model(dataset: DatasetRecord, spec: TrainingSpec, device: DeviceKind) -> ModelRecord:
+def train_model(
+    dataset: DatasetRecord, spec: TrainingSpec, device: DeviceKind, retrain: bool
+) -> ModelRecord:
     """Train an autoencoder and extract its encoder, unless that was done before."""
     with show_progress(spec) as report:
-        return obtain_model(dataset, spec, device, artifacts_root(), report)
+        return obtain_model(dataset, spec, device, artifacts_root(), report, retrain)
 
 
 @step("Encode the {split} images")

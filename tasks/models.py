@@ -91,16 +91,18 @@ def obtain_model(
     device: DeviceKind,
     root: Path,
     report: Callable[[Progress], None],
+    retrain: bool = False,
 ) -> ModelRecord:
     """Give the model of this fingerprint: the stored one if its files verify, else a trained one.
 
     Args:
         report: called many times a second while training.
+        retrain: train even if it is stored.
     """
     fingerprint = fingerprint_of(dataset, spec, device)
     folder = root / "models" / fingerprint
     with lock(f"model-{fingerprint[:16]}", root):
-        if stored := stored_model(folder):
+        if not retrain and (stored := stored_model(folder)):
             logger.info("The %s model is there already: not trained again", stored.name)
             return stored
         checkpoints = Checkpoints(folder / "checkpoints", fingerprint)

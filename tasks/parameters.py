@@ -112,6 +112,12 @@ class RunParameters(Group):
         "Quick look",
         "Train each model for one epoch to see that everything works; never published",
     )
+    retrain: bool = parameter(
+        False,
+        "Retrain",
+        "Train again even what is there already; otherwise a run that would change nothing ends "
+        "as unchanged",
+    )
 
 
 class Parameters(Group):

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from tasks.models import ModelRecord
+from tasks.models import ModelRecord, stored_model
 from tasks.parameters import Parameters
-from tasks.records import DatasetRecord, FileRecord, Metrics, Record, Versions
+from tasks.records import DatasetRecord, FileRecord, Metrics, Record, Sha256, Versions
 from tasks.storage import (
     describe_file,
     lock,
@@ -35,6 +35,13 @@ class Verdict(Record):
 
     published: bool
     reason: str
+
+
+class Outcome(Record):
+    """How a run ended."""
+
+    manifest: "Manifest"
+    unchanged: bool = Field(description="nothing was to be done; the manifest is the published one")
 
 
 class Manifest(Record):
@@ -85,6 +92,28 @@ def list_files(folder: Path) -> tuple[FileRecord, ...]:
         if path.is_file() and path.name != MANIFEST_FILE
     )
     return tuple(describe_file(folder, name) for name in names)
+
+
+def find_unchanged(fingerprints: list[Sha256], dataset: str, root: Path) -> Manifest | None:
+    """The published run, if it has models of these fingerprints and all its files are sound."""
+    link = root / "published" / dataset
+    try:
+        folder = link.resolve(strict=True)
+        manifest = Manifest.model_validate_json((folder / MANIFEST_FILE).read_bytes())
+        if [model.fingerprint for model in manifest.models] != fingerprints:
+            return None
+        sound = list_files(folder) == manifest.files and all(
+            stored_model(root / model.folder) for model in manifest.models
+        )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        logger.warning("The published run cannot be read (%s): it is made anew", error)
+        return None
+    if not sound:
+        logger.warning("The published run or its models are damaged: they are made anew")
+        return None
+    return manifest
 
 
 def judge(parameters: Parameters) -> Verdict:

@@ -7,6 +7,7 @@ import pytest
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.retrain import retrain
+from tasks.models import stored_model
 from tasks.parameters import DataParameters, RunParameters, TrainingParameters
 from tasks.publication import Manifest
 from tests.conftest import SAMPLE
@@ -23,7 +24,7 @@ TRAINING = TrainingParameters(shallow_epochs=2, deep_epochs=3, batch_size=64)
 
 
 def test_a_run_leaves_models_codes_and_figures_and_publishes_them(root: Path) -> None:
-    manifest = retrain(data=SAMPLE, training=TRAINING)
+    manifest = retrain(data=SAMPLE, training=TRAINING).manifest
     published = root / "published" / SAMPLE.dataset
     assert published.resolve() == root.resolve() / "runs" / manifest.run
     assert Manifest.model_validate_json((published / "manifest.json").read_bytes()) == manifest
@@ -44,14 +45,33 @@ def test_a_run_leaves_models_codes_and_figures_and_publishes_them(root: Path) ->
             manifest.metrics["deep"].reconstruction_mse,
         )
 
+
+def test_a_run_that_would_change_nothing_ends_as_unchanged(root: Path) -> None:
+    first = retrain(data=SAMPLE, training=TRAINING)
     again = retrain(data=SAMPLE, training=TRAINING)
-    assert again.models == manifest.models, "equal fingerprints are not trained again"
-    first, second = ({file.path: file.sha256 for file in run.files} for run in (manifest, again))
-    assert first == second
+    assert (first.unchanged, again.unchanged) == (False, True)
+    assert again.manifest == first.manifest
+    assert len(list((root / "runs").iterdir())) == 1
+
+    forced = retrain(data=SAMPLE, training=TRAINING, run=RunParameters(retrain=True))
+    assert not forced.unchanged
+    first_files, forced_files = (
+        {file.path: file.sha256 for file in outcome.manifest.files} for outcome in (first, forced)
+    )
+    same = [path for path in first_files if first_files[path] == forced_files[path]]
+    assert {"codes/test.h5", "models/deep/history.json", "figures/deep.png"} <= set(same)
+
+    stored = root / forced.manifest.models[1].folder / "encoder.keras"
+    stored.write_bytes(stored.read_bytes()[:-1])
+    mended = retrain(data=SAMPLE, training=TRAINING)
+    assert not mended.unchanged
+    assert mended.manifest.models[0] == forced.manifest.models[0]
+    assert mended.manifest.models[1].weights_sha256 == forced.manifest.models[1].weights_sha256
+    assert stored_model(stored.parent) == mended.manifest.models[1]
 
 
 def test_a_quick_look_is_not_published(root: Path) -> None:
-    manifest = retrain(data=SAMPLE, training=TRAINING, run=RunParameters(quick=True))
+    manifest = retrain(data=SAMPLE, training=TRAINING, run=RunParameters(quick=True)).manifest
     assert not manifest.verdict.published
     assert not (root / "published").exists()
     assert [model.spec.recipe.epochs for model in manifest.models] == [1, 1]
