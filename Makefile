@@ -22,6 +22,9 @@ lint: .venv/installed-dev
 bench: .venv-bench/installed-bench  ## compare training speeds; some 15 minutes, 3 GB to install
 	.venv-bench/bin/python -m tests.benchmarks.training
 
+crash: .venv/installed-dev  ## kill the flow a hundred times on the full dataset; some 25 minutes
+	.venv/bin/python -m tests.crash.harness $(ARGS)
+
 # A virtual environment; an interrupted installation leaves no mark and is done again.
 # Without this, make would delete the environments as intermediate files.
 .PRECIOUS: %/bin/python

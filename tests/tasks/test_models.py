@@ -3,6 +3,7 @@ import shutil
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
@@ -125,6 +126,34 @@ def test_an_interrupted_training_resumes_to_the_same_bits(
     whole = obtain_model(dataset, spec, "cpu", elsewhere, ignore)
     assert resumed.weights_sha256 == whole.weights_sha256
     assert read_history(resumed, root) == read_history(whole, elsewhere)
+
+
+def test_two_that_want_the_same_model_train_it_once(
+    dataset: DatasetRecord, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    training = threading.Event()
+
+    def hold(progress: Progress) -> None:
+        training.set()
+        time.sleep(0.2)
+
+    progress: list[Progress] = []
+    with ThreadPoolExecutor(2) as executor:
+        first = executor.submit(obtain_model, dataset, SPEC, "cpu", root, hold)
+        assert training.wait(60)
+        second = executor.submit(obtain_model, dataset, SPEC, "cpu", root, progress.append)
+        assert first.result() == second.result()
+    assert not progress
+    assert "Waiting for another process that holds the lock model-" in caplog.text
+    assert "not trained again" in caplog.text
+
+
+def test_retraining_can_be_forced(model: ModelRecord, dataset: DatasetRecord, root: Path) -> None:
+    progress: list[Progress] = []
+    again = obtain_model(dataset, SPEC, "cpu", root, progress.append, retrain=True)
+    assert progress
+    assert again.weights_sha256 == model.weights_sha256
 
 
 def test_a_failing_training_tells_its_own_error(dataset: DatasetRecord, root: Path) -> None:

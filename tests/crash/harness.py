@@ -1,0 +1,160 @@
+"""Starts the flow, kills it, starts it again until it completes, and compares the results.
+
+`make crash` kills it a hundred times on the full dataset, at random moments and at named points. It
+reports the kills by point, and the epochs that later attempts resumed from.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from prefect.server.api.server import SubprocessASGIServer
+
+from tasks.publication import Manifest
+from tests.crash.victim import POINTS
+
+RESUMED = re.compile(r"Resuming the (\w+) model in epoch (\d+)")
+RANDOM_MOMENT = "a random moment"
+
+
+class Attempt(NamedTuple):
+    """One start of the flow."""
+
+    killed: bool
+    resumed: list[tuple[str, int]]
+    """Model and number of finished epochs of each training that was resumed."""
+    log: str
+
+
+class Victim:
+    """The flow with fixed flags, and an artifacts folder for each series of attempts."""
+
+    def __init__(self, flags: list[str], api_url: str, checkpoint_seconds: float) -> None:
+        """Start nothing yet."""
+        self._flags = flags
+        self._environment = {
+            **os.environ,
+            "PREFECT_API_URL": api_url,
+            "CRASH_CHECKPOINT_SECONDS": str(checkpoint_seconds),
+        }
+
+    def attempt(
+        self, root: Path, point: str | None = None, passes: int = 0, seconds: float | None = None
+    ) -> Attempt:
+        """Run once; die at a named point, after some seconds, or not at all."""
+        environment = {**self._environment, "AUTOENCODER_ARTIFACTS": str(root)}
+        if point:
+            environment |= {"CRASH_POINT": point, "CRASH_COUNT": str(passes)}
+        command = [sys.executable, "-m", "tests.crash.victim", *self._flags]
+        with tempfile.TemporaryFile("w+") as log:
+            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+            try:
+                process.wait(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            log.seek(0)
+            text = log.read()
+        if process.returncode not in (0, -signal.SIGKILL):
+            raise RuntimeError(f"The flow ended with {process.returncode}:\n{text}")
+        resumed = [(model, int(epoch) - 1) for model, epoch in RESUMED.findall(text)]
+        return Attempt(process.returncode != 0, resumed, text)
+
+
+@contextmanager
+def prefect_server() -> Iterator[str]:
+    """A Prefect server on loopback for all attempts; gives its API's address."""
+    server = SubprocessASGIServer()
+    server.start(timeout=90)
+    try:
+        yield server.api_url
+    finally:
+        server.stop()
+
+
+def results(root: Path, dataset: str) -> dict[str, str]:
+    """What must not depend on kills: SHA-256 of weights, histories, codes and figures."""
+    folder = root / "published" / dataset
+    manifest = Manifest.model_validate_json((folder / "manifest.json").read_bytes())
+    found = {f"weights/{model.name}": model.weights_sha256 for model in manifest.models}
+    for file in manifest.files:
+        path = folder / file.path
+        if hashlib.sha256(path.read_bytes()).hexdigest() != file.sha256:
+            raise AssertionError(f"{file.path} is not what the manifest says")
+        if path.suffix in (".h5", ".png") or path.name == "history.json":
+            found[file.path] = file.sha256
+    return found
+
+
+def main() -> None:
+    """Kill a hundred times and report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    generator = random.Random(arguments.seed)  # noqa: S311 - no secret
+    kills: Counter[str] = Counter()
+    resumed_from: Counter[str] = Counter()
+    late = series = 0
+    with prefect_server() as api_url, tempfile.TemporaryDirectory() as name:
+        victim = Victim([], api_url, checkpoint_seconds=2.0)
+        reference = Path(name) / "reference"
+        started = time.monotonic()
+        victim.attempt(reference)
+        duration = time.monotonic() - started
+        expected = results(reference, "fashion-mnist")
+        while kills.total() < arguments.kills:
+            root = Path(name) / f"series-{series}"
+            shutil.copytree(reference / "datasets", root / "datasets")
+            while True:
+                point = _next_point(generator, kills, arguments.kills)
+                passes = generator.randrange(6) if "checkpoint" in point else 0
+                attempt = victim.attempt(
+                    root,
+                    None if point == RANDOM_MOMENT else point,
+                    passes,
+                    generator.uniform(5, duration / 2) if point == RANDOM_MOMENT else None,
+                )
+                late += any(epoch >= 1 for _, epoch in attempt.resumed)
+                resumed_from.update(f"{model} {epoch}" for model, epoch in attempt.resumed)
+                if not attempt.killed:
+                    break
+                kills[point] += 1
+                print(f"{kills.total()}: killed at {point}; resumed {attempt.resumed}", flush=True)
+            if results(root, "fashion-mnist") != expected:
+                raise AssertionError(f"Series {series} ended with other results: {root}")
+            shutil.rmtree(root)
+            series += 1
+    report = {
+        "kills": dict(kills),
+        "series_with_identical_results": series,
+        "attempts_resumed_from_epoch_1_or_later": late,
+        "resumed_from": dict(sorted(resumed_from.items())),
+    }
+    print(json.dumps(report, indent=2))
+
+
+def _next_point(generator: random.Random, kills: Counter[str], total: int) -> str:
+    """Half of the kills at random moments, the rest spread evenly over the named points."""
+    if kills[RANDOM_MOMENT] < total / 2 and generator.random() < 0.5:
+        return RANDOM_MOMENT
+    fewest = min(kills[point] for point in POINTS)
+    return generator.choice([point for point in POINTS if kills[point] == fewest])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""The flow in a process of its own that may be told to kill itself: `python -m tests.crash.victim`.
+
+`CRASH_POINT` names where, `CRASH_COUNT` how often that point is passed before. The code that is
+killed is the project's own; only the kill is put beside it.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from tasks import checkpoints, codes, publication, storage
+from tasks.checkpoints import Checkpoints
+
+Kill = Callable[[], None]
+
+
+def die() -> None:
+    """End at once, like a machine that loses power."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def after(passes: int, act: Kill) -> Kill:
+    """Act when called for the time after that many."""
+    left = iter(range(passes, -1, -1))
+    return lambda: act() if next(left, -1) == 0 else None
+
+
+def amid_write(kill: Kill) -> None:
+    """Die when half of a checkpoint is written."""
+    write = checkpoints.write_bytes  # type: ignore[attr-defined]
+
+    def write_half(path: Path, content: bytes) -> None:
+        with mock.patch.object(Path, "write_bytes", _half_then(kill)):
+            write(path, content)
+
+    _replace(checkpoints, "write_bytes", write_half)
+
+
+def around_rename(before: Kill, after: Kill) -> None:
+    """Die just before or just after a checkpoint gets its name."""
+    rename = storage.rename
+
+    def spy(source: Path, target: Path) -> None:
+        ours = target.parent.name == "checkpoints"
+        if ours:
+            before()
+        rename(source, target)
+        if ours:
+            after()
+
+    _replace(storage, "rename", spy)
+
+
+def _half_then(kill: Kill) -> Callable[[Path, bytes], None]:
+    def write(path: Path, content: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(content[: len(content) // 2])
+            file.flush()
+            kill()
+            file.write(content[len(content) // 2 :])
+
+    return write
+
+
+def _replace(owner: Any, name: str, function: Callable[..., Any]) -> None:
+    setattr(owner, name, function)
+
+
+def _call_before(owner: Any, name: str, act: Kill) -> None:
+    original = getattr(owner, name)
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        act()
+        return original(*args, **kwargs)
+
+    _replace(owner, name, wrapped)
+
+
+def _call_after(owner: Any, name: str, act: Kill) -> None:
+    original = getattr(owner, name)
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        act()
+        return result
+
+    _replace(owner, name, wrapped)
+
+
+def _nothing() -> None:
+    """Live on."""
+
+
+ARMS: dict[str, Callable[[Kill], None]] = {
+    "amid a checkpoint's write": amid_write,
+    "before a checkpoint's rename": lambda kill: around_rename(kill, _nothing),
+    "after a checkpoint's rename": lambda kill: around_rename(_nothing, kill),
+    "between the models": lambda kill: _call_after(Checkpoints, "clear", kill),
+    "amid the codes' write": lambda kill: _call_after(codes, "_write_model", kill),
+    "before the switch": lambda kill: _call_before(publication, "publish", kill),
+    "after the switch": lambda kill: _call_after(publication, "publish", kill),
+}
+"""How to put the kill beside the code it interrupts, by the point's name."""
+POINTS = tuple(ARMS)
+
+
+if __name__ == "__main__":
+    from flows.command_line import run_from_command_line
+    from flows.retrain import retrain
+
+    checkpoints.CHECKPOINT_SECONDS = float(os.environ.get("CRASH_CHECKPOINT_SECONDS", "2"))
+    if "CRASH_POINT" in os.environ:
+        ARMS[os.environ["CRASH_POINT"]](after(int(os.environ["CRASH_COUNT"]), die))
+    sys.exit(run_from_command_line(retrain, sys.argv[1:]))
