@@ -18,7 +18,7 @@ from tasks.dataset import open_images
 from tasks.recipes import TrainingSpec
 from tasks.records import DatasetRecord, DeviceKind, EpochRecord, FileRecord, Record, Sha256
 from tasks.state import Progress
-from tasks.storage import atomic_file, describe_file, lock, write_record
+from tasks.storage import atomic_file, describe_file, lock, sweep_partial, write_record
 from tasks.versions import installed_versions
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ def obtain_model(
         if not retrain and (stored := stored_model(folder)):
             logger.info("The %s model is there already: not trained again", stored.name)
             return stored
+        sweep_partial(folder)
         checkpoints = Checkpoints(folder / "checkpoints", fingerprint)
         started = time.monotonic()
         training = _train(dataset, spec, checkpoints, root, report)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from tasks.models import ModelRecord, stored_model
+from tasks.models import RECORD_FILE, ModelRecord, stored_model
 from tasks.parameters import Parameters
 from tasks.records import DatasetRecord, FileRecord, Metrics, Record, Sha256, Versions
 from tasks.storage import (
@@ -18,6 +18,7 @@ from tasks.storage import (
     lock,
     partial_folder,
     settle_folder,
+    sweep_partial,
     sync,
     write_errors_explained,
     write_record,
@@ -81,7 +82,9 @@ def building_folder(run: str, root: Path) -> Path:
 def copy_model(record: ModelRecord, folder: Path, root: Path) -> None:
     """Copy a model's files into a run folder, which then depends on nothing outside itself."""
     target = folder / "models" / record.name
-    shutil.copytree(root / record.folder, target, dirs_exist_ok=True, copy_function=shutil.copyfile)
+    target.mkdir(parents=True, exist_ok=True)
+    for name in (RECORD_FILE, *(file.path for file in record.files)):
+        shutil.copyfile(root / record.folder / name, target / name)
 
 
 def list_files(folder: Path) -> tuple[FileRecord, ...]:
@@ -134,6 +137,7 @@ def complete_run(
 ) -> Manifest:
     """Complete the run's folder, give it its name and, if the verdict says so, publish it."""
     building = building_folder(run, root)
+    sweep_partial(building)
     with write_errors_explained(building):
         for model in models:
             copy_model(model, building, root)

@@ -120,6 +120,12 @@ def write_record(path: Path, record: BaseModel) -> None:
     write_bytes(path, (record.model_dump_json(indent=2) + "\n").encode())
 
 
+def sweep_partial(folder: Path) -> None:
+    """Remove what killed processes left half-written in a folder that nobody else writes to."""
+    for left in folder.rglob(f"{PARTIAL_PREFIX}*"):
+        left.unlink()
+
+
 def partial_folder(path: Path) -> Path:
     """Where the folder `path` is built before it gets its name."""
     return path.parent / f"{PARTIAL_PREFIX}{path.name}"

@@ -85,6 +85,21 @@ def test_what_a_kill_left_does_not_hinder_the_switch(
     assert [path.name for path in (root / "published").iterdir()] == [dataset.name]
 
 
+def test_what_a_kill_left_half_written_is_not_published(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    (root / model.folder / ".partial-x.keras").touch()
+    (root / model.folder / "checkpoints").mkdir()
+    codes = building_folder("run-1", root) / "codes"
+    codes.mkdir()
+    (codes / ".partial-x.h5").touch()
+    codes.rename(codes.with_name("figures"))
+    manifest = complete("run-1", model, dataset, root)
+    assert not [file for file in manifest.files if ".partial" in file.path]
+    assert not (run_folder("run-1", root) / "models" / "shallow" / "checkpoints").exists()
+    assert not list(run_folder("run-1", root).rglob(".partial-*"))
+
+
 def test_publishing_needs_no_window_without_a_link(
     model: ModelRecord, dataset: DatasetRecord, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
