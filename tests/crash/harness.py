@@ -32,7 +32,7 @@ RANDOM_MOMENT = "a random moment"
 RANDOM_SHARE = 0.7
 """Of the kills; the rest is spread evenly over the named points."""
 RANDOM_SECONDS = (8.0, 18.0)
-"""After the start of the process: long enough to train a little, short enough to be resumed often."""
+"""After the process starts: long enough to train a little, short enough to be resumed often."""
 
 
 class Attempt(NamedTuple):
