@@ -47,8 +47,6 @@ class KerasFit:
 
     def __init__(self, spec: TrainingSpec, train: Images, test: Images, best: bool) -> None:
         """Build; the first epoch compiles."""
-        import keras
-
         from tasks.architectures import build_autoencoder
 
         self._model = build_autoencoder(spec.architecture, 784, spec.seed).autoencoder
@@ -57,7 +55,6 @@ class KerasFit:
             settings = {"jit_compile": True, "steps_per_execution": 47}
         self._model.compile(optimizer="adam", loss="binary_crossentropy", **settings)
         self._train, self._test = scaled(train), scaled(test)
-        self._keras = keras
 
     def run_epoch(self) -> float:
         """One call of fit."""

@@ -125,11 +125,7 @@ def main() -> None:
             shutil.copytree(reference / "datasets", root / "datasets")
             while True:
                 point = _next_point(generator, kills)
-                if point == RANDOM_MOMENT:
-                    attempt = victim.attempt(root, seconds=generator.uniform(*RANDOM_SECONDS))
-                else:
-                    passes = generator.randrange(3) if "checkpoint" in point else 0
-                    attempt = victim.attempt(root, point, passes)
+                attempt = _attempt_at(point, victim, root, generator)
                 late += any(epoch >= 1 for _, epoch in attempt.resumed)
                 resumed_from.update(f"{model} {epoch}" for model, epoch in attempt.resumed)
                 if not attempt.killed:
@@ -147,6 +143,13 @@ def main() -> None:
         "resumed_from": dict(sorted(resumed_from.items())),
     }
     print(json.dumps(report, indent=2))
+
+
+def _attempt_at(point: str, victim: Victim, root: Path, generator: random.Random) -> Attempt:
+    if point == RANDOM_MOMENT:
+        return victim.attempt(root, seconds=generator.uniform(*RANDOM_SECONDS))
+    passes = generator.randrange(3) if "checkpoint" in point else 0
+    return victim.attempt(root, point, passes)
 
 
 def _next_point(generator: random.Random, kills: Counter[str]) -> str:

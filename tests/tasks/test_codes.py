@@ -35,6 +35,14 @@ def write(path: Path, rows: int, model: ModelRecord, dataset: DatasetRecord) -> 
     write_codes(path, "test", dataset, labels, [ModelCodes(model, blocks)])
 
 
+def write_block(
+    path: Path, codes: np.ndarray, rows: int, model: ModelRecord, dataset: DatasetRecord
+) -> None:
+    """Write one block of codes as a split of that many rows."""
+    blocks = [CodesBlock(codes, np.zeros(len(codes), np.float32))]
+    write_codes(path, "test", dataset, np.zeros(rows, np.int64), [ModelCodes(model, blocks)])
+
+
 def test_layout_is_that_of_the_contract(path: Path) -> None:
     with h5py.File(path) as file:
         assert set(file) == {"index", "labels", "shallow"}
@@ -112,15 +120,9 @@ def test_round_trip_in_chunks(
 def test_missing_rows_are_noticed(
     tmp_path: Path, model: ModelRecord, dataset: DatasetRecord
 ) -> None:
-    blocks = [CodesBlock(np.zeros((3, 32), np.float32), np.zeros(3, np.float32))]
+    codes = np.zeros((3, 32), np.float32)
     with pytest.raises(StepError, match="encoded 3 images, expected 4"):
-        write_codes(
-            tmp_path / "codes.h5",
-            "test",
-            dataset,
-            np.zeros(4, np.int64),
-            [ModelCodes(model, blocks)],
-        )
+        write_block(tmp_path / "codes.h5", codes, 4, model, dataset)
     assert not list(tmp_path.glob("*.h5"))
 
 
@@ -129,15 +131,8 @@ def test_values_that_are_not_finite_never_get_their_name(
 ) -> None:
     codes = np.zeros((3, 32), np.float32)
     codes[1, 2] = np.nan
-    blocks = [CodesBlock(codes, np.zeros(3, np.float32))]
     with pytest.raises(StepError, match="not finite"):
-        write_codes(
-            tmp_path / "codes.h5",
-            "test",
-            dataset,
-            np.zeros(3, np.int64),
-            [ModelCodes(model, blocks)],
-        )
+        write_block(tmp_path / "codes.h5", codes, 3, model, dataset)
     assert not list(tmp_path.glob("*.h5"))
 
 
