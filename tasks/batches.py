@@ -4,15 +4,18 @@ Every block of one kind has the same shape, so each function is compiled once an
 never depend on how many rows share its block. What a short last block lacks is filled with zeros.
 """
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+A = TypeVar("A")
+B = TypeVar("B")
 Images = NDArray[np.uint8]
 """(N, height, width) uint8, as a rule memory-mapped."""
 
@@ -94,15 +97,23 @@ def shuffled_segments(
 
     The next segment is gathered in a thread while the caller works on the present one.
     """
-    with ThreadPoolExecutor(1, thread_name_prefix="gather") as gatherer:
-        following = None
-        for position in _positions(plan, epochs, start):
-            gathered = gatherer.submit(_gather_segment, images, plan, seed, *position)
-            if following:
-                yield following.result()
-            following = gathered
-        if following:
-            yield following.result()
+
+    def gather(position: tuple[int, int]) -> Segment:
+        return _gather_segment(images, plan, seed, *position)
+
+    yield from map_ahead(gather, _positions(plan, epochs, start), threads=1)
+
+
+def map_ahead(function: Callable[[A], B], arguments: Iterable[A], threads: int) -> Iterator[B]:
+    """Apply a function in threads, in order, not many more than `threads` results ahead."""
+    with ThreadPoolExecutor(threads, thread_name_prefix="ahead") as executor:
+        waiting: deque[Future[B]] = deque()
+        for argument in arguments:
+            waiting.append(executor.submit(function, argument))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _positions(plan: SegmentPlan, epochs: int, start: tuple[int, int]) -> Iterator[tuple[int, int]]:

@@ -1,18 +1,15 @@
-"""The codes file, `codes/<split>.h5`: the contract in code, writer and reader in one place.
+"""Writer and reader of the codes files, `codes/<split>.h5`; the contract is in `codes_contract`.
 
-Layout, for N images:
+    run = open_published("fashion-mnist")
+    codes = run.codes("test", "deep")
 
-    /index                        (N,) int64     row in the source split
-    /labels                       (N,) int64     class
-    /<model>/codes                (N, code_size) float32
-    /<model>/reconstruction_mse   (N,) float32   over the image's pixels, on the 0..1 scale
-
-Everything else is an attribute. The file holds no time, host, path or run name: identical inputs
-give identical bytes. Any HDF5 reader from version 1.8 on opens it.
+`python -m tasks.codes FILE` shows what a file holds; `--verify` checks it.
 """
 
 import json
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,16 +17,30 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
+from tasks.codes_contract import (
+    CONTENT_SHA256,
+    ModelProvenance,
+    SplitProvenance,
+    check_contract,
+    chunk_rows,
+    content_sha256,
+    provenance_of,
+    write_attributes,
+)
 from tasks.errors import StepError
+from tasks.hdf5 import create_hdf5
+from tasks.manifests import (
+    Manifest,
+    check_file,
+    read_manifest,
+    resolve_published,
+    run_folder,
+)
 from tasks.models import ModelRecord
 from tasks.records import DatasetRecord, Split
-from tasks.storage import atomic_file
-
-SCHEMA_NAME = "autoencoder-flow/codes"
-SCHEMA_VERSION = 1
-CHUNK_BYTES = 2**20
-"""Largest chunk, before compression."""
+from tasks.storage import artifacts_folder, atomic_file
 
 
 class CodesBlock(NamedTuple):
@@ -52,36 +63,41 @@ def write_codes(
     path: Path,
     split: Split,
     dataset: DatasetRecord,
-    labels: NDArray[np.int64],
+    labels: NDArray[Any] | None,
     models: list[ModelCodes],
+    rows: int,
 ) -> None:
     """Write, read back and verify a codes file; then it gets its name.
 
+    The bytes do not depend on how the rows are cut into blocks; memory does not grow with them.
+
     Args:
-        labels: (N,) int64, N the rows of the split.
+        labels: (rows,) integers, as a rule memory-mapped; none if the source has none.
+        rows: of the split.
 
     Raises:
         StepError: what was read back is not what the contract says.
     """
     with atomic_file(path) as partial:
-        with h5py.File(partial, "w", libver=("earliest", "v108"), track_order=False) as file:
-            _write_attributes(file, _file_attributes(split, dataset, models))
-            rows = len(labels)
-            _create(file, "index", (rows,), np.int64)[...] = np.arange(rows)
-            _create(file, "labels", (rows,), np.int64)[...] = labels
+        with create_hdf5(partial) as file:
+            names = tuple(model.record.name for model in models)
+            write_attributes(file, _split_provenance(split, dataset, names).model_dump())
+            _write_whole(file, "index", np.arange, rows)
+            if labels is not None:
+                _write_whole(file, "labels", lambda *span: labels[slice(*span)], rows)
             for model in models:
                 _write_model(file.create_group(model.record.name), model, rows)
+            write_attributes(file, {CONTENT_SHA256: content_sha256(file, names)})
         verify_codes(partial)
 
 
-def _create(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: Any) -> h5py.Dataset:
+def _create(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: str) -> h5py.Dataset:
     row_bytes = np.dtype(dtype).itemsize * int(np.prod(shape[1:]))
-    chunk_rows = min(shape[0], max(1, CHUNK_BYTES // row_bytes))
     return group.create_dataset(
         name,
         shape,
         dtype,
-        chunks=(chunk_rows, *shape[1:]),
+        chunks=(chunk_rows(shape[0], row_bytes), *shape[1:]),
         compression="gzip",
         shuffle=True,
         fletcher32=True,
@@ -89,112 +105,208 @@ def _create(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: Any) ->
     )
 
 
+def _write_whole(file: h5py.File, name: str, values: Any, rows: int) -> None:
+    """Write `values(start, stop)`, a chunk at a time."""
+    dataset = _create(file, name, (rows,), "<i8")
+    for start in range(0, rows, dataset.chunks[0]):
+        stop = min(start + dataset.chunks[0], rows)
+        dataset[start:stop] = values(start, stop)
+
+
 def _write_model(group: h5py.Group, model: ModelCodes, rows: int) -> None:
     code_size = model.record.spec.architecture.code_size
-    codes = _create(group, "codes", (rows, code_size), np.float32)
-    mse = _create(group, "reconstruction_mse", (rows,), np.float32)
-    _write_attributes(group, _model_attributes(model.record))
+    codes = _create(group, "codes", (rows, code_size), "<f4")
+    mse = _create(group, "reconstruction_mse", (rows,), "<f4")
+    write_attributes(group, _model_provenance(model.record).model_dump())
     start = 0
-    for block in model.blocks:
+    for block in _whole_chunks(model.blocks, codes.chunks[0]):
         stop = start + len(block.codes)
-        codes[start:stop] = block.codes
-        mse[start:stop] = block.reconstruction_mse
+        if stop <= rows:
+            codes[start:stop] = block.codes
+            mse[start:stop] = block.reconstruction_mse
         start = stop
     if start != rows:
         raise StepError(f"The {model.record.name} model encoded {start} images, expected {rows}")
 
 
-def _file_attributes(
-    split: Split, dataset: DatasetRecord, models: list[ModelCodes]
-) -> dict[str, Any]:
-    return {
-        "schema_name": SCHEMA_NAME,
-        "schema_version": SCHEMA_VERSION,
-        "models": [model.record.name for model in models],
-        "split": split,
-        "dataset": dataset.name,
-        "dataset_payload_sha256": dataset.payload_sha256,
-        "image_shape": dataset.image_shape,
-        "scale": dataset.scale,
-    }
+def _whole_chunks(blocks: Iterable[CodesBlock], rows: int) -> Iterator[CodesBlock]:
+    """Cut the same rows into blocks of that many; only the last one may have fewer.
+
+    A chunk is then compressed once, and stands in the file where it would for any other cut.
+    """
+    waiting: list[CodesBlock] = []
+    for block in blocks:
+        waiting.append(block)
+        while sum(len(part.codes) for part in waiting) >= rows:
+            joined = _join(waiting)
+            yield CodesBlock(*(column[:rows] for column in joined))
+            waiting = [CodesBlock(*(column[rows:] for column in joined))]
+    if any(len(part.codes) for part in waiting):
+        yield _join(waiting)
 
 
-def _model_attributes(record: ModelRecord) -> dict[str, Any]:
-    return {
-        "fingerprint": record.fingerprint,
-        "encoder_weights_sha256": record.encoder_weights_sha256,
-        "architecture": record.layers,
-        "recipe": json.dumps(record.spec.recipe.model_dump(mode="json"), sort_keys=True),
-        "seed": record.spec.seed,
-        "validation_loss": record.validation_loss,
-    }
+def _join(blocks: list[CodesBlock]) -> CodesBlock:
+    return CodesBlock(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
 
 
-def _write_attributes(group: h5py.Group, attributes: dict[str, Any]) -> None:
-    """Write text as fixed-length UTF-8, which readers without variable-length strings take."""
-    for name, value in attributes.items():
-        array = np.asarray(value)
-        if array.dtype.kind == "U":
-            encoded = np.char.encode(array, "utf-8")
-            group.attrs.create(
-                name, encoded, dtype=h5py.string_dtype("utf-8", encoded.dtype.itemsize)
-            )
-        else:
-            group.attrs[name] = array
+def _split_provenance(
+    split: Split, dataset: DatasetRecord, models: tuple[str, ...]
+) -> SplitProvenance:
+    return SplitProvenance(
+        models=models,
+        split=split,
+        dataset=dataset.name,
+        dataset_payload_sha256=dataset.payload_sha256,
+        image_shape=dataset.image_shape,
+        scale=dataset.scale,
+    )
+
+
+def _model_provenance(record: ModelRecord) -> ModelProvenance:
+    return ModelProvenance(
+        fingerprint=record.fingerprint,
+        encoder_weights_sha256=record.encoder_weights_sha256,
+        architecture=record.layers,
+        recipe=json.dumps(record.spec.recipe.model_dump(mode="json"), sort_keys=True),
+        seed=record.spec.seed,
+        validation_loss=record.validation_loss,
+    )
 
 
 @dataclass(frozen=True)
 class Codes:
-    """One model's codes, read whole."""
+    """One model's codes of one split, read whole."""
 
     codes: NDArray[np.float32]
     """(N, code_size)."""
     reconstruction_mse: NDArray[np.float32]
     """(N,) over the image's pixels, on the 0..1 scale."""
-    labels: NDArray[np.int64]
-    """(N,) class."""
+    labels: NDArray[np.int64] | None
+    """(N,) class; none if the source has none."""
     index: NDArray[np.int64]
-    """(N,) row in the source split."""
+    """(N,) row in the source split, rising."""
+    split: SplitProvenance
+    model: ModelProvenance
 
 
-def read_codes(path: Path, model: str) -> Codes:
-    """Read one model's codes.
+def read_codes(path: Path, model: str = "deep") -> Codes:
+    """Verify a codes file, whole, and read one model's codes.
 
     Raises:
-        StepError: the file or the model in it cannot be read.
+        StepError: one line with what is wrong with the file, or which models it has.
     """
-    try:
-        with h5py.File(path) as file:
-            group = file[model]
-            names = (group["codes"], group["reconstruction_mse"], file["labels"], file["index"])
-            return Codes(*(dataset[...] for dataset in names))
-    except (OSError, KeyError) as error:
-        raise StepError(f"{path} has no readable codes of {model}: {error}") from None
+    with open_codes(path) as file:
+        split, models = provenance_of(file)
+        if model not in models:
+            raise StepError(f"{path} has no model {model}, but {', '.join(models)}")
+        return Codes(
+            codes=file[f"{model}/codes"][...],
+            reconstruction_mse=file[f"{model}/reconstruction_mse"][...],
+            labels=file["labels"][...] if "labels" in file else None,
+            index=file["index"][...],
+            split=split,
+            model=models[model],
+        )
 
 
 def verify_codes(path: Path) -> None:
     """Read a codes file whole and check it against the contract.
 
     Raises:
-        StepError: what was found and what was expected.
+        StepError: one line with what was found and what was expected.
     """
+    with open_codes(path):
+        pass
+
+
+def is_sound(path: Path) -> bool:
+    """Whether there is a codes file by the contract."""
     try:
-        with h5py.File(path) as file:
-            models = [name.decode() for name in file.attrs["models"]]
-            rows = len(file["index"])
-            for name in models:
-                _verify_model(file[name], rows)
-    except (OSError, KeyError) as error:
-        raise StepError(
-            f"{path.name} is not a readable codes file ({error}): write it again"
-        ) from None
+        verify_codes(path)
+    except StepError:
+        return False
+    return True
 
 
-def _verify_model(group: h5py.Group, rows: int) -> None:
-    for name in ("codes", "reconstruction_mse"):
-        dataset = group[name]
-        if len(dataset) != rows:
-            raise StepError(f"{dataset.name} has {len(dataset)} rows, expected {rows}")
-        for chunk in dataset.iter_chunks():
-            if not np.isfinite(dataset[chunk]).all():
-                raise StepError(f"{dataset.name} holds values that are not finite")
+@contextmanager
+def open_codes(path: Path) -> Iterator[h5py.File]:
+    """Open a codes file that was checked against the contract from end to end.
+
+    Raises:
+        StepError: one line with what was found and what was expected.
+    """
+    with _refusals_explained(path):
+        file = h5py.File(path)
+    with file:
+        with _refusals_explained(path):
+            check_contract(file)
+        yield file
+
+
+@contextmanager
+def _refusals_explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (StepError, ValidationError) as error:
+        reason = _first_fact(error) if isinstance(error, ValidationError) else str(error)
+        raise StepError(f"{path} is no codes file that can be used: {reason}") from error
+    except Exception as error:  # on damaged bytes, h5py raises almost any type
+        reason = " ".join(str(error).split())
+        raise StepError(f"{path} cannot be read as a codes file: {reason}") from error
+
+
+def _first_fact(error: ValidationError) -> str:
+    fact = error.errors()[0]
+    return f"attribute {fact['loc'][0]}: {fact['msg']}, found {fact['input']!r}"
+
+
+class PublishedRun(NamedTuple):
+    """A published run, its link resolved: all files come from the same run."""
+
+    folder: Path
+    manifest: Manifest
+
+    def file(self, path: str) -> Path:
+        """The path of one of the run's files, found to be what the manifest says.
+
+        Raises:
+            StepError: the run has no such file, or another.
+        """
+        return check_file(self.folder, self.manifest, path)
+
+    def codes(self, split: Split = "test", model: str = "deep") -> Codes:
+        """The codes of a split.
+
+        Raises:
+            StepError: one line with what is wrong with the file, or which models it has.
+        """
+        return read_codes(self.file(f"codes/{split}.h5"), model)
+
+
+def open_published(dataset: str, root: Path | None = None) -> PublishedRun:
+    """Resolve `published/<dataset>` once; a run that is published meanwhile changes nothing.
+
+    Args:
+        root: the artifacts folder; by default the one that the flow writes to.
+
+    Raises:
+        StepError: nothing is published, or what is published is damaged.
+    """
+    folder = resolve_published(dataset, artifacts_folder() if root is None else root)
+    return PublishedRun(folder, read_manifest(folder))
+
+
+def open_run(run: str, root: Path) -> PublishedRun:
+    """Open a finished run by its name, published or not.
+
+    Raises:
+        StepError: there is no such run, or it is damaged.
+    """
+    folder = run_folder(run, root)
+    return PublishedRun(folder, read_manifest(folder))
+
+
+if __name__ == "__main__":
+    from tasks.codes_command import main
+
+    sys.exit(main(sys.argv[1:], open_codes))

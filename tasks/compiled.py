@@ -114,25 +114,40 @@ def compile_segment(
 
 
 def compile_encoder(autoencoder: keras.Model) -> Callable[..., tuple[tf.Tensor, ...]]:
+    """Compile: (block of uint8 images, scale) -> codes, mean squared errors."""
+    model = _codes_and_logits(autoencoder)
+
+    @tf.function(jit_compile=True, autograph=False)
+    def encode_block(images: tf.Tensor, scale: tf.Tensor) -> tuple[Any, ...]:
+        targets = normalize(tf.ensure_shape(images, (EVALUATION_ROWS, None)), scale)
+        codes, logits = model(targets)
+        return codes, _squared_errors(tf.sigmoid(logits), targets)
+
+    return encode_block
+
+
+def compile_autoencoder(autoencoder: keras.Model) -> Callable[..., tuple[tf.Tensor, ...]]:
     """Compile: (block of uint8 images, scale) -> codes, reconstructions, losses, squared errors.
 
     The last two are means over each image's pixels.
     """
-    logits_layer = autoencoder.get_layer(LOGITS_LAYER)
-    outputs = [autoencoder.get_layer(CODE_LAYER).output, logits_layer.output]
-    model = keras.Model(autoencoder.inputs, outputs)
+    model = _codes_and_logits(autoencoder)
 
     @tf.function(jit_compile=True, autograph=False)
     def run_block(images: tf.Tensor, scale: tf.Tensor) -> tuple[Any, ...]:
         targets = normalize(tf.ensure_shape(images, (EVALUATION_ROWS, None)), scale)
         codes, logits = model(targets)
         reconstructions = tf.sigmoid(logits)
-        squared_errors = tf.math.squared_difference(reconstructions, targets)
-        return (
-            codes,
-            reconstructions,
-            cross_entropy(targets, logits) / targets.shape[1],
-            tf.reduce_mean(squared_errors, axis=1),
-        )
+        losses = cross_entropy(targets, logits) / targets.shape[1]
+        return codes, reconstructions, losses, _squared_errors(reconstructions, targets)
 
     return run_block
+
+
+def _codes_and_logits(autoencoder: keras.Model) -> keras.Model:
+    layers = (autoencoder.get_layer(name) for name in (CODE_LAYER, LOGITS_LAYER))
+    return keras.Model(autoencoder.inputs, [layer.output for layer in layers])
+
+
+def _squared_errors(reconstructions: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_mean(tf.math.squared_difference(reconstructions, targets), axis=1)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from tasks.errors import StepError
+from tasks.errors import StepError, TransientError
 from tasks.idx import idx_sha256
 from tasks.parameters import DataParameters
 from tasks.records import DatasetRecord, Sha256, Split
@@ -32,6 +32,18 @@ FASHION_MNIST_PAYLOADS: dict[str, Sha256] = {
     "test_labels": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
 """SHA-256 of the four decompressed IDX files as Zalando published them."""
+FASHION_MNIST_CLASSES = (
+    "T-shirt/top",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "ankle boot",
+)
 DATA_ROOT_VARIABLE = "AUTOENCODER_DATA_ROOT"
 RECORD_FILE = "dataset.json"
 ARRAY_FILES = {
@@ -43,12 +55,21 @@ ARRAY_FILES = {
 
 
 def fetch_dataset(parameters: DataParameters, root: Path) -> DatasetRecord:
+    """Get the dataset, and call its classes as the parameters say.
+
+    Raises:
+        StepError: the folder's files are not what they should be.
+        TransientError: every source failed; the message has each reason.
+    """
+    record = _fetch(parameters, root)
+    known = FASHION_MNIST_CLASSES if parameters.dataset == FASHION_MNIST else ()
+    return record.model_copy(update={"class_names": parameters.class_names or known})
+
+
+def _fetch(parameters: DataParameters, root: Path) -> DatasetRecord:
     """Get the dataset into `datasets/<name>-<sha12>/`, from the first source that serves.
 
     A verified copy that is already there is used. Sources that fail are logged with their reason.
-
-    Raises:
-        StepError: every source failed; the message has each reason.
     """
     expected = FASHION_MNIST_PAYLOADS if parameters.dataset == FASHION_MNIST else None
     if expected and not parameters.folder:  # a folder that is named is looked into
@@ -65,7 +86,8 @@ def fetch_dataset(parameters: DataParameters, root: Path) -> DatasetRecord:
             logger.warning("Source %s does not serve: %s", source.name, error)
         else:
             return _store(parameters.dataset, source.name, raw, payloads, root)
-    raise StepError(
+    kind = StepError if parameters.folder else TransientError  # downloads may serve later
+    raise kind(
         f"No source serves the dataset {parameters.dataset}. " + "; ".join(reasons) + ". "
         f"Place {', '.join(IDX_FILES.values())} in a folder and name it with --folder"
     )
@@ -107,8 +129,8 @@ def verify(raw: RawDataset, expected: dict[str, Sha256] | None) -> dict[str, Sha
             f"Training images have shape {raw.train_images.shape[1:]}, "
             f"test images {raw.test_images.shape[1:]}: expected the same"
         )
-    if raw.train_images.max() == 0:
-        raise StepError("All training images are black: there is nothing to learn")
+    if (raw.train_images == raw.train_images[0]).all():
+        raise StepError("All training images are the same: there is nothing to learn")
     payloads = {part: idx_sha256(array) for part, array in raw._asdict().items()}
     if expected:
         _compare(payloads, expected)
@@ -188,6 +210,6 @@ def open_images(record: DatasetRecord, split: Split, root: Path) -> NDArray[np.u
     return _open_array(root / record.folder / ARRAY_FILES[f"{split}_images"])
 
 
-def open_labels(record: DatasetRecord, split: Split, root: Path) -> NDArray[np.int64]:
-    """Classes of a split: (N,) int64."""
-    return _open_array(root / record.folder / ARRAY_FILES[f"{split}_labels"]).astype(np.int64)
+def open_labels(record: DatasetRecord, split: Split, root: Path) -> NDArray[np.uint8]:
+    """Classes of a split, memory-mapped: (N,) uint8."""
+    return _open_array(root / record.folder / ARRAY_FILES[f"{split}_labels"])

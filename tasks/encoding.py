@@ -1,6 +1,9 @@
 """A trained autoencoder over images, in bounded memory and one fixed batch shape."""
 
+import os
 from collections.abc import Callable, Iterator
+from functools import lru_cache
+from itertools import starmap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,16 +12,16 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tasks.batches import Images, blocks_in_order
+from tasks.batches import Block, Images, blocks_in_order, map_ahead
 from tasks.codes import CodesBlock, ModelCodes, write_codes
-from tasks.compiled import compile_encoder
+from tasks.compiled import compile_autoencoder, compile_encoder
 from tasks.dataset import open_images, open_labels
 from tasks.models import AUTOENCODER_FILE, ModelRecord
 from tasks.records import DatasetRecord, Split
 
 
-class EncodedBlock(NamedTuple):
-    """What a model makes of consecutive images."""
+class Reconstructed(NamedTuple):
+    """What an autoencoder makes of consecutive images."""
 
     codes: NDArray[np.float32]
     """(rows, code_size), not negative."""
@@ -30,25 +33,45 @@ class EncodedBlock(NamedTuple):
     """(rows,) over the image's pixels, on the 0..1 scale."""
 
 
-Encoder = Callable[[Images, float], Iterator[EncodedBlock]]
+THREADS = min(8, os.cpu_count() or 1)
+"""Blocks that are worked on at once: XLA spreads a product over the cores, but little else."""
+Encoder = Callable[[Images, float], Iterator[CodesBlock]]
+Autoencoder = Callable[[Images, float], Iterator[Reconstructed]]
 
 
+@lru_cache(maxsize=8)  # several steps of a run encode, and compiling takes a second
 def load_encoder(record: ModelRecord, root: Path) -> Encoder:
-    """Load a stored autoencoder as a function over images.
+    """Load a stored model as a function from images to codes.
 
     Returns:
         (images (N, height, width) uint8, scale) -> blocks in the images' order. The bits of a row
         do not depend on the rows beside it.
     """
-    run_block = compile_encoder(keras.saving.load_model(root / record.folder / AUTOENCODER_FILE))
+    run_block = compile_encoder(_load(record, root))
+    return lambda images, scale: starmap(CodesBlock, _run_blocks(run_block, images, scale))
 
-    def encode(images: Images, scale: float) -> Iterator[EncodedBlock]:
-        scale_tensor = tf.constant(scale, tf.float32)
-        for block in blocks_in_order(images):
-            outputs = run_block(block.images, scale_tensor)
-            yield EncodedBlock(*(output.numpy()[: block.rows] for output in outputs))
 
-    return encode
+@lru_cache(maxsize=8)
+def load_autoencoder(record: ModelRecord, root: Path) -> Autoencoder:
+    """Load a stored model as a function from images to their reconstructions, as above."""
+    run_block = compile_autoencoder(_load(record, root))
+    return lambda images, scale: starmap(Reconstructed, _run_blocks(run_block, images, scale))
+
+
+def _load(record: ModelRecord, root: Path) -> keras.Model:
+    return keras.saving.load_model(root / record.folder / AUTOENCODER_FILE)
+
+
+def _run_blocks(
+    run_block: Callable[..., tuple[tf.Tensor, ...]], images: Images, scale: float
+) -> Iterator[tuple[NDArray[np.float32], ...]]:
+    scale_tensor = tf.constant(scale, tf.float32)
+
+    def run(block: Block) -> tuple[NDArray[np.float32], ...]:
+        outputs = run_block(block.images, scale_tensor)
+        return tuple(output.numpy()[: block.rows] for output in outputs)
+
+    return map_ahead(run, blocks_in_order(images), THREADS)
 
 
 def encode_split(
@@ -61,17 +84,11 @@ def encode_split(
     """Write the codes file of a split, from every model, in memory that does not grow with it."""
     images = open_images(dataset, split, root)
     encoded = [
-        ModelCodes(record, _code_blocks(load_encoder(record, root)(images, dataset.scale)))
-        for record in models
+        ModelCodes(record, load_encoder(record, root)(images, dataset.scale)) for record in models
     ]
-    write_codes(path, split, dataset, open_labels(dataset, split, root), encoded)
+    write_codes(path, split, dataset, open_labels(dataset, split, root), encoded, len(images))
 
 
-def _code_blocks(blocks: Iterator[EncodedBlock]) -> Iterator[CodesBlock]:
-    for block in blocks:
-        yield CodesBlock(block.codes, block.mean_squared_errors)
-
-
-def encode_rows(encode: Encoder, images: Images, scale: float) -> EncodedBlock:
-    """Encode a few images, at most one block of them."""
-    return next(encode(images, scale))
+def reconstruct_rows(autoencoder: Autoencoder, images: Images, scale: float) -> Reconstructed:
+    """Encode and decode a few images, at most one block of them."""
+    return next(autoencoder(images, scale))

@@ -1,13 +1,23 @@
 """Metrics and baselines: plain arithmetic on arrays."""
 
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-LAB_LOSSES = {"shallow": 0.2842, "deep": 0.2774}
-"""Final validation losses that the lab's notebook prints, on Fashion-MNIST, nats per pixel."""
+Images = NDArray[np.uint8]
+"""(N, height, width) uint8, as a rule memory-mapped."""
+BLOCK_BYTES = 32 * 2**20
+"""Upper bound of the images that are on the 0 to 1 scale at once, as float64."""
+LINEAR_IMAGES = 10_000
+"""From so many images on, a unit that is above zero for all of them is no ReLU any more."""
+SSIM_ROWS = 2048
+"""Images that are compared at once."""
 
 
-def entropy_floor(images: NDArray[np.uint8], scale: float) -> float:
+def entropy_floor(images: Images, scale: float) -> float:
     """The least binary cross-entropy per pixel that any reconstruction can have, in nats.
 
     A grey target t costs -t log p - (1-t) log(1-p), least at p = t, where it is the entropy of a
@@ -20,25 +30,167 @@ def entropy_floor(images: NDArray[np.uint8], scale: float) -> float:
     Source: Cover and Thomas, Elements of Information Theory, sections 2.1 and 2.3.
     """
     counts = np.bincount(images.reshape(-1), minlength=256)
-    targets = np.minimum(np.arange(256) / scale, 1.0)
-    heads, tails = targets, 1.0 - targets
-    entropies = -(heads * _safe_log(heads) + tails * _safe_log(tails))
-    return float(counts @ entropies / counts.sum())
+    return float(counts @ _entropies(scale) / counts.sum())
 
 
-def count_live_units(codes: NDArray[np.float32]) -> int:
-    """How many units of a code carry information about the images.
+def entropy_floors(images: Images, scale: float) -> NDArray[np.float64]:
+    """The same of each image, (N,)."""
+    floors: NDArray[np.float64] = _entropies(scale)[images].mean(axis=(1, 2))
+    return floors
+
+
+def _entropies(scale: float) -> NDArray[np.float64]:
+    """Entropy of a pixel by its value, (256,), in nats."""
+    heads = np.minimum(np.arange(256) / scale, 1.0)
+    tails = 1.0 - heads
+    return -(heads * _safe_log(heads) + tails * _safe_log(tails))
+
+
+def peak_signal_to_noise(mean_squared_errors: NDArray[Any]) -> float:
+    """Mean over the images of -10 log10(MSE), in decibels; the peak is 1.0.
+
+    An error below 1e-10 counts as 1e-10, so that a perfect image does not make it infinite.
+
+    Args:
+        mean_squared_errors: (N,) of each image, on the 0 to 1 scale.
+
+    Source: Gonzalez and Woods, Digital Image Processing, section 8.1.
+    """
+    errors = np.maximum(mean_squared_errors.astype(np.float64), 1e-10)
+    return float(np.mean(-10 * np.log10(errors)))
+
+
+def structural_similarity(originals: NDArray[Any], restored: NDArray[Any]) -> NDArray[np.float32]:
+    """SSIM of each pair of images, (N,) float32, 1.0 for equal ones.
+
+    With the usual Gaussian window of 11 pixels, or of the image's side if that is smaller.
+
+    Args:
+        originals: (N, height, width) in 0..1.
+        restored: the same shape.
+
+    Source: Wang, Bovik, Sheikh and Simoncelli, Image Quality Assessment, 2004,
+    https://doi.org/10.1109/TIP.2003.819861
+    """
+    compare = _compile_ssim(min(11, *originals.shape[1:3]))
+    found = []
+    for start in range(0, len(originals), SSIM_ROWS):
+        left, right = (
+            images[start : start + SSIM_ROWS, ..., np.newaxis].astype(np.float32)
+            for images in (originals, restored)
+        )
+        found.append(compare(left, right).numpy())
+    return np.concatenate(found)
+
+
+@lru_cache
+def _compile_ssim(size: int) -> Any:
+    import tensorflow as tf  # seconds that the other metrics need not wait
+
+    def compare(left: Any, right: Any) -> Any:
+        return tf.image.ssim(left, right, 1.0, filter_size=size)
+
+    return tf.function(compare, jit_compile=True, autograph=False)
+
+
+def live_units(codes: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which units of a code carry information about the images, (code_size,).
 
     A unit is alive if it is above zero for at least 1 %, but not all, of the images, and its
-    standard deviation is at least 1 % of the median of the units'.
+    standard deviation is at least 1 % of the median of the units'. Of a few images, most units are
+    above zero for all: with fewer than `LINEAR_IMAGES` such a unit counts as alive.
 
     Args:
         codes: (N, code_size), not negative.
     """
-    active = (codes != 0).mean(axis=0)
+    active = activity(codes)
     spread = codes.std(axis=0, dtype=np.float64)
-    alive = (active >= 0.01) & (active < 1) & (spread >= 0.01 * np.median(spread))
-    return int(alive.sum())
+    alive: NDArray[np.bool_] = (active >= 0.01) & (spread >= 0.01 * np.median(spread))
+    if len(codes) >= LINEAR_IMAGES:
+        alive &= active < 1
+    return alive
+
+
+def activity(codes: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Share of the images for which each unit is not zero, (code_size,)."""
+    share: NDArray[np.float64] = (codes != 0).mean(axis=0)
+    return share
+
+
+def correlations(codes: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Pearson correlation of the units, (code_size, code_size); zero with units that never vary."""
+    centred = codes - codes.mean(axis=0, dtype=np.float64)
+    norms = np.sqrt((centred**2).sum(axis=0))
+    scaled = np.divide(centred, norms, out=np.zeros_like(centred), where=norms > 0)
+    found: NDArray[np.float64] = scaled.T @ scaled
+    return found
+
+
+def mean_correlation(codes: NDArray[np.float32]) -> float:
+    """Mean size of the correlation of two different units that are alive; 0 if there are none."""
+    alive = live_units(codes)
+    found = np.abs(correlations(codes[:, alive]))
+    pairs = found[~np.eye(len(found), dtype=bool)]
+    return float(pairs.mean()) if pairs.size else 0.0
+
+
+def effective_dimension(codes: NDArray[np.float32]) -> float:
+    """In how many directions the codes spread: (sum of variances)^2 / sum of their squares.
+
+    The variances are those along the principal axes; for equal ones it is their number.
+
+    Source: the participation ratio, Gao et al., A theory of multineuronal dimensionality, 2017,
+    https://doi.org/10.1101/214262
+    """
+    covariance = np.cov(codes, rowvar=False, dtype=np.float64).reshape(codes.shape[1], -1)
+    total, squares = np.trace(covariance), (covariance**2).sum()
+    return float(total**2 / squares) if squares > 0 else 0.0
+
+
+class Moments(NamedTuple):
+    """Mean and covariance of the pixels, on the 0 to 1 scale."""
+
+    mean: NDArray[np.float64]
+    """(pixels,)."""
+    covariance: NDArray[np.float64]
+    """(pixels, pixels), divided by the number of images."""
+
+
+def pixel_moments(images: Images, scale: float) -> Moments:
+    """Mean and covariance over all images, block by block.
+
+    Args:
+        images: (N, height, width) uint8, as a rule memory-mapped.
+        scale: the value that becomes 1.0.
+    """
+    pixels = images[0].size
+    total, products = np.zeros(pixels), np.zeros((pixels, pixels))
+    for block in float_blocks(images, scale):
+        total += block.sum(axis=0)
+        products += block.T @ block
+    mean = total / len(images)
+    return Moments(mean, products / len(images) - np.outer(mean, mean))
+
+
+def principal_components(moments: Moments, count: int) -> NDArray[np.float64]:
+    """The directions of largest variance, (count, pixels), largest first.
+
+    Their signs are chosen so that the entry of largest size is positive.
+
+    Source: Bishop, Pattern Recognition and Machine Learning, section 12.1.
+    """
+    components = np.linalg.eigh(moments.covariance).eigenvectors[:, ::-1][:, :count].T
+    largest = np.abs(components).argmax(axis=1)
+    signs = np.sign(components[np.arange(len(components)), largest])
+    return np.ascontiguousarray(components * signs[:, np.newaxis])
+
+
+def float_blocks(images: Images, scale: float) -> Iterator[NDArray[np.float64]]:
+    """Consecutive images on the 0 to 1 scale, (rows, pixels) float64, in bounded memory."""
+    rows = max(1, BLOCK_BYTES // (8 * images[0].size))
+    for start in range(0, len(images), rows):
+        block = images[start : start + rows]
+        yield block.reshape(len(block), -1) / scale
 
 
 def _safe_log(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Drawing only: arrays in, a picture file out. Equal inputs give equal bytes."""
+"""Pictures of images: arrays in, a file out. Equal inputs give equal bytes."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from tasks.storage import atomic_file
@@ -20,14 +21,21 @@ STYLE: Any = {
     "axes.spines.right": False,
     "axes.edgecolor": "0.4",
     "axes.grid": True,
+    "axes.titlelocation": "left",
     "grid.color": "0.9",
     "axes.axisbelow": True,
     "legend.frameon": False,
+    "svg.fonttype": "none",
     "svg.hashsalt": "autoencoder-flow",  # otherwise the ids in an SVG are random
 }
-COLORS = {"shallow": "#0072b2", "deep": "#d55e00"}
-"""Okabe and Ito's blue and vermilion, told apart with every kind of colour vision."""
+COLORS = {"shallow": "#0072b2", "deep": "#d55e00", "wide": "#009e73"}
+"""Of Okabe and Ito, told apart with every kind of colour vision."""
+OTHER_COLORS = ("#cc79a7", "#e69f00", "#56b4e9")
 GREY = "0.35"
+ERRORS = ScalarMappable(Normalize(-0.5, 0.5), "RdBu_r")
+"""Restored minus original: red too bright, blue too dark, white right."""
+GAP = 2
+"""Pixels between two images."""
 
 
 class ShownImages(NamedTuple):
@@ -38,22 +46,18 @@ class ShownImages(NamedTuple):
     codes: Array
     """(n, code_size)."""
     reconstructions: Array
-    """(n, height, width) in 0..1."""
-    losses: Array
-    """(n,) binary cross-entropy per pixel, in nats."""
+    """(n, height, width), about 0..1."""
+    errors: Array
+    """(n,) mean squared error."""
 
 
-class Curve(NamedTuple):
-    """The losses of one training."""
-
-    name: str
-    training: list[float]
-    validation: list[float]
-    reference: float | None
-    """A published final value to compare with."""
+def color_of(model: str, position: int) -> str:
+    """A model's colour, the same in every figure."""
+    return COLORS.get(model, OTHER_COLORS[position % len(OTHER_COLORS)])
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure atomically, in the format of the file's name."""
     # The library's version and the date would change the bytes.
     metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
     with atomic_file(path) as partial:
@@ -76,90 +80,84 @@ def draw_lab_figure(images: ShownImages, path: Path) -> None:
     """Three rows: the originals, their codes as tiles, the reconstructions; as in the lab."""
     count, code_size = images.codes.shape
     figure = Figure(figsize=(18, 4), layout="constrained")
-    grid = figure.subplots(3, count)
+    grid = figure.subplots(3, count, squeeze=False)
     for column in range(count):
         _show(grid[0, column], images.originals[column], vmin=0, vmax=1)
         _show(grid[1, column], images.codes[column].reshape(tile_shape(code_size)))
         _show(grid[2, column], images.reconstructions[column], vmin=0, vmax=1)
-    _save(figure, path)
+    save(figure, path)
 
 
-def draw_comparison(models: dict[str, ShownImages], path: Path) -> None:
-    """Originals above each model's reconstructions, with the loss of each reconstruction."""
-    originals = next(iter(models.values())).originals
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(14, 1.75 * (len(models) + 1)), layout="constrained")
-        grid = figure.subplots(len(models) + 1, len(originals), squeeze=False)
-        _label_row(grid[0, 0], "original")
-        for column, original in enumerate(originals):
-            _show(grid[0, column], original, vmin=0, vmax=1)
-        for row, (name, images) in enumerate(models.items(), start=1):
-            _label_row(grid[row, 0], name)
-            for column, loss in enumerate(images.losses):
-                _show(grid[row, column], images.reconstructions[column], vmin=0, vmax=1)
-                grid[row, column].set_title(f"{loss:.3f}", fontsize=10, y=-0.2, color=GREY)
-        figure.suptitle(
-            "Test images and their reconstructions, with the cross-entropy per pixel of each (nats)"
-        )
-        _save(figure, path)
+def _grey(images: Array) -> Array:
+    """(n, height, width) in 0..1 as colours, (n, height, width, 3)."""
+    return np.repeat(np.clip(images, 0, 1)[..., np.newaxis], 3, axis=-1)
 
 
-def _label_row(axes: Axes, text: str) -> None:
-    axes.text(-0.12, 0.5, text, transform=axes.transAxes, rotation=90, va="center", ha="center")
+def _row(images: Array) -> Array:
+    """Colour images side by side, with white gaps, as one image."""
+    padded = np.pad(images, ((0, 0), (0, GAP), (0, GAP), (0, 0)), constant_values=1.0)
+    return np.concatenate(list(padded), axis=1)
 
 
-def draw_learning_curves(curves: list[Curve], floor: float, path: Path) -> None:
-    """Training and validation loss by epoch, with published final values and the entropy floor."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9, 5.5), layout="constrained")
+def _draw_rows(title: str, rows: dict[str, Array], path: Path, notes: dict[str, Array]) -> None:
+    """Labelled rows of images in one picture.
+
+    Args:
+        rows: by label, (n, height, width, 3) colours; a label may be blank, but not twice the same.
+        notes: by label of the row, (n,) numbers written beneath its images.
+    """
+    first = next(iter(rows.values()))
+    height, width = first.shape[1:3]
+    picture = np.concatenate([_row(images) for images in rows.values()])
+    with mpl.rc_context({**STYLE, "axes.grid": False}):
+        inches = 11.0 / picture.shape[1]
+        figure = Figure((12.5, picture.shape[0] * inches + 0.5), layout="constrained")
         axes = figure.subplots()
-        for curve in curves:
-            _draw_curve(axes, curve)
-        axes.axhline(floor, color="black", linewidth=1)
-        axes.annotate(
-            f"entropy floor of the test images {floor:.4f}",
-            (1, floor),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, 4),
-            textcoords="offset points",
-            ha="right",
-        )
-        axes.set_xlabel("epoch")
-        axes.set_ylabel("binary cross-entropy per pixel (nats)")
-        axes.set_title("Learning curves", loc="left")
-        axes.set_ylim(*_loss_limits(curves, floor))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(loc="upper right")
-        _save(figure, path)
+        axes.imshow(picture, interpolation="nearest")
+        axes.set_title(title)
+        axes.set_xticks([])
+        centres = np.arange(len(rows)) * (height + GAP) + height / 2
+        axes.set_yticks(centres, list(rows))
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        for label, numbers in notes.items():
+            top = list(rows).index(label) * (height + GAP)
+            for column, number in enumerate(numbers):
+                left = column * (width + GAP)
+                _write_number(axes, left, top, f"{number:.4f}")
+        if any("error" in label for label in rows):
+            bar = figure.colorbar(ERRORS, ax=axes, shrink=0.5, pad=0.01, aspect=30)
+            bar.set_label("restored minus original (0 to 1 scale)")
+        save(figure, path)
 
 
-def _draw_curve(axes: Axes, curve: Curve) -> None:
-    color = COLORS.get(curve.name)
-    epochs = np.arange(1, len(curve.validation) + 1)
-    marker = "o" if len(epochs) == 1 else None  # one epoch makes no line
-    axes.plot(epochs, curve.validation, color=color, marker=marker, label=f"{curve.name}, test")
-    axes.plot(
-        epochs,
-        curve.training,
-        color=color,
-        marker=marker,
-        linestyle=(0, (1, 1)),
-        label=f"{curve.name}, training",
-    )
-    if curve.reference is not None:
-        axes.axhline(
-            curve.reference,
-            color=color,
-            linewidth=1,
-            linestyle=(0, (6, 3)),
-            label=f"{curve.name}, the lab's final {curve.reference:.4f}",
-        )
+def _write_number(axes: Axes, left: float, top: float, text: str) -> None:
+    background = {"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.85}
+    axes.text(left, top, text, va="top", ha="left", fontsize=8, color="black", bbox=background)
 
 
-def _loss_limits(curves: list[Curve], floor: float) -> tuple[float, float]:
-    """From just below the floor to what the second epochs show; the first is off every scale."""
-    later = [loss for c in curves for loss in (*c.validation[1:], *c.training[1:])]
-    first = [loss for c in curves for loss in (*c.validation[:1], *c.training[:1])]
-    top = max(later or first)
-    margin = 0.05 * (top - floor)
-    return floor - margin, top + margin
+def draw_comparison(originals: Array, restored: dict[str, ShownImages], path: Path) -> None:
+    """The originals; below them, for each method, what it restores and where it errs.
+
+    Args:
+        originals: (n, height, width) in 0..1.
+        restored: by the method's name.
+    """
+    rows, notes = {"original": _grey(originals)}, {}
+    for name, images in restored.items():
+        rows[name] = _grey(images.reconstructions)
+        errors = np.asarray(ERRORS.norm(images.reconstructions - originals))
+        rows[f"{name}, error"] = np.asarray(ERRORS.cmap(errors))[..., :3]
+        notes[name] = images.errors
+    _draw_rows("Test images, restored; the number is the mean squared error", rows, path, notes)
+
+
+def draw_extremes(model: str, worst: ShownImages, best: ShownImages, path: Path) -> None:
+    """The test images that a model restores worst and best."""
+    rows, notes = {}, {}
+    for label, images in (("worst", worst), ("best", best)):
+        rows[label] = _grey(images.originals)
+        rows[f"{label}, restored"] = _grey(images.reconstructions)
+        notes[f"{label}, restored"] = images.errors
+    title = f"What the {model} model restores worst and best; the number is the mean squared error"
+    _draw_rows(title, rows, path, notes)

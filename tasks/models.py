@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -101,7 +102,7 @@ def obtain_model(
     """
     fingerprint = fingerprint_of(dataset, spec, device)
     folder = root / "models" / fingerprint
-    with lock(f"model-{fingerprint[:16]}", root):
+    with lock(_lock_name(fingerprint), root):
         if not retrain and (stored := stored_model(folder)):
             logger.info("The %s model is there already: not trained again", stored.name)
             return stored
@@ -113,6 +114,22 @@ def obtain_model(
         record = _store(training, dataset, fingerprint, device, seconds, root)
         checkpoints.clear()
         return record
+
+
+def _lock_name(fingerprint: Sha256) -> str:
+    return f"model-{fingerprint[:16]}"
+
+
+def copy_model(record: ModelRecord, target: Path, root: Path) -> bool:
+    """Copy a model's files; tell whether they are those of the record."""
+    source = root / record.folder
+    with lock(_lock_name(record.fingerprint), root):
+        if stored_model(source) != record:
+            return False
+        target.mkdir(parents=True, exist_ok=True)
+        for name in (RECORD_FILE, *(file.path for file in record.files)):
+            shutil.copyfile(source / name, target / name)
+    return True
 
 
 def stored_model(folder: Path) -> ModelRecord | None:

@@ -1,12 +1,12 @@
 """How models are trained, as data: schedules and what identifies a training."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from tasks.architectures import Architecture
+from tasks.architectures import WIDE, Architecture
 from tasks.records import Record
 
 LAB_LEARNING_RATE = 1e-3
@@ -27,6 +27,9 @@ class Recipe(Record):
         description="from the peak: to zero, or not at all"
     )
     beta_2: float = Field(gt=0, lt=1, description="Adam's decay of the squared gradient's mean")
+    weight_decay: float = Field(
+        0.0, ge=0, description="times the learning rate: share that kernels lose in each step"
+    )
     kernels: Literal["GlorotUniform", "Orthogonal"] = Field(description="first weights")
     code_bias: float = Field(ge=0, description="first bias of every unit of the code layer")
     rebalance: float = Field(
@@ -59,7 +62,7 @@ def choose_recipe(
             code_bias=0.0,
             rebalance=0.0,
         )
-    return Recipe(
+    recipe = Recipe(
         epochs=epochs,
         batch_size=batch_size,
         peak_learning_rate=8e-3,
@@ -72,6 +75,19 @@ def choose_recipe(
         # Units of a shallow code stay alive by themselves; rebalancing costs it 0.0015 of loss.
         rebalance=0.95 if architecture.hidden else 0.0,
     )
+    return recipe.model_copy(update=_own_settings(architecture, recipe))
+
+
+def _own_settings(architecture: Architecture, recipe: Recipe) -> dict[str, Any]:
+    """What serves an architecture better than the default; found by trial, see docs/training.md."""
+    if architecture.name != WIDE.name:
+        return {}
+    return {
+        "batch_size": max(1, recipe.batch_size // 2),
+        "peak_learning_rate": 5e-3,
+        "weight_decay": 0.06,
+        "rebalance": 0.0,
+    }
 
 
 def learning_rates(recipe: Recipe, steps: int) -> NDArray[np.float32]:

@@ -11,30 +11,37 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from tasks.errors import StepError
 from tasks.records import FileRecord, Sha256
 
 logger = logging.getLogger(__name__)
 
+R = TypeVar("R", bound=BaseModel)
 ROOT_VARIABLE = "AUTOENCODER_ARTIFACTS"
 DEFAULT_ROOT = Path(__file__).resolve().parent.parent / "artifacts"
 PARTIAL_PREFIX = ".partial-"
 """What is being built stands beside its final place under this prefix, never under its name."""
 
 
+def artifacts_folder() -> Path:
+    """The folder of all results: `$AUTOENCODER_ARTIFACTS`, or `artifacts/` in the checkout."""
+    return Path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT)
+
+
 def artifacts_root() -> Path:
-    """The folder of all results: `$AUTOENCODER_ARTIFACTS`, or `artifacts/` in the checkout.
+    """The artifacts folder, for jobs that write.
 
     Raises:
         StepError: it cannot be made or written to.
     """
-    root = Path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT)
+    root = artifacts_folder()
     try:
         root.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=root).close()
@@ -56,6 +63,14 @@ def describe_file(folder: Path, name: str) -> FileRecord:
     """Size and SHA-256 of a file in a folder."""
     path = folder / name
     return FileRecord(path=name, size=path.stat().st_size, sha256=sha256_of_file(path))
+
+
+def is_file(folder: Path, record: FileRecord) -> bool:
+    """Whether a file is there and has the recorded size and SHA-256."""
+    try:
+        return describe_file(folder, record.path) == record
+    except OSError:
+        return False
 
 
 def sync(path: Path) -> None:
@@ -81,8 +96,10 @@ def write_errors_explained(path: Path) -> Iterator[None]:
     except OSError as error:
         folder = next(parent for parent in path.parents if parent.exists())
         free = shutil.disk_usage(folder).free / 1e6
+        # Not strerror: HDF5 makes that several lines with the time and addresses.
+        reason = os.strerror(error.errno) if error.errno else error
         raise StepError(
-            f"{path} cannot be written ({error.strerror or error}; {free:.0f} MB are free there): "
+            f"{path} cannot be written ({reason}; {free:.0f} MB are free there): "
             f"make room, or name another artifacts folder with {ROOT_VARIABLE}"
         ) from error
 
@@ -118,6 +135,16 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_record(path: Path, record: BaseModel) -> None:
     """Write a record as indented JSON, atomically."""
     write_bytes(path, (record.model_dump_json(indent=2) + "\n").encode())
+
+
+def remember(path: Path, kind: type[R], make: Callable[[], R]) -> R:
+    """Read the record that an earlier attempt left; make and write it if there is none."""
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        record = make()
+        write_record(path, record)
+        return record
 
 
 def sweep_partial(folder: Path) -> None:
@@ -161,12 +188,54 @@ def settle_folder(partial: Path, path: Path) -> None:
 @contextmanager
 def lock(name: str, root: Path) -> Iterator[None]:
     """Hold the lock `name` of an artifacts folder; wait, and say so, while another process does."""
-    folder = root / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{name}.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logger.info("Waiting for another process that holds the lock %s", name)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    file = _open_lock(name, root)
+    while True:
+        with file:
+            if not _acquire(file):
+                logger.info("Waiting for another process that holds the lock %s", name)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if _still_there(file):
+                yield
+                return
+        file = _open_lock(name, root)  # its last holder removed the file while we waited
+
+
+@contextmanager
+def lock_if_free(name: str, root: Path) -> Iterator[bool]:
+    """Hold the lock unless another process does; tell which."""
+    with _open_lock(name, root) as file:
+        yield _acquire(file)
+
+
+def lock_path(name: str, root: Path) -> Path:
+    """The file of a lock; whoever removes it must hold it."""
+    return root / "locks" / f"{name}.lock"
+
+
+def _open_lock(name: str, root: Path) -> IO[str]:
+    path = lock_path(name, root)
+    with write_errors_explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a")
+
+
+def _acquire(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _still_there(file: IO[str]) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), Path(file.name).stat())
+    except FileNotFoundError:
+        return False
+
+
+def delete_folder(folder: Path) -> None:
+    """Delete a folder so that nobody ever sees a part of it under its name."""
+    doomed = partial_folder(folder)
+    folder.rename(doomed)
+    shutil.rmtree(doomed)

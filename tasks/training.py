@@ -51,11 +51,18 @@ class Training:
         self._images = images
         self._validation = validation
         self._scale = tf.constant(scale, tf.float32)
-        pixels = images[0].size
         self.models: Autoencoder = build_autoencoder(
-            spec.architecture, pixels, spec.seed, spec.recipe.kernels, spec.recipe.code_bias
+            spec.architecture,
+            pixels=images[0].size,
+            seed=spec.seed,
+            kernels=spec.recipe.kernels,
+            code_bias=spec.recipe.code_bias,
+            centre=float(images.mean(dtype=np.float64)) / scale,
         )
-        self._optimizer = keras.optimizers.Adam(beta_2=spec.recipe.beta_2)
+        self._optimizer = keras.optimizers.Adam(
+            beta_2=spec.recipe.beta_2, weight_decay=spec.recipe.weight_decay or None
+        )
+        self._optimizer.exclude_from_weight_decay(var_names=["bias"])
         self._optimizer.build(self.models.logits.trainable_variables)
         self._variables = [*self.models.logits.variables, *self._optimizer.variables]
         self._rates = learning_rates(spec.recipe, spec.recipe.epochs * self.plan.steps)

@@ -1,0 +1,46 @@
+"""What codes are good for: how well simple classifiers do on them."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.records import Probes
+
+RIDGE = 1.0
+"""Weight of the linear probe's penalty; any small value gives the same accuracy here."""
+NEIGHBORS = 5
+
+
+def probe(
+    train: NDArray[np.float32],
+    train_labels: NDArray[Any],
+    test: NDArray[np.float32],
+    test_labels: NDArray[Any],
+) -> Probes:
+    """Classify the test images by features that were made without their classes.
+
+    Among classes with equal votes the smallest label wins.
+
+    Args:
+        train: (N, features) float32.
+        train_labels: (N,) integers, not negative.
+        test: (Q, features) float32.
+        test_labels: (Q,) integers, not negative.
+
+    Source: Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, sections 3.4.1
+    and 13.3.
+    """
+    from sklearn.linear_model import RidgeClassifier
+    from sklearn.neighbors import NearestNeighbors
+
+    linear = RidgeClassifier(alpha=RIDGE).fit(train, train_labels).score(test, test_labels)
+    search = NearestNeighbors(n_neighbors=min(NEIGHBORS, len(train)), algorithm="brute").fit(train)
+    nearest = train_labels[search.kneighbors(test, return_distance=False)]  # (Q, 5) labels
+    classes = np.arange(int(nearest.max()) + 1)  # not in the labels' type, which may be uint8
+    votes = (nearest[:, :, np.newaxis] == classes).sum(axis=1)  # (Q, classes)
+    return Probes(
+        linear=float(linear),
+        nearest_1=float((nearest[:, 0] == test_labels).mean()),
+        nearest_5=float((votes.argmax(axis=1) == test_labels).mean()),
+    )

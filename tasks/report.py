@@ -1,0 +1,320 @@
+"""A run as a report: markdown, and one HTML file that needs nothing else.
+
+`python -m tasks.report RUN --against RUN` renders it again, with another run as the rival.
+"""
+
+import sys
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from pydantic import BaseModel
+
+from tasks.dataset import FASHION_MNIST
+from tasks.manifests import Manifest
+from tasks.records import FigureRecord, Metrics
+from tasks.references import REFERENCES
+
+TEMPLATES = Path(__file__).parent / "templates"
+MARKDOWN_FILE = "report.md"
+HTML_FILE = "report.html"
+MEDIA_TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
+NOTHING = "-"
+MARKDOWN_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": " "}
+MARKDOWN_MARKS = "\\`*_[]|~$"
+
+
+class Table(NamedTuple):
+    """Text in rows; the first column names the row."""
+
+    columns: list[str]
+    rows: list[list[str]]
+
+
+class Figure(NamedTuple):
+    """A figure with everything that shows it."""
+
+    record: FigureRecord
+    uri: str
+    """The picture itself, as a data URI."""
+
+
+def render_files(manifest: Manifest, rival: Manifest | None, folder: Path) -> dict[str, str]:
+    """Both forms of the report, by the name of their file.
+
+    Args:
+        folder: of the run, where its figures are.
+    """
+    return {
+        HTML_FILE: render_html(manifest, rival, folder),
+        MARKDOWN_FILE: render_markdown(manifest, rival),
+    }
+
+
+def render_markdown(manifest: Manifest, rival: Manifest | None) -> str:
+    """The report as markdown; its figures are links into the run's folder."""
+    environment = _environment(autoescape=False, finalize=escape_markdown)
+    return environment.get_template("report.md.j2").render(_content(manifest, rival))
+
+
+def render_html(manifest: Manifest, rival: Manifest | None, folder: Path) -> str:
+    """The report as one HTML file.
+
+    Args:
+        folder: of the run, where its figures are.
+    """
+    environment = _environment(autoescape=True)
+    figures = [Figure(record, _data_uri(folder / record.path)) for record in manifest.figures]
+    content = _content(manifest, rival) | {"figures": figures}
+    return environment.get_template("report.html.j2").render(content)
+
+
+def _environment(**options: Any) -> Environment:
+    return Environment(  # noqa: S701 - autoescape is among the options of each caller
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        **options,
+    )
+
+
+def escape_markdown(value: object) -> str:
+    """Text that markdown shows as it is, in a paragraph or a cell; a macro's markdown as it is."""
+    if isinstance(value, Markup):
+        return value
+    text = "".join(MARKDOWN_ENTITIES.get(character, character) for character in str(value))
+    return "".join(f"\\{mark}" if mark in MARKDOWN_MARKS else mark for mark in text)
+
+
+def _data_uri(path: Path) -> str:
+    vector = path.with_suffix(".svg")  # sharper, where there is one
+    chosen = vector if vector.exists() else path
+    return f"data:{MEDIA_TYPES[chosen.suffix]};base64,{b64encode(chosen.read_bytes()).decode()}"
+
+
+def _content(manifest: Manifest, rival: Manifest | None) -> dict[str, Any]:
+    """Everything that a template shows."""
+    return {
+        "manifest": manifest,
+        "rival": rival,
+        "headline": _headline(manifest),
+        "checks": _checks(manifest),
+        "metrics": _metrics(manifest),
+        "classes": _classes(manifest),
+        "references": _references(manifest),
+        "changes": _changes(manifest, rival) if rival else None,
+        "differences": list(_differences(manifest, rival)) if rival else [],
+        "models": _models(manifest),
+        "provenance": _provenance(manifest),
+        "duration": (manifest.finished - manifest.started).total_seconds(),
+    }
+
+
+def _headline(manifest: Manifest) -> list[str]:
+    return [
+        f"{name}: loss {found.validation_loss:.4f} nats per pixel, {found.excess_loss:.4f} above "
+        f"the entropy floor; mean squared error {found.reconstruction_mse:.4f}, PCA-"
+        f"{found.code_size} {found.pca_mse:.4f}; {found.live_units} of {found.code_size} code "
+        "units live"
+        for name, found in manifest.metrics.items()
+    ]
+
+
+def _checks(manifest: Manifest) -> Table:
+    return Table(
+        ["check", "result", "what was found"],
+        [
+            [check.name, "passed" if check.passed else "failed", check.text]
+            for check in manifest.verdict.checks
+        ],
+    )
+
+
+class Measure(NamedTuple):
+    """One row of the table of metrics: how to read it from a model, a PCA, the pixels."""
+
+    name: str
+    form: str
+    of_model: Callable[[Metrics], float | None]
+    of_pca: str = ""
+    of_pixels: str = ""
+
+
+MEASURES = (
+    Measure("cross-entropy per pixel (nats)", ".4f", lambda found: found.validation_loss),
+    Measure("above the entropy floor (nats)", ".4f", lambda found: found.excess_loss),
+    Measure("mean squared error", ".5f", lambda found: found.reconstruction_mse, "mse"),
+    Measure("peak signal to noise (dB)", ".2f", lambda found: found.psnr, "psnr"),
+    Measure("structural similarity", ".3f", lambda found: found.ssim, "ssim"),
+    Measure("live code units", "d", lambda found: found.live_units),
+    Measure("activity of a unit", ".1%", lambda found: found.activity),
+    Measure("correlation of two units", ".2f", lambda found: found.correlation),
+    Measure("effective dimension", ".1f", lambda found: found.effective_dimension),
+    *(
+        Measure(
+            title,
+            ".2%",
+            lambda found, name=name: getattr(found.probes, name, None),  # type: ignore[misc]
+            f"probes.{name}",
+            name,
+        )
+        for name, title in (
+            ("linear", "accuracy: linear probe"),
+            ("nearest_1", "accuracy: nearest neighbour"),
+            ("nearest_5", "accuracy: five nearest neighbours"),
+        )
+    ),
+)
+
+
+def _metrics(manifest: Manifest) -> Table:
+    baselines = manifest.baselines
+    columns = [*manifest.metrics, *(f"PCA-{pca.components}" for pca in baselines.pca), "pixels"]
+    rows = []
+    for measure in MEASURES:
+        values = [measure.of_model(found) for found in manifest.metrics.values()]
+        values += [_follow(pca, measure.of_pca) for pca in baselines.pca]
+        values.append(_follow(baselines.pixels.probes, measure.of_pixels))
+        rows.append([measure.name, *(_format(value, measure.form) for value in values)])
+    return Table(["", *columns], rows)
+
+
+def _follow(record: BaseModel | None, path: str) -> float | None:
+    """The number at a dotted path; none where the path is empty or leads nowhere."""
+    found: Any = record if path else None
+    for name in path.split(".") if path else ():
+        found = getattr(found, name, None)
+    return found  # type: ignore[no-any-return]
+
+
+def _format(value: float | None, form: str) -> str:
+    return NOTHING if value is None else format(value, form)
+
+
+def _classes(manifest: Manifest) -> Table | None:
+    found = list(manifest.metrics.values())
+    if not found[0].classes:
+        return None
+    columns = ["class", "images"]
+    for name in manifest.metrics:
+        columns += [f"{name}: above the floor (nats)", f"{name}: mean squared error"]
+    rows = []
+    for classes in zip(*(metrics.classes for metrics in found), strict=True):
+        row = [manifest.dataset.class_name(classes[0].label), str(classes[0].images)]
+        for entry in classes:
+            row += [f"{entry.loss - entry.floor:.4f}", f"{entry.mse:.5f}"]
+        rows.append(row)
+    return Table(columns, rows)
+
+
+def _references(manifest: Manifest) -> Table | None:
+    """Published results; they are of Fashion-MNIST alone."""
+    if manifest.dataset.name != FASHION_MNIST:
+        return None
+    rows = [
+        [f"this run, {name}", str(found.code_size), f"{found.validation_loss:.4f}", "this report"]
+        for name, found in manifest.metrics.items()
+    ]
+    rows += [
+        [entry.model, str(entry.code_size), f"{entry.loss:.4f}", entry.source]
+        for entry in REFERENCES
+    ]
+    return Table(
+        ["model", "code size", "cross-entropy per pixel (nats)", "source"],
+        sorted(rows, key=lambda row: row[2]),
+    )
+
+
+def _changes(manifest: Manifest, rival: Manifest) -> Table:
+    rows = []
+    for name, found in manifest.metrics.items():
+        before = rival.metrics.get(name)
+        for measure in MEASURES:
+            now = measure.of_model(found)
+            then = measure.of_model(before) if before else None
+            change = now - then if now is not None and then is not None else None
+            if change is not None and abs(change) > 1e-12:
+                cells = [_format(now, measure.form), _format(then, measure.form)]
+                rows.append([f"{name}: {measure.name}", *cells, _format(change, _signed(measure))])
+    return Table(["", "this run", "its rival", "change"], rows)
+
+
+def _signed(measure: Measure) -> str:
+    return f"+{measure.form}"
+
+
+def _differences(manifest: Manifest, rival: Manifest) -> Iterator[str]:
+    """What was different from the start, in sentences."""
+    same = manifest.dataset.payload_sha256 == rival.dataset.payload_sha256
+    yield "The images are the same." if same else "The images are others."
+    drift = manifest.drift
+    if drift and drift.mean_shift is not None and drift.rival == rival.run:
+        yield (
+            f"Their mean moved by {drift.mean_shift:.3f} standard deviations; their spread is "
+            f"{drift.spread_ratio:.3f} times what it was."
+        )
+    for name in sorted(manifest.metrics.keys() - rival.metrics.keys()):
+        yield f"The {name} model is new."
+    for name in sorted(rival.metrics.keys() - manifest.metrics.keys()):
+        yield f"The {name} model is no longer trained."
+    before, now = (_flatten(run.parameters.model_dump()) for run in (rival, manifest))
+    changed = [name for name in now if now[name] != before.get(name)]
+    for name in changed:
+        yield f"Parameter {name}: {now[name]}, before {before.get(name)}."
+    if not changed:
+        yield "The parameters are the same."
+    versions = rival.versions.model_dump()
+    for name, version in manifest.versions.model_dump().items():
+        if version != versions[name]:
+            yield f"Version of {name}: {version}, before {versions[name]}."
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        nested = _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else None
+        flat |= nested if nested is not None else {f"{prefix}{name}": value}
+    return flat
+
+
+def _models(manifest: Manifest) -> Table:
+    columns = ["model", "layers", "epochs", "seed", "parameters", "trained in", "fingerprint"]
+    rows = [
+        [
+            model.name,
+            model.layers,
+            str(model.spec.recipe.epochs),
+            str(model.spec.seed),
+            f"{model.parameters:,}",
+            f"{model.seconds:.0f} s on a {model.device.upper()}",
+            model.fingerprint,
+        ]
+        for model in manifest.models
+    ]
+    return Table(columns, rows)
+
+
+def _provenance(manifest: Manifest) -> list[tuple[str, str]]:
+    dataset = manifest.dataset
+    versions = ", ".join(f"{name} {text}" for name, text in manifest.versions.model_dump().items())
+    return [
+        ("run", manifest.run),
+        ("started", f"{manifest.started:%Y-%m-%d %H:%M:%S} UTC"),
+        ("finished", f"{manifest.finished:%Y-%m-%d %H:%M:%S} UTC"),
+        ("dataset", dataset.name),
+        ("images", f"{dataset.train_rows:,} for training, {dataset.test_rows:,} for testing"),
+        ("shape", " x ".join(map(str, dataset.image_shape))),
+        ("source", dataset.source),
+        ("SHA-256 of the images", dataset.payload_sha256),
+        ("versions", versions),
+    ]
+
+
+if __name__ == "__main__":
+    from tasks.report_command import main
+
+    sys.exit(main(sys.argv[1:], render_files))
