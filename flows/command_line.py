@@ -1,11 +1,12 @@
-"""`python -m flows.retrain`: flags made from the parameters, and the table at the end."""
+"""Flows as commands: flags made from the parameters, exit codes, signals."""
 
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from importlib import import_module
 from inspect import getdoc
-from typing import Any
+from typing import Any, TypeVar
 
 from prefect import Flow
 from prefect.settings import get_current_settings
@@ -16,28 +17,22 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
-from rich.console import Console
-from rich.table import Column, Table
 
 from flows.failures import EXPECTED_ERRORS
 from flows.timing import collect_durations
-from tasks.dataset import FASHION_MNIST
-from tasks.evaluation import LAB_LOSSES
-from tasks.parameters import Parameters, explain
-from tasks.publication import Manifest, Outcome, run_folder
-from tasks.storage import artifacts_root
+from tasks.errors import RefusedError
+from tasks.parameters import explain
 
-SUCCESS, FAILURE, USAGE = 0, 1, 2
+SUCCESS, FAILURE, USAGE, REFUSED = 0, 1, 2, 3
+
+P = TypeVar("P", bound=BaseModel)
+R = TypeVar("R")
 
 
 class Flags(BaseSettings):
-    """Retrain both autoencoders and publish their codes.
-
-    Exit codes: 0 the run completed, 1 it failed, 2 a parameter was refused.
-    """
+    """Exit codes: 0 completed, 1 failed, 2 a parameter was refused, 3 the gate refused the run."""
 
     model_config = SettingsConfigDict(
-        cli_prog_name="python -m flows.retrain",
         cli_kebab_case=True,
         cli_implicit_flags=True,
         cli_hide_none_type=True,
@@ -57,22 +52,29 @@ class Flags(BaseSettings):
         return (init_settings,)
 
 
-def parse(arguments: list[str]) -> Parameters:
-    """Make the parameters from flags: one for each field, whatever its group.
+def parse(flow: Flow[..., Any], parameters: type[P], arguments: list[str]) -> P:
+    """Make a flow's parameters from flags: one for each field, whatever its group.
+
+    Args:
+        parameters: a model whose fields are the groups, named as the flow's arguments.
 
     Raises:
         SystemExit: with code 2 and the reason on stderr; with code 0 after --help.
     """
-    groups = _groups()
+    groups: dict[str, Any] = {
+        name: field.annotation for name, field in parameters.model_fields.items()
+    }
     fields: dict[str, Any] = {
         name: (field.annotation, field)
         for group in groups.values()
         for name, field in group.model_fields.items()
     }
-    flags = create_model("Flags", __base__=Flags, __doc__=getdoc(Flags), **fields)
+    description = f"{flow.description}\n\n{getdoc(Flags)}"
+    flags = create_model(flow.name, __base__=Flags, __doc__=description, **fields)
+    flags.model_config["cli_prog_name"] = f"python -m flows.{flow.name}"
     try:
         values = CliApp.run(flags, cli_args=arguments)
-        return Parameters.model_validate(
+        return parameters.model_validate(
             {
                 group: {name: getattr(values, name) for name in model.model_fields}
                 for group, model in groups.items()
@@ -83,25 +85,27 @@ def parse(arguments: list[str]) -> Parameters:
         raise SystemExit(USAGE) from None
 
 
-def _groups() -> dict[str, type[BaseModel]]:
-    groups: dict[str, Any] = {
-        name: field.annotation for name, field in Parameters.model_fields.items()
-    }
-    return groups
+def run_from_command_line(
+    flow: Flow[..., R],
+    parameters: BaseModel,
+    print_result: Callable[[R, dict[str, float]], None],
+    modules: tuple[str, ...],
+) -> int:
+    """Run the flow in this process, print its result and return the exit code.
 
-
-def run_from_command_line(flow: Flow[..., Outcome], arguments: list[str]) -> int:
-    """Run the flow in this process and print where the results are; return the exit code."""
-    parameters = parse(arguments)
+    Args:
+        print_result: gets what the flow returned and the seconds of each step.
+        modules: what the flow will import and takes seconds.
+    """
     signal.signal(signal.SIGTERM, exit_on_signal)
-    threading.Thread(target=import_ahead, daemon=True).start()
+    threading.Thread(target=import_ahead, args=(modules,), daemon=True).start()
     try:
         with collect_durations() as durations:
-            outcome = flow(**dict(parameters))
+            result = flow(**dict(parameters))
     except EXPECTED_ERRORS as error:
-        print(f"retrain: {error}", file=sys.stderr)
-        return FAILURE
-    print_summary(outcome, durations)
+        print(f"{flow.name}: {error}", file=sys.stderr)
+        return REFUSED if isinstance(error, RefusedError) else FAILURE
+    print_result(result, durations)
     return SUCCESS
 
 
@@ -110,53 +114,12 @@ def exit_on_signal(number: int, _frame: object) -> None:
     raise SystemExit(128 + number)
 
 
-def import_ahead() -> None:
+def import_ahead(modules: tuple[str, ...]) -> None:
     """Import what takes seconds while Prefect's temporary server, another process, starts.
 
     The module that starts the server comes first: whatever delays it delays everything.
     """
     if get_current_settings().api.url is None:
         import_module("prefect.server.api.server")
-    import_module("tasks.encoding")
-    import_module("tasks.training")
-
-
-def print_summary(outcome: Outcome, durations: dict[str, float]) -> None:
-    """Print the losses beside their references, the seconds by step, and where everything is."""
-    console, manifest = Console(), outcome.manifest
-    console.print(_loss_table(manifest))
-    steps = Table("step", Column("seconds", justify="right"))
-    for step, seconds in durations.items():
-        steps.add_row(step, f"{seconds:.1f}")
-    console.print(steps)
-    root = artifacts_root()
-    folder = run_folder(manifest.run, root)
-    if outcome.unchanged:
-        console.print("Unchanged: what is published is what this run would make")
-    elif manifest.verdict.published:
-        console.print(f"Published as {root / 'published' / manifest.dataset.name}", soft_wrap=True)
-    else:
-        console.print(f"Not published: {manifest.verdict.reason}")
-    console.print(f"Models, codes and figures are in {folder}", soft_wrap=True)
-
-
-def _loss_table(manifest: Manifest) -> Table:
-    losses = LAB_LOSSES if manifest.dataset.name == FASHION_MNIST else {}
-    table = Table(
-        "model",
-        *(
-            Column(name, justify="right")
-            for name in ("this run", "the lab", "entropy floor", "live units")
-        ),
-        title="Validation loss: binary cross-entropy per pixel, nats",
-    )
-    for name, metrics in manifest.metrics.items():
-        lab = f"{losses[name]:.4f}" if name in losses else "-"
-        table.add_row(
-            name,
-            f"{metrics.validation_loss:.4f}",
-            lab,
-            f"{metrics.entropy_floor:.4f}",
-            str(metrics.live_units),
-        )
-    return table
+    for module in modules:
+        import_module(module)

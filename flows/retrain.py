@@ -1,4 +1,4 @@
-"""The main job: retrain both autoencoders, encode the test images, publish everything at once."""
+"""The main job: retrain both autoencoders, encode all images, publish everything at once."""
 
 import sys
 from datetime import UTC, datetime
@@ -7,40 +7,88 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows import steps
-from tasks.parameters import DataParameters, Parameters, RunParameters, TrainingParameters
-from tasks.publication import Outcome
+from tasks.manifests import Outcome, RunRecord
+from tasks.parameters import (
+    DataParameters,
+    GateParameters,
+    ModelParameters,
+    Parameters,
+    RunParameters,
+    TrainingParameters,
+)
+from tasks.publication import begin_run, run_in_progress
+from tasks.records import SPLITS
+from tasks.storage import artifacts_root
 
 
 @flow(name="retrain", description=__doc__)
 def retrain(
     data: DataParameters = DataParameters(),
+    models: ModelParameters = ModelParameters(),
     training: TrainingParameters = TrainingParameters(),
+    gate: GateParameters = GateParameters(),
     run: RunParameters = RunParameters(),
 ) -> Outcome:
-    """Retrain the shallow, then the deep autoencoder, and publish their codes of the test images.
+    """Retrain the shallow, then the deep autoencoder, then others; publish their codes.
 
     Args:
         data: which images to learn from.
-        training: how the two models learn.
+        models: which models learn beside the shallow and the deep one.
+        training: how they learn.
+        gate: what the run must reach to be published.
         run: what to do with the results.
     """
-    name, started = str(flow_run.get_id()), datetime.now(UTC)
-    device = steps.choose_device(training.device)
-    dataset = steps.fetch_dataset(data)
-    specs = training.specs(run.quick)
-    if published := steps.find_unchanged(run, dataset, specs, device):
+    parameters = Parameters(data=data, models=models, training=training, gate=gate, run=run)
+    name = str(flow_run.get_id())
+    with run_in_progress(name, artifacts_root()):
+        return make_run(name, parameters)
+
+
+def make_run(name: str, parameters: Parameters) -> Outcome:
+    """The steps, in order."""
+    started = datetime.now(UTC)
+    if finished := steps.finish_run(name):
+        return Outcome(manifest=finished, unchanged=False)
+
+    device = steps.choose_device(parameters.training.device)
+    dataset = steps.fetch_dataset(parameters.data)
+    specs = parameters.specs()
+    if published := steps.find_unchanged(parameters.run, dataset, specs, device):
         return Outcome(manifest=published, unchanged=True)
 
-    models = [steps.train_model(dataset, spec, device, run.retrain) for spec in specs]
-    codes = steps.encode_images(name, "test", dataset, models)
-    metrics = steps.evaluate_models(name, codes, dataset, models)
-    steps.draw_figures(name, dataset, models)
-    parameters = Parameters(data=data, training=training, run=run)
-    manifest = steps.publish_run(name, started, parameters, dataset, models, metrics)
+    models = [steps.train_model(dataset, spec, device, parameters.run.retrain) for spec in specs]
+    begin_run(name, models, artifacts_root())
+    for split in SPLITS:
+        steps.encode_images(name, split, dataset, models)
+    baselines = steps.measure_images(dataset, models)
+    metrics = {
+        model.name: steps.evaluate_model(name, model, dataset, baselines) for model in models
+    }
+    figures = steps.draw_figures(name, dataset, models, metrics)
+    manifest = steps.publish_run(
+        RunRecord(
+            run=name,
+            started=started,
+            parameters=parameters,
+            dataset=dataset,
+            baselines=baselines,
+            models=tuple(models),
+            metrics=metrics,
+            figures=tuple(figures),
+        )
+    )
     return Outcome(manifest=manifest, unchanged=False)
 
 
-if __name__ == "__main__":
-    from flows.command_line import run_from_command_line
+def main(arguments: list[str]) -> int:
+    """Run as a command; return the exit code."""
+    from flows.command_line import parse, run_from_command_line
+    from flows.summary import print_outcome
 
-    sys.exit(run_from_command_line(retrain, sys.argv[1:]))
+    parameters = parse(retrain, Parameters, arguments)
+    modules = ("tasks.encoding", "tasks.training")
+    return run_from_command_line(retrain, parameters, print_outcome, modules)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -7,26 +7,41 @@ early, without them.
 import logging
 import time
 from collections.abc import Callable
-from datetime import datetime
 from functools import wraps
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import task_run
 
+from flows.artifacts import progress_artifact, show_run
+from flows.events import announce
 from flows.progress import show_progress
+from flows.retries import DELAYS, JITTER, RETRIES, is_transient
 from flows.timing import record_duration
 from tasks import dataset as datasets
 from tasks import publication
-from tasks.codes import Codes, read_codes
-from tasks.evaluation import count_live_units, entropy_floor
+from tasks.baselines import Baselines, obtain_baselines
+from tasks.codes import PublishedRun, is_sound, open_published, open_run
+from tasks.manifests import ATTEMPT_FOLDER, Manifest, RunRecord, published_run, run_folder
 from tasks.models import ModelRecord, fingerprint_of, obtain_model
-from tasks.parameters import DataParameters, Parameters, RunParameters
-from tasks.publication import Manifest
+from tasks.neighbors import NeighborsRecord, obtain_neighbors
+from tasks.parameters import CodesParameters, DataParameters, RunParameters
 from tasks.recipes import TrainingSpec
-from tasks.records import DatasetRecord, DeviceChoice, DeviceKind, FileRecord, Metrics, Split
-from tasks.storage import artifacts_root, describe_file
+from tasks.records import (
+    DatasetRecord,
+    DeviceChoice,
+    DeviceKind,
+    FigureList,
+    FigureRecord,
+    FileRecord,
+    Metrics,
+    Split,
+)
+from tasks.report import MARKDOWN_FILE
+from tasks.state import Progress
+from tasks.storage import artifacts_root, describe_file, remember
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +65,14 @@ def step(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             logger.info("Done in %.1f s", seconds)
             return result
 
-        return task(task_run_name=name, cache_policy=NO_CACHE)(timed)
+        return task(
+            task_run_name=name,
+            cache_policy=NO_CACHE,
+            retries=RETRIES,
+            retry_delay_seconds=DELAYS,
+            retry_jitter_factor=JITTER,
+            retry_condition_fn=is_transient,
+        )(timed)
 
     return decorate
 
@@ -69,6 +91,23 @@ def fetch_dataset(parameters: DataParameters) -> DatasetRecord:
     return datasets.fetch_dataset(parameters, artifacts_root())
 
 
+@step("Look for what an earlier attempt completed")
+def finish_run(run: str) -> Manifest | None:
+    """The run's manifest, if an earlier attempt came as far as that; tells its outcome again."""
+    root = artifacts_root()
+    manifest = publication.finish_run(run, root)
+    if manifest:
+        _tell(manifest, root)
+    return manifest
+
+
+def _tell(manifest: Manifest, root: Path) -> None:
+    """Announce a run's outcome; a run that another took the place of is no news."""
+    if not manifest.verdict.published or published_run(manifest.dataset.name, root) == manifest.run:
+        announce(manifest)
+    publication.raise_if_refused(manifest)
+
+
 @step("Compare with the published run")
 def find_unchanged(
     parameters: RunParameters,
@@ -80,7 +119,7 @@ def find_unchanged(
     if parameters.quick or parameters.retrain:
         return None
     fingerprints = [fingerprint_of(dataset, spec, device) for spec in specs]
-    return publication.find_unchanged(fingerprints, dataset.name, artifacts_root())
+    return publication.find_unchanged(fingerprints, dataset, artifacts_root())
 
 
 @step("Train the {spec.architecture.name} model")
@@ -88,7 +127,12 @@ def train_model(
     dataset: DatasetRecord, spec: TrainingSpec, device: DeviceKind, retrain: bool
 ) -> ModelRecord:
     """Train an autoencoder and extract its encoder, unless that was done before."""
-    with show_progress(spec) as report:
+    with show_progress(spec) as show, progress_artifact(spec.architecture.name) as move:
+
+        def report(progress: Progress) -> None:
+            show(progress)
+            move(progress)
+
         return obtain_model(dataset, spec, device, artifacts_root(), report, retrain)
 
 
@@ -96,56 +140,78 @@ def train_model(
 def encode_images(
     run: str, split: Split, dataset: DatasetRecord, models: list[ModelRecord]
 ) -> FileRecord:
-    """Write the codes file of a split."""
-    from tasks.encoding import encode_split
-
+    """Write the codes file of a split, unless an earlier attempt did."""
     root = artifacts_root()
     folder = publication.building_folder(run, root)
     name = f"codes/{split}.h5"
-    encode_split(split, dataset, models, folder / name, root)
+    if not is_sound(folder / name):
+        from tasks.encoding import encode_split
+
+        encode_split(split, dataset, models, folder / name, root)
     return describe_file(folder, name)
 
 
-@step("Evaluate the models")
-def evaluate_models(
-    run: str, codes: FileRecord, dataset: DatasetRecord, models: list[ModelRecord]
-) -> dict[str, Metrics]:
-    """Measure how good each model is on the test images."""
+@step("Measure the images themselves")
+def measure_images(dataset: DatasetRecord, models: list[ModelRecord]) -> Baselines:
+    """What any model of these images is compared with; computed once for each dataset."""
+    code_sizes = {model.spec.architecture.code_size for model in models}
+    return obtain_baselines(dataset, code_sizes, artifacts_root())
+
+
+@step("Evaluate the {model.name} model")
+def evaluate_model(
+    run: str, model: ModelRecord, dataset: DatasetRecord, baselines: Baselines
+) -> Metrics:
+    """Measure how good the model is on the test images, unless an earlier attempt did."""
     root = artifacts_root()
-    path = publication.building_folder(run, root) / codes.path
-    floor = entropy_floor(datasets.open_images(dataset, "test", root), dataset.scale)
-    return {model.name: _measure(model, read_codes(path, model.name), floor) for model in models}
+    folder = publication.building_folder(run, root)
 
+    def measure() -> Metrics:
+        from tasks.measuring import measure_model
 
-def _measure(model: ModelRecord, codes: Codes, floor: float) -> Metrics:
-    return Metrics(
-        validation_loss=model.validation_loss,
-        entropy_floor=floor,
-        reconstruction_mse=float(codes.reconstruction_mse.mean()),
-        live_units=count_live_units(codes.codes),
-    )
+        return measure_model(model, dataset, baselines, folder / "codes", root)
+
+    path = folder / ATTEMPT_FOLDER / f"metrics-{model.name}.json"
+    return remember(path, Metrics, measure)
 
 
 @step("Draw the figures")
-def draw_figures(run: str, dataset: DatasetRecord, models: list[ModelRecord]) -> None:
-    """Draw the lab's figures and the comparisons."""
-    from tasks import illustration
-
+def draw_figures(
+    run: str, dataset: DatasetRecord, models: list[ModelRecord], metrics: dict[str, Metrics]
+) -> list[FigureRecord]:
+    """Draw the lab's figures and those of the report, unless an earlier attempt did."""
     root = artifacts_root()
     folder = publication.building_folder(run, root)
-    illustration.draw_figures(dataset, models, folder / "figures", root)
+
+    def draw() -> FigureList:
+        from tasks.illustration import Illustrator
+
+        return FigureList(tuple(Illustrator(dataset, models, metrics, folder, root).draw_all()))
+
+    return list(remember(folder / ATTEMPT_FOLDER / "figures.json", FigureList, draw).root)
 
 
 @step("Publish the run")
-def publish_run(
-    run: str,
-    started: datetime,
-    parameters: Parameters,
-    dataset: DatasetRecord,
-    models: list[ModelRecord],
-    metrics: dict[str, Metrics],
-) -> Manifest:
-    """Complete the run folder and make it what downstream jobs read."""
-    return publication.complete_run(
-        run, started, parameters, dataset, models, metrics, artifacts_root()
-    )
+def publish_run(record: RunRecord) -> Manifest:
+    """Complete the run folder, judge it, and make it what downstream jobs read."""
+    root = artifacts_root()
+    manifest = publication.finish_run(record.run, root) or publication.complete_run(record, root)
+    folder = run_folder(manifest.run, root)
+    show_run(manifest, folder, (folder / MARKDOWN_FILE).read_text())
+    _tell(manifest, root)
+    return manifest
+
+
+@step("Find the codes")
+def find_codes(parameters: CodesParameters) -> PublishedRun:
+    """The run whose codes are wanted."""
+    root = artifacts_root()
+    if parameters.run:
+        return open_run(parameters.run, root)
+    return open_published(parameters.dataset, root)
+
+
+@step("Search the nearest neighbours")
+def search_neighbors(run: PublishedRun) -> NeighborsRecord:
+    """Write the nearest training codes of every test code, for each model."""
+    return obtain_neighbors(run, artifacts_root())

@@ -1,0 +1,36 @@
+"""A downstream job: the exact nearest neighbours of published codes."""
+
+import sys
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows import steps
+from tasks.neighbors import NeighborsRecord
+from tasks.parameters import CodesParameters, NeighborsParameters
+from tasks.publication import run_in_progress
+from tasks.storage import artifacts_root
+
+
+@flow(name="neighbors", description=__doc__)
+def neighbors(codes: CodesParameters = CodesParameters()) -> NeighborsRecord:
+    """Search the 100 nearest training codes of every test code, for each model of a run.
+
+    Args:
+        codes: whose codes.
+    """
+    with run_in_progress(str(flow_run.get_id()), artifacts_root()):
+        return steps.search_neighbors(steps.find_codes(codes))
+
+
+def main(arguments: list[str]) -> int:
+    """Run as a command; return the exit code."""
+    from flows.command_line import parse, run_from_command_line
+    from flows.summary import print_neighbors
+
+    parameters = parse(neighbors, NeighborsParameters, arguments)
+    return run_from_command_line(neighbors, parameters, print_neighbors, ("sklearn.neighbors",))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,73 @@
+"""What a command prints when its flow has completed."""
+
+from rich.console import Console
+from rich.table import Column, Table
+
+from tasks.dataset import FASHION_MNIST
+from tasks.manifests import Manifest, Outcome, published_link, run_folder
+from tasks.neighbors import NeighborsRecord, neighbors_folder
+from tasks.references import LAB_LOSSES
+from tasks.storage import artifacts_root
+
+
+def print_outcome(outcome: Outcome, durations: dict[str, float]) -> None:
+    """Print the losses beside their references, the seconds by step, and where everything is."""
+    console, manifest = Console(), outcome.manifest
+    console.print(_loss_table(manifest))
+    console.print(_step_table(durations))
+    root = artifacts_root()
+    link = published_link(manifest.dataset.name, root)
+    if outcome.unchanged:
+        console.print("Unchanged: what is published is what this run would make")
+    elif manifest.verdict.published:
+        console.print(f"Published as {link}", soft_wrap=True)
+    console.print(f"The verdict: {manifest.verdict.reason}", soft_wrap=True)
+    folder = run_folder(manifest.run, root)
+    console.print(f"Models, codes and figures are in {folder}", soft_wrap=True)
+
+
+def print_neighbors(record: NeighborsRecord, durations: dict[str, float]) -> None:
+    """Print the seconds by step and where the files are."""
+    console = Console()
+    console.print(_step_table(durations))
+    for file in record.files:
+        path = neighbors_folder(record.run, artifacts_root()) / file.path
+        console.print(str(path), soft_wrap=True)
+
+
+def _step_table(durations: dict[str, float]) -> Table:
+    table = Table("step", Column("seconds", justify="right"))
+    for step, seconds in durations.items():
+        table.add_row(step, f"{seconds:.1f}")
+    return table
+
+
+def _loss_table(manifest: Manifest) -> Table:
+    losses = LAB_LOSSES if manifest.dataset.name == FASHION_MNIST else {}
+    table = Table(
+        "model",
+        *(
+            Column(name, justify="right")
+            for name in (
+                "this run",
+                "the lab",
+                "entropy floor",
+                "live units",
+                "error",
+                "PCA's error",
+            )
+        ),
+        title="Validation loss: binary cross-entropy per pixel, nats; error: mean squared",
+    )
+    for name, metrics in manifest.metrics.items():
+        lab = f"{losses[name]:.4f}" if name in losses else "-"
+        table.add_row(
+            name,
+            f"{metrics.validation_loss:.4f}",
+            lab,
+            f"{metrics.entropy_floor:.4f}",
+            f"{metrics.live_units} of {metrics.code_size}",
+            f"{metrics.reconstruction_mse:.4f}",
+            f"{metrics.pca_mse:.4f}",
+        )
+    return table
