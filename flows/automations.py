@@ -1,0 +1,100 @@
+"""What the server does by itself when a run dies."""
+
+from datetime import timedelta
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+
+FLOWS = ["retrain", "neighbors"]
+HEARTBEAT_SECONDS = 30
+"""Between two heartbeats of a run, Prefect's least; set where runs are started."""
+SILENCE_SECONDS = 90
+REST_SECONDS = 15
+"""Between a crash and the next attempt."""
+ATTEMPTS = 3
+"""How often a run that died is started again."""
+OF_OURS = ResourceSpecification(
+    {"prefect.resource.role": "flow", "prefect.resource.name": list(FLOWS)}
+)
+ENDINGS = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
+
+
+def automations() -> list[AutomationCore]:
+    """All automations, by name."""
+    return [_mark_dead_runs(), _start_crashed_runs_again()]
+
+
+def _mark_dead_runs() -> AutomationCore:
+    """A run that neither ends nor gives a sign of life has lost its process."""
+    return AutomationCore(
+        name="autoencoder-flow: mark dead runs as crashed",
+        description=f"No heartbeat for {SILENCE_SECONDS} s: the run's process has vanished.",
+        trigger=EventTrigger(
+            after={"prefect.flow-run.heartbeat"},
+            expect={"prefect.flow-run.heartbeat", *ENDINGS},
+            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+            match_related=OF_OURS,
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=timedelta(seconds=SILENCE_SECONDS),
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED,
+                name="Crashed",
+                message=f"No heartbeat for {SILENCE_SECONDS} s: the process has vanished",
+            )
+        ],
+    )
+
+
+def _start_crashed_runs_again() -> AutomationCore:
+    """The next attempt resumes from the checkpoint; too many deaths have a cause to look into.
+
+    Not at once: the run's own process and its worker both report a crash, seconds apart, and the
+    second report would end the next attempt.
+    """
+    return AutomationCore(
+        name="autoencoder-flow: start crashed runs again",
+        description=f"At most {ATTEMPTS} times; the next attempt resumes where the last one died.",
+        trigger=EventTrigger(
+            after={"prefect.flow-run.Crashed"},
+            expect={
+                f"prefect.flow-run.{state}" for state in ("AwaitingRetry", "Pending", "Running")
+            },
+            match=ResourceSpecification(
+                {
+                    "prefect.resource.id": "prefect.flow-run.*",
+                    "prefect.run-count": [str(count) for count in range(1, ATTEMPTS + 1)],
+                }
+            ),
+            match_related=OF_OURS,
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=timedelta(seconds=REST_SECONDS),
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.SCHEDULED,
+                name="AwaitingRetry",
+                message="The run's process died; the next attempt resumes",
+                force=True,
+            )
+        ],
+    )
+
+
+def register() -> None:
+    """Create the automations, or bring those of the same name up to date."""
+    with get_client(sync_client=True) as client:
+        for automation in automations():
+            stored = client.read_automations_by_name(automation.name)
+            if stored:
+                client.update_automation(stored[0].id, automation)
+            else:
+                client.create_automation(automation)
