@@ -1,19 +1,37 @@
 """What all tests share: a real sample of Fashion-MNIST and an artifacts folder of their own."""
 
+import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from tasks.architectures import SHALLOW
+from tasks.architectures import SHALLOW, Architecture
+from tasks.baselines import Baselines, PcaScores, PixelBaselines
 from tasks.dataset import fetch_dataset
+from tasks.encoding import encode_split
+from tasks.manifests import Manifest, RunRecord
 from tasks.models import ModelRecord, obtain_model
-from tasks.parameters import DataParameters
+from tasks.parameters import DataParameters, GateParameters, Parameters, RunParameters
+from tasks.publication import building_folder, complete_run
 from tasks.recipes import TrainingSpec, choose_recipe
-from tasks.records import DatasetRecord
+from tasks.records import (
+    SPLITS,
+    ClassMetrics,
+    DatasetRecord,
+    DataSummary,
+    FileRecord,
+    Metrics,
+    Probes,
+    Split,
+)
+from tasks.storage import write_bytes
 
 SAMPLE_FOLDER = Path(__file__).parent / "fixtures" / "fashion-mnist-sample"
 SAMPLE = DataParameters(dataset="fashion-mnist-sample", folder=str(SAMPLE_FOLDER))
 """512 training and 128 test images."""
+GATE = GateParameters(pca_ratio=1000, live_share=0)
+"""Few epochs on few images are far worse than PCA and leave units dead."""
 SPEC = TrainingSpec(
     architecture=SHALLOW, recipe=choose_recipe("default", SHALLOW, epochs=2, batch_size=100), seed=0
 )
@@ -29,13 +47,137 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[DatasetRecord, ModelRecord, Path]:
+    """The sample, and a shallow model trained on it, in a folder that tests copy from."""
+    root = tmp_path_factory.mktemp("trained")
+    dataset = fetch_dataset(SAMPLE, root)
+    return dataset, obtain_model(dataset, SPEC, "cpu", root, lambda progress: None), root
+
+
 @pytest.fixture
-def dataset(root: Path) -> DatasetRecord:
+def dataset(root: Path, trained: tuple[DatasetRecord, ModelRecord, Path]) -> DatasetRecord:
     """The sample, fetched into the artifacts folder."""
-    return fetch_dataset(SAMPLE, root)
+    record, _, source = trained
+    shutil.copytree(source / record.folder, root / record.folder)
+    return record
 
 
 @pytest.fixture
-def model(dataset: DatasetRecord, root: Path) -> ModelRecord:
+def model(
+    dataset: DatasetRecord, root: Path, trained: tuple[DatasetRecord, ModelRecord, Path]
+) -> ModelRecord:
     """A shallow model trained on the sample."""
-    return obtain_model(dataset, SPEC, "cpu", root, report=lambda progress: None)
+    _, record, source = trained
+    shutil.copytree(source / record.folder, root / record.folder)
+    return record
+
+
+EXAMPLE_DATASET = DatasetRecord(
+    name="mine",
+    folder="datasets/mine-aaaaaaaaaaaa",
+    source="test",
+    payload_sha256="a" * 64,
+    payloads={"test_images": "t" * 64},
+    image_shape=(28, 28),
+    train_rows=3,
+    test_rows=2,
+    scale=255.0,
+)
+"""Facts about images that are nowhere, for tests that need no more."""
+
+
+def example_model(name: str = "shallow", code_size: int = 32) -> ModelRecord:
+    """Facts about a model that was never trained."""
+    architecture = Architecture(name=name, hidden=(), code_size=code_size)
+    return ModelRecord(
+        name=name,
+        fingerprint="f" * 64,
+        folder=f"models/{'f' * 64}",
+        layers=architecture.describe(784),
+        spec=SPEC.model_copy(update={"architecture": architecture}),
+        device="cpu",
+        dataset_payload_sha256=EXAMPLE_DATASET.payload_sha256,
+        parameters=1,
+        encoder_parameters=1,
+        weights_sha256="b" * 64,
+        encoder_weights_sha256="c" * 64,
+        loss=0.3,
+        validation_loss=0.31,
+        seconds=1.0,
+        files=(),
+    )
+
+
+METRICS = Metrics(
+    validation_loss=0.3,
+    entropy_floor=0.24,
+    reconstruction_mse=0.012,
+    pca_mse=0.015,
+    psnr=20.0,
+    ssim=0.8,
+    code_size=32,
+    live_units=32,
+    activity=0.9,
+    correlation=0.1,
+    effective_dimension=20.0,
+    probes=Probes(linear=0.8, nearest_1=0.8, nearest_5=0.85),
+    classes=(
+        ClassMetrics(label=0, images=60, loss=0.3, floor=0.24, mse=0.012),
+        ClassMetrics(label=1, images=68, loss=0.3, floor=0.24, mse=0.012),
+    ),
+    worst=(3, 1),
+    best=(0, 2),
+)
+SUMMARY = DataSummary(means=((0.2, 0.4),), spreads=((0.3, 0.3),))
+PROBES = Probes(linear=0.8, nearest_1=0.8, nearest_5=0.85)
+BASELINES = Baselines(
+    pixels=PixelBaselines(
+        entropy_floor=0.24,
+        probes=PROBES,
+        summary=SUMMARY,
+        components=FileRecord(path="pca.npy", size=1, sha256="d" * 64),
+    ),
+    pca=(PcaScores(components=32, mse=0.015, psnr=18.5, ssim=0.6, probes=PROBES),),
+)
+
+
+_codes: dict[tuple[str, Split], bytes] = {}
+
+
+def codes_file(split: Split, model: ModelRecord, dataset: DatasetRecord, root: Path) -> bytes:
+    """The codes of a split, encoded once for each model."""
+    key = (model.fingerprint, split)
+    if key not in _codes:
+        path = root / f"{split}.h5"
+        encode_split(split, dataset, [model], path, root)
+        _codes[key] = path.read_bytes()
+        path.unlink()
+    return _codes[key]
+
+
+def complete(
+    run: str,
+    model: ModelRecord,
+    dataset: DatasetRecord,
+    root: Path,
+    metrics: Metrics = METRICS,
+    settings: RunParameters = RunParameters(),
+    baselines: Baselines = BASELINES,
+) -> Manifest:
+    """Build a run of one model with real codes and complete it."""
+    for split in SPLITS:
+        write_bytes(
+            building_folder(run, root) / "codes" / f"{split}.h5",
+            codes_file(split, model, dataset, root),
+        )
+    record = RunRecord(
+        run=run,
+        started=datetime.now(UTC),
+        parameters=Parameters(run=settings),
+        dataset=dataset,
+        baselines=baselines,
+        models=(model,),
+        metrics={model.name: metrics},
+    )
+    return complete_run(record, root)

@@ -21,10 +21,10 @@ from matplotlib.figure import Figure
 
 from tasks.architectures import Architecture
 from tasks.dataset import fetch_dataset, open_images
-from tasks.evaluation import LAB_LOSSES
-from tasks.parameters import DataParameters, TrainingParameters
+from tasks.parameters import DataParameters, Parameters
 from tasks.recipes import TrainingSpec
 from tasks.records import DatasetRecord
+from tasks.references import LAB_LOSSES
 from tasks.storage import artifacts_root, write_bytes
 from tests.benchmarks.competitors import Competitor, KerasFit, Ours, TorchEager
 
@@ -191,7 +191,7 @@ def main() -> None:
     """Measure, print, write JSON and plot."""
     dataset = fetch_dataset(DataParameters(), artifacts_root())
     results: dict[str, Any] = {"cores": os.cpu_count(), "rounds": ROUNDS, "models": {}}
-    for spec in TrainingParameters().specs(quick=False):
+    for spec in Parameters().specs():
         results["models"][spec.architecture.name] = {
             "epoch": measure_epochs(spec, dataset),
             "time_to_loss": measure_time_to_loss(spec, dataset),

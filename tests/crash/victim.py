@@ -101,18 +101,17 @@ ARMS: dict[str, Callable[[Kill], None]] = {
     "after a checkpoint's rename": lambda kill: around_rename(_nothing, kill),
     "between the models": lambda kill: _call_after(Checkpoints, "clear", kill),
     "amid the codes' write": lambda kill: _call_after(codes, "_write_model", kill),
-    "before the switch": lambda kill: _call_before(publication, "publish", kill),
-    "after the switch": lambda kill: _call_after(publication, "publish", kill),
+    "before the switch": lambda kill: _call_before(publication, "_switch", kill),
+    "after the switch": lambda kill: _call_after(publication, "_switch", kill),
 }
 """How to put the kill beside the code it interrupts, by the point's name."""
 POINTS = tuple(ARMS)
 
 
 if __name__ == "__main__":
-    from flows.command_line import run_from_command_line
-    from flows.retrain import retrain
+    from flows.retrain import main
 
     checkpoints.CHECKPOINT_SECONDS = float(os.environ.get("CRASH_CHECKPOINT_SECONDS", "2"))
     if "CRASH_POINT" in os.environ:
         ARMS[os.environ["CRASH_POINT"]](after(int(os.environ["CRASH_COUNT"]), die))
-    sys.exit(run_from_command_line(retrain, sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

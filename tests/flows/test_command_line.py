@@ -11,6 +11,7 @@ from flows import progress
 from flows.command_line import parse
 from flows.failures import WithoutTraceback
 from flows.progress import show_progress
+from flows.retrain import retrain
 from tasks.errors import StepError
 from tasks.parameters import Parameters
 from tasks.records import EpochRecord
@@ -22,11 +23,12 @@ MIDDLE = Progress(steps_done=5, steps=10, epochs_done=1, epochs=2, history=HISTO
 
 
 def test_no_flags_are_the_defaults() -> None:
-    assert parse([]) == Parameters()
+    assert parse(retrain, Parameters, []) == Parameters()
 
 
 def test_flags_are_flat_whatever_their_group() -> None:
-    parameters = parse(["--recipe", "lab", "--quick", "--dataset", "mine", "--folder", "/data"])
+    flags = ["--recipe", "lab", "--quick", "--dataset", "mine", "--folder", "/data"]
+    parameters = parse(retrain, Parameters, flags)
     assert parameters.training.recipe == "lab"
     assert parameters.run.quick
     assert (parameters.data.dataset, parameters.data.folder) == ("mine", "/data")
@@ -35,7 +37,7 @@ def test_flags_are_flat_whatever_their_group() -> None:
 def test_no_environment_variable_changes_a_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEED", "7")
     monkeypatch.setenv("FOLDER", "/data")
-    assert parse([]) == Parameters()
+    assert parse(retrain, Parameters, []) == Parameters()
 
 
 def test_every_parameter_is_a_flag() -> None:
@@ -68,7 +70,7 @@ def test_wrong_values_are_refused_with_exit_code_2(
     flags: list[str], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as refusal:
-        parse(flags)
+        parse(retrain, Parameters, flags)
     assert refusal.value.code == 2
     assert reason in capsys.readouterr().err
 

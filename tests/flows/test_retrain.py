@@ -1,37 +1,40 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from prefect.testing.utilities import prefect_test_harness
 
 from flows.retrain import retrain
+from tasks.errors import RefusedError
+from tasks.manifests import Manifest
 from tasks.models import stored_model
 from tasks.parameters import DataParameters, RunParameters, TrainingParameters
-from tasks.publication import Manifest
-from tests.conftest import SAMPLE
+from tests.conftest import GATE, SAMPLE
 
-
-@pytest.fixture(scope="module", autouse=True)
-def prefect_server() -> Iterator[None]:
-    """One temporary Prefect server with a database of its own."""
-    with prefect_test_harness(server_startup_timeout=90):
-        yield
-
+pytestmark = pytest.mark.usefixtures("prefect_server")
 
 TRAINING = TrainingParameters(shallow_epochs=2, deep_epochs=3, batch_size=64)
 
 
 def test_a_run_leaves_models_codes_and_figures_and_publishes_them(root: Path) -> None:
-    manifest = retrain(data=SAMPLE, training=TRAINING).manifest
+    manifest = retrain(data=SAMPLE, training=TRAINING, gate=GATE).manifest
     published = root / "published" / SAMPLE.dataset
     assert published.resolve() == root.resolve() / "runs" / manifest.run
     assert Manifest.model_validate_json((published / "manifest.json").read_bytes()) == manifest
     assert [model.name for model in manifest.models] == ["shallow", "deep"]
     assert {file.path for file in manifest.files} == {
         "codes/test.h5",
-        *(f"figures/{name}.png" for name in ("shallow", "deep", "comparison", "learning-curves")),
+        "codes/train.h5",
+        "report.html",
+        "report.md",
+        "figures/classes.svg",
+        "figures/learning-curves.svg",
+        *(f"figures/{name}.png" for name in ("comparison", "learning-curves", "classes")),
+        *(
+            f"figures/{name}{model}.png"
+            for name in ("codes-", "extremes-", "activity-", "map-")
+            for model in ("shallow", "deep")
+        ),
         *(
             f"models/{model}/{file}"
             for model in ("shallow", "deep")
@@ -47,23 +50,23 @@ def test_a_run_leaves_models_codes_and_figures_and_publishes_them(root: Path) ->
 
 
 def test_a_run_that_would_change_nothing_ends_as_unchanged(root: Path) -> None:
-    first = retrain(data=SAMPLE, training=TRAINING)
-    again = retrain(data=SAMPLE, training=TRAINING)
+    first = retrain(data=SAMPLE, training=TRAINING, gate=GATE)
+    again = retrain(data=SAMPLE, training=TRAINING, gate=GATE)
     assert (first.unchanged, again.unchanged) == (False, True)
     assert again.manifest == first.manifest
     assert len(list((root / "runs").iterdir())) == 1
 
-    forced = retrain(data=SAMPLE, training=TRAINING, run=RunParameters(retrain=True))
+    forced = retrain(data=SAMPLE, training=TRAINING, gate=GATE, run=RunParameters(retrain=True))
     assert not forced.unchanged
     first_files, forced_files = (
         {file.path: file.sha256 for file in outcome.manifest.files} for outcome in (first, forced)
     )
     same = [path for path in first_files if first_files[path] == forced_files[path]]
-    assert {"codes/test.h5", "models/deep/history.json", "figures/deep.png"} <= set(same)
+    assert {"codes/test.h5", "models/deep/history.json", "figures/codes-deep.png"} <= set(same)
 
     stored = root / forced.manifest.models[1].folder / "encoder.keras"
     stored.write_bytes(stored.read_bytes()[:-1])
-    mended = retrain(data=SAMPLE, training=TRAINING)
+    mended = retrain(data=SAMPLE, training=TRAINING, gate=GATE)
     assert not mended.unchanged
     assert mended.manifest.models[0] == forced.manifest.models[0]
     assert mended.manifest.models[1].weights_sha256 == forced.manifest.models[1].weights_sha256
@@ -71,10 +74,23 @@ def test_a_run_that_would_change_nothing_ends_as_unchanged(root: Path) -> None:
 
 
 def test_a_quick_look_is_not_published(root: Path) -> None:
-    manifest = retrain(data=SAMPLE, training=TRAINING, run=RunParameters(quick=True)).manifest
+    manifest = retrain(
+        data=SAMPLE, training=TRAINING, gate=GATE, run=RunParameters(quick=True)
+    ).manifest
     assert not manifest.verdict.published
     assert not (root / "published").exists()
     assert [model.spec.recipe.epochs for model in manifest.models] == [1, 1]
+
+
+def test_a_refused_run_fails_with_the_reason(root: Path) -> None:
+    state = retrain(data=SAMPLE, training=TRAINING, return_state=True)
+    assert state.is_failed()
+    assert state.message is not None
+    assert "PCA-32" in state.message
+    with pytest.raises(RefusedError, match="is not published: the shallow model has"):
+        state.result()
+    assert len(list((root / "runs").iterdir())) == 1
+    assert not (root / "published").exists()
 
 
 def test_a_failing_step_fails_the_run_in_one_line(root: Path) -> None:

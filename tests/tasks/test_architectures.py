@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from tasks.architectures import DEEP, SHALLOW, Architecture, build_autoencoder, summarize
+from tasks.architectures import DEEP, SHALLOW, WIDE, Architecture, build_autoencoder, summarize
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,13 @@ def test_only_the_code_layer_starts_with_a_bias() -> None:
     biases = {layer.name: layer.get_weights()[1] for layer in models.logits.layers[1:]}
     assert np.all(biases.pop("code") == 0.5)
     assert all(np.all(bias == 0) for bias in biases.values())
+
+
+def test_a_centred_architecture_subtracts_the_mean_pixel() -> None:
+    models = build_autoencoder(WIDE, 20, seed=0, code_bias=0.5, centre=0.25)
+    codes = models.encoder(np.full((1, 20), 0.25, np.float32))
+    assert np.allclose(codes, 0.5), "a grey image gives a layer nothing but its bias"
+    names = [layer.name for layer in models.autoencoder.layers]
+    assert names[:2] == ["image", "centred_image"]
+    assert models.autoencoder.get_layer("encoder_1").activation.__name__ == "gelu"
+    assert models.encoder.get_layer("code").activation.__name__ == "relu"

@@ -1,22 +1,30 @@
 import hashlib
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tasks.codes import (
-    CHUNK_BYTES,
     CodesBlock,
     ModelCodes,
+    open_published,
+    open_run,
     read_codes,
-    verify_codes,
     write_codes,
 )
+from tasks.codes_contract import CHUNK_BYTES
 from tasks.encoding import encode_split
 from tasks.errors import StepError
 from tasks.models import ModelRecord
 from tasks.records import DatasetRecord
+from tests.conftest import EXAMPLE_DATASET, complete, example_model
 
 
 @pytest.fixture
@@ -26,21 +34,32 @@ def path(model: ModelRecord, dataset: DatasetRecord, root: Path) -> Path:
     return path
 
 
-def write(path: Path, rows: int, model: ModelRecord, dataset: DatasetRecord) -> None:
-    generator = np.random.default_rng(0)
-    codes = generator.random((rows, 32), np.float32)
+def blocks(
+    codes: NDArray[np.float32], mse: NDArray[np.float32], sizes: list[int]
+) -> Iterator[CodesBlock]:
+    """The rows in blocks of these sizes, again and again."""
+    start = index = 0
+    while start < len(codes):
+        stop = start + sizes[index % len(sizes)]
+        yield CodesBlock(codes[start:stop], mse[start:stop])
+        start, index = stop, index + 1
+
+
+def write(
+    path: Path,
+    rows: int,
+    sizes: list[int],
+    code_size: int = 32,
+    labels: NDArray[np.int64] | None = None,
+    announced: int | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Write random codes of one model; give them back."""
+    generator = np.random.default_rng(rows)
+    codes = generator.random((rows, code_size), np.float32)
     mse = generator.random(rows, np.float32)
-    blocks = [CodesBlock(codes[i : i + 1000], mse[i : i + 1000]) for i in range(0, rows, 1000)]
-    labels = np.arange(rows, dtype=np.int64)
-    write_codes(path, "test", dataset, labels, [ModelCodes(model, blocks)])
-
-
-def write_block(
-    path: Path, codes: np.ndarray, rows: int, model: ModelRecord, dataset: DatasetRecord
-) -> None:
-    """Write one block of codes as a split of that many rows."""
-    blocks = [CodesBlock(codes, np.zeros(len(codes), np.float32))]
-    write_codes(path, "test", dataset, np.zeros(rows, np.int64), [ModelCodes(model, blocks)])
+    models = [ModelCodes(example_model(code_size=code_size), blocks(codes, mse, sizes))]
+    write_codes(path, "test", EXAMPLE_DATASET, labels, models, announced or rows)
+    return codes, mse
 
 
 def test_layout_is_that_of_the_contract(path: Path) -> None:
@@ -94,54 +113,100 @@ def test_text_is_fixed_length_utf8(path: Path) -> None:
 def test_identical_inputs_give_identical_bytes(
     path: Path, model: ModelRecord, dataset: DatasetRecord, root: Path, tmp_path: Path
 ) -> None:
-    other = tmp_path / "elsewhere" / "other.h5"
-    encode_split("test", dataset, [model], other, root)
+    other_root = tmp_path / "elsewhere"
+    shutil.copytree(root, other_root)
+    other = other_root / "other.h5"
+    encode_split("test", dataset, [model], other, other_root)
     assert hashlib.sha256(other.read_bytes()).digest() == hashlib.sha256(path.read_bytes()).digest()
 
 
-@pytest.mark.parametrize("rows", [1, 3000, 20_000])
-def test_round_trip_in_chunks(
-    tmp_path: Path, rows: int, model: ModelRecord, dataset: DatasetRecord
+@settings(max_examples=25, deadline=None)
+@given(
+    rows=st.integers(1, 9000),
+    code_size=st.integers(1, 80),
+    sizes=st.lists(st.integers(1, 5000), min_size=1, max_size=4),
+    labelled=st.booleans(),
+)
+def test_what_is_written_is_read(
+    rows: int, code_size: int, sizes: list[int], labelled: bool
 ) -> None:
-    write(tmp_path / "codes.h5", rows, model, dataset)
-    codes = read_codes(tmp_path / "codes.h5", "shallow")
-    generator = np.random.default_rng(0)
-    assert np.array_equal(codes.codes, generator.random((rows, 32), np.float32))
-    assert np.array_equal(codes.reconstruction_mse, generator.random(rows, np.float32))
-    assert np.array_equal(codes.labels, np.arange(rows))
+    labels = np.arange(rows)[::-1].astype(np.int64) if labelled else None
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "codes.h5"
+        codes, mse = write(path, rows, sizes, code_size, labels)
+        read = read_codes(path, "shallow")
+    assert read.codes.tobytes() == codes.tobytes()
+    assert read.reconstruction_mse.tobytes() == mse.tobytes()
+    assert np.array_equal(read.index, np.arange(rows))
+    np.testing.assert_array_equal(read.labels, labels)
+    assert read.split.dataset_payload_sha256 == EXAMPLE_DATASET.payload_sha256
+    assert read.model.fingerprint == "f" * 64
+    assert read.model.seed == 0
+
+
+@pytest.mark.parametrize("rows", [1, 3000, 20_000, 300_000])
+def test_the_bytes_do_not_depend_on_the_blocks(tmp_path: Path, rows: int) -> None:
+    digests = set()
+    for number, sizes in enumerate(([2048], [rows], [8191, 1, 5000])):
+        path = tmp_path / f"{number}.h5"
+        write(path, rows, sizes, code_size=4)
+        digests.add(hashlib.sha256(path.read_bytes()).hexdigest())
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("rows", [1, 10_000, 300_000])
+def test_chunks_are_small_but_not_too_small(tmp_path: Path, rows: int) -> None:
+    write(tmp_path / "codes.h5", rows, [2048], code_size=4, labels=np.zeros(rows, np.int64))
     with h5py.File(tmp_path / "codes.h5") as file:
-        for dataset_ in (file["index"], file["shallow/codes"]):
-            chunk_bytes = np.prod(dataset_.chunks) * dataset_.dtype.itemsize
-            assert chunk_bytes <= CHUNK_BYTES
-            if dataset_.nbytes < 64 * 1024:
-                assert dataset_.chunks == dataset_.shape
+        for dataset in (file["index"], file["labels"], *file["shallow"].values()):
+            assert np.prod(dataset.chunks) * dataset.dtype.itemsize <= CHUNK_BYTES
+            if dataset.nbytes < 64 * 1024:
+                assert dataset.chunks == dataset.shape
 
 
-def test_missing_rows_are_noticed(
-    tmp_path: Path, model: ModelRecord, dataset: DatasetRecord
-) -> None:
-    codes = np.zeros((3, 32), np.float32)
-    with pytest.raises(StepError, match="encoded 3 images, expected 4"):
-        write_block(tmp_path / "codes.h5", codes, 4, model, dataset)
-    assert not list(tmp_path.glob("*.h5"))
+@pytest.mark.parametrize("announced", [3, 5])
+def test_another_number_of_rows_is_noticed(tmp_path: Path, announced: int) -> None:
+    with pytest.raises(StepError, match=f"encoded 4 images, expected {announced}"):
+        write(tmp_path / "codes.h5", 4, [4], announced=announced)
+    assert not list(tmp_path.iterdir())
 
 
-def test_values_that_are_not_finite_never_get_their_name(
-    tmp_path: Path, model: ModelRecord, dataset: DatasetRecord
-) -> None:
+def test_values_that_are_not_finite_never_get_their_name(tmp_path: Path) -> None:
     codes = np.zeros((3, 32), np.float32)
     codes[1, 2] = np.nan
+    model = ModelCodes(example_model(), [CodesBlock(codes, np.zeros(3, np.float32))])
     with pytest.raises(StepError, match="not finite"):
-        write_block(tmp_path / "codes.h5", codes, 3, model, dataset)
-    assert not list(tmp_path.glob("*.h5"))
-
-
-def test_a_truncated_file_is_refused(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(StepError, match="not a readable codes file"):
-        verify_codes(path)
+        write_codes(tmp_path / "codes.h5", "test", EXAMPLE_DATASET, None, [model], 3)
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_unknown_model_is_named(path: Path) -> None:
-    with pytest.raises(StepError, match="no readable codes of deep"):
-        read_codes(path, "deep")
+    with pytest.raises(StepError, match="has no model deep, but shallow"):
+        read_codes(path)
+
+
+def test_a_published_run_stays_the_same_run(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    complete("run-1", model, dataset, root)
+    run = open_published(dataset.name)
+    complete("run-2", model, dataset, root)
+    assert run.manifest.run == "run-1"
+    assert run.folder == (root / "runs" / "run-1").resolve()
+    assert len(run.codes("train", "shallow").codes) == 512
+    assert run.codes(model="shallow").labels is not None
+    assert open_published(dataset.name, root).manifest.run == "run-2"
+    assert open_run("run-1", root).manifest == run.manifest
+
+
+def test_a_published_file_that_was_changed_is_refused(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    complete("run-1", model, dataset, root)
+    run = open_published(dataset.name, root)
+    path = run.folder / "codes" / "test.h5"
+    path.write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(StepError, match="is not what its manifest says"):
+        run.codes(model="shallow")
+    with pytest.raises(StepError, match="has no file codes/other.h5"):
+        run.file("codes/other.h5")

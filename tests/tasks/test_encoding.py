@@ -9,7 +9,7 @@ import pytest
 from tasks.architectures import CODE_LAYER, LOGITS_LAYER
 from tasks.batches import EVALUATION_ROWS
 from tasks.dataset import open_images, open_labels
-from tasks.encoding import EncodedBlock, encode_split, load_encoder
+from tasks.encoding import Reconstructed, encode_split, load_autoencoder, load_encoder
 from tasks.models import ModelRecord
 from tasks.records import DatasetRecord
 
@@ -37,13 +37,13 @@ def test_encoding_sees_what_numpy_would_compute(tmp_path: Path, model: ModelReco
 
 
 @pytest.fixture
-def encoded(model: ModelRecord, dataset: DatasetRecord, root: Path) -> EncodedBlock:
-    (block,) = load_encoder(model, root)(open_images(dataset, "test", root), dataset.scale)
+def encoded(model: ModelRecord, dataset: DatasetRecord, root: Path) -> Reconstructed:
+    (block,) = load_autoencoder(model, root)(open_images(dataset, "test", root), dataset.scale)
     return block
 
 
 def test_agrees_with_keras(
-    encoded: EncodedBlock, model: ModelRecord, dataset: DatasetRecord, root: Path
+    encoded: Reconstructed, model: ModelRecord, dataset: DatasetRecord, root: Path
 ) -> None:
     images = np.asarray(open_images(dataset, "test", root)).reshape(128, 784)
     targets = images.astype("float32") / np.float32(255)
@@ -62,12 +62,20 @@ def test_agrees_with_keras(
 
 @pytest.mark.parametrize("rows", [1, 7, 100])
 def test_the_bits_of_a_row_do_not_depend_on_the_rows_beside_it(
-    encoded: EncodedBlock, model: ModelRecord, dataset: DatasetRecord, root: Path, rows: int
+    encoded: Reconstructed, model: ModelRecord, dataset: DatasetRecord, root: Path, rows: int
 ) -> None:
     images = open_images(dataset, "test", root)
-    (block,) = load_encoder(model, root)(images[50 : 50 + rows], dataset.scale)
+    (block,) = load_autoencoder(model, root)(images[50 : 50 + rows], dataset.scale)
     for part, whole in zip(block, encoded, strict=True):
         assert part.tobytes() == whole[50 : 50 + rows].tobytes()
+
+
+def test_encoding_alone_gives_the_same_codes_and_errors(
+    encoded: Reconstructed, model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    (block,) = load_encoder(model, root)(open_images(dataset, "test", root), dataset.scale)
+    np.testing.assert_allclose(block.codes, encoded.codes, atol=1e-5)
+    np.testing.assert_allclose(block.reconstruction_mse, encoded.mean_squared_errors, rtol=1e-4)
 
 
 def test_writes_every_row_of_a_split_larger_than_a_block(

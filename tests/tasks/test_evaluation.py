@@ -1,7 +1,19 @@
 import numpy as np
 import pytest
 
-from tasks.evaluation import count_live_units, entropy_floor
+from tasks import evaluation
+from tasks.evaluation import (
+    activity,
+    correlations,
+    effective_dimension,
+    entropy_floor,
+    live_units,
+    mean_correlation,
+    peak_signal_to_noise,
+    pixel_moments,
+    principal_components,
+    structural_similarity,
+)
 
 
 def test_black_and_white_images_have_no_floor() -> None:
@@ -23,14 +35,71 @@ def test_values_above_the_training_maximum_count_as_white() -> None:
     assert entropy_floor(np.array([[[9, 9]]], np.uint8), 4.0) == 0.0
 
 
-def test_counts_units_that_carry_information() -> None:
+@pytest.mark.parametrize(("images", "alive"), [(10_000, 3), (1_000, 4)])
+def test_counts_units_that_carry_information(images: int, alive: int) -> None:
+    """A unit that is above zero for all images counts where there are too few to tell."""
     generator = np.random.default_rng(0)
-    live = generator.random((1000, 3)) * (generator.random((1000, 3)) < 0.5)
-    dead = np.zeros((1000, 1))
-    rare = np.zeros((1000, 1))
-    rare[:9] = 1.0
-    always = 1 + generator.random((1000, 1))
-    constant = np.full((1000, 1), 1e-4)
+    live = generator.random((images, 3)) * (generator.random((images, 3)) < 0.5)
+    dead = np.zeros((images, 1))
+    rare = np.zeros((images, 1))
+    rare[: images // 101] = 1.0
+    always = 1 + generator.random((images, 1))
+    constant = np.full((images, 1), 1e-4)
     constant[0] = 0
     codes = np.hstack([live, dead, rare, always, constant]).astype(np.float32)
-    assert count_live_units(codes) == 3
+    assert live_units(codes).sum() == alive
+
+
+def test_pca_is_that_of_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sklearn.decomposition import PCA
+
+    generator = np.random.default_rng(0)
+    train = generator.integers(0, 256, (200, 5, 4), dtype=np.uint8)
+    monkeypatch.setattr(evaluation, "BLOCK_BYTES", 8 * 20 * 7)  # seven images at a time
+    moments = pixel_moments(train, 255.0)
+    components = principal_components(moments, 6)
+    reference = PCA(6, svd_solver="full").fit(train.reshape(-1, 20) / 255)
+    np.testing.assert_allclose(moments.mean, reference.mean_)
+    np.testing.assert_allclose(np.abs(components @ reference.components_.T), np.eye(6), atol=1e-9)
+    assert (components.max(axis=1) == np.abs(components).max(axis=1)).all()
+
+
+def test_peak_signal_to_noise_is_in_decibels() -> None:
+    assert peak_signal_to_noise(np.array([0.01, 0.001])) == pytest.approx(25.0)
+    assert peak_signal_to_noise(np.array([0.0])) == pytest.approx(100.0)
+
+
+def test_structural_similarity_is_one_for_equal_images_and_less_for_others() -> None:
+    images = np.random.default_rng(0).random((3, 28, 28), np.float32)
+    restored = images.copy()
+    restored[1] = images[1].mean()
+    restored[2] = 1 - images[2]
+    same, flat, inverted = structural_similarity(images, restored)
+    assert same == pytest.approx(1.0)
+    assert inverted < 0 < flat + 0.05 < 0.2
+
+
+def test_structural_similarity_of_constant_images_has_a_closed_form() -> None:
+    """Without variance only the luminance term is left: (2ab + c) / (a^2 + b^2 + c), c = 1e-4."""
+    values = structural_similarity(np.full((1, 7, 5), 0.4), np.full((1, 7, 5), 0.6))
+    expected = (2 * 0.24 + 1e-4) / (0.16 + 0.36 + 1e-4)
+    assert values[0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_code_statistics_of_independent_and_of_equal_units() -> None:
+    generator = np.random.default_rng(0)
+    one = np.maximum(generator.standard_normal((5000, 1)), 0).astype(np.float32)
+    several = np.maximum(generator.standard_normal((5000, 4)), 0).astype(np.float32)
+    assert effective_dimension(several) == pytest.approx(4, abs=0.05)
+    assert effective_dimension(np.hstack([one, one, one])) == pytest.approx(1)
+    assert mean_correlation(several) < 0.03
+    assert mean_correlation(np.hstack([one, one])) == pytest.approx(1)
+    assert activity(several) == pytest.approx(np.full(4, 0.5), abs=0.03)
+
+
+def test_a_dead_unit_correlates_with_nothing() -> None:
+    codes = np.array([[1, 0], [2, 0], [0, 0]], np.float32)
+    assert correlations(codes).tolist() == [[pytest.approx(1), 0], [0, 0]]
+    assert mean_correlation(codes) == 0.0
+    assert effective_dimension(np.zeros((3, 2), np.float32)) == 0.0
+    assert effective_dimension(codes[:, :1]) == pytest.approx(1)

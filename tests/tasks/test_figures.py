@@ -5,18 +5,13 @@ import pytest
 from matplotlib.image import imread
 
 from tasks.figures import (
-    Curve,
+    GAP,
     ShownImages,
     draw_comparison,
+    draw_extremes,
     draw_lab_figure,
-    draw_learning_curves,
     tile_shape,
 )
-
-CURVES = [
-    Curve("shallow", [0.35, 0.30, 0.29], [0.32, 0.295, 0.288], 0.2842),
-    Curve("deep", [0.36, 0.31, 0.28], [0.33, 0.30, 0.275], None),
-]
 
 
 def images(code_size: int = 32) -> ShownImages:
@@ -46,24 +41,35 @@ def test_the_lab_figure_shows_originals_in_true_grey(tmp_path: Path) -> None:
     assert np.isclose(grey, 0.5, atol=0.01).sum() > 500
 
 
-@pytest.mark.parametrize("suffix", [".png", ".svg"])
-def test_equal_inputs_give_equal_bytes(tmp_path: Path, suffix: str) -> None:
+def test_equal_inputs_give_equal_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        draw_learning_curves(CURVES, 0.2422, tmp_path / f"{name}{suffix}")
-        draw_comparison({"shallow": images(), "deep": images(7)}, tmp_path / f"{name}2{suffix}")
-    assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
-    assert (tmp_path / f"a2{suffix}").read_bytes() == (tmp_path / f"b2{suffix}").read_bytes()
+        shown = {"PCA-32": images(), "deep": images(7)}
+        draw_comparison(images().originals, shown, tmp_path / f"{name}1.png")
+        draw_extremes("deep", images(), images(), tmp_path / f"{name}2.png")
+        draw_lab_figure(images(), tmp_path / f"{name}3.png")
+    for number in (1, 2, 3):
+        left, right = (tmp_path / f"{name}{number}.png" for name in ("a", "b"))
+        assert left.read_bytes() == right.read_bytes()
 
 
-def test_the_published_value_is_drawn_where_there_is_one(tmp_path: Path) -> None:
-    draw_learning_curves(CURVES[:1], 0.2422, tmp_path / "with.svg")
-    draw_learning_curves([CURVES[0]._replace(reference=None)], 0.2422, tmp_path / "without.svg")
-    assert "0.2842" in (tmp_path / "with.svg").read_text()
-    assert "0.2842" not in (tmp_path / "without.svg").read_text()
+def test_too_bright_is_red_and_too_dark_is_blue(tmp_path: Path) -> None:
+    originals = np.full((2, 20, 20), 0.5)
+    restored = np.stack([np.full((20, 20), 0.9), np.full((20, 20), 0.1)])
+    shown = ShownImages(originals, np.zeros((2, 4)), restored, np.zeros(2))
+    draw_comparison(originals, {"deep": shown}, tmp_path / "figure.png")
+    picture = imread(tmp_path / "figure.png")[..., :3]
+    left, right = picture[:, 150:600], picture[:, 600:1050]  # of the two columns
+    red = (left[..., 0] - left[..., 2] > 0.4).sum()
+    blue = (right[..., 2] - right[..., 0] > 0.4).sum()
+    assert red > 20_000
+    assert blue > 20_000
+    assert (left[..., 2] - left[..., 0] > 0.4).sum() == 0
 
 
-def test_a_single_epoch_is_drawn_as_points(tmp_path: Path) -> None:
-    draw_learning_curves([Curve("deep", [0.35], [0.32], None)], 0.2422, tmp_path / "one.png")
-    vermilion = np.array([0xD5, 0x5E, 0x00]) / 255
-    picture = imread(tmp_path / "one.png")[100:, :600, :3]
-    assert np.isclose(picture, vermilion, atol=0.02).all(axis=2).any()
+def test_images_have_any_shape(tmp_path: Path) -> None:
+    tall = images()._replace(
+        originals=np.zeros((3, 40, 16)), reconstructions=np.zeros((3, 40, 16)), errors=np.zeros(3)
+    )
+    draw_extremes("deep", tall, tall, tmp_path / "figure.png")
+    height, width = imread(tmp_path / "figure.png").shape[:2]
+    assert height / width == pytest.approx((40 + GAP) * 4 / ((16 + GAP) * 3), rel=0.25)

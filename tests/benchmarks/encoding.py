@@ -1,0 +1,98 @@
+"""Our encoding against `encoder.predict`, from host array to host array, as part of `make bench`.
+
+All are compiled before they are timed, and they take turns, so that a noisy machine slows all
+alike. Keras gets normalized float32 images, ours start from uint8. A run writes the error of the
+reconstruction beside each code, so it decodes too; without that, it does what `predict` does.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tasks.batches import Block, blocks_in_order, map_ahead
+from tasks.compiled import normalize
+from tasks.dataset import fetch_dataset, open_images
+from tasks.encoding import THREADS, load_encoder
+from tasks.models import ENCODER_FILE, ModelRecord, obtain_model
+from tasks.parameters import DataParameters, Parameters, RunParameters
+from tasks.records import DatasetRecord
+from tasks.storage import artifacts_root, write_bytes
+from tests.benchmarks.training import RESULTS
+
+ROUNDS = 7
+OURS = "ours, codes alone"
+
+
+def compile_codes(encoder: keras.Model) -> Callable[..., tf.Tensor]:
+    """Compile: (block of uint8 images, scale) -> codes."""
+
+    def encode(images: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+        return encoder(normalize(images, scale))
+
+    return tf.function(encode, jit_compile=True, autograph=False)  # type: ignore[no-any-return]
+
+
+def measure(model: ModelRecord, dataset: DatasetRecord) -> dict[str, Any]:
+    """Median seconds for all training images, in rounds taken in turn."""
+    root = artifacts_root()
+    images = np.array(open_images(dataset, "train", root))
+    normalized = images.reshape(len(images), -1).astype(np.float32) / np.float32(dataset.scale)
+    encode = load_encoder(model, root)
+    encoder = keras.saving.load_model(root / model.folder / ENCODER_FILE)
+    encode_alone = compile_codes(encoder)
+    scale = tf.constant(dataset.scale, tf.float32)
+
+    def encode_block(block: Block) -> np.ndarray:
+        codes: np.ndarray = encode_alone(block.images, scale).numpy()
+        return codes[: block.rows]
+
+    ways: dict[str, Callable[[], np.ndarray]] = {
+        OURS: lambda: np.concatenate(
+            list(map_ahead(encode_block, blocks_in_order(images), THREADS))
+        ),
+        "ours, codes and errors": lambda: np.concatenate(
+            [block.codes for block in encode(images, dataset.scale)]
+        ),
+        "encoder.predict, default batch": lambda: encoder.predict(normalized, verbose=0),
+        "encoder.predict, batches of 2048": lambda: encoder.predict(
+            normalized, batch_size=2048, verbose=0
+        ),
+    }
+    results = [way() for way in ways.values()]
+    for result in results[1:]:
+        np.testing.assert_allclose(result, results[0], rtol=1e-3, atol=1e-3)
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(ROUNDS):
+        for name, way in ways.items():
+            started = time.perf_counter()
+            way()
+            seconds[name].append(time.perf_counter() - started)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    return {
+        "images": len(images),
+        "seconds": medians,
+        "ratio_to_codes_alone": {name: value / medians[OURS] for name, value in medians.items()},
+    }
+
+
+def main() -> None:
+    """Measure both models, print, write JSON."""
+    root = artifacts_root()
+    dataset = fetch_dataset(DataParameters(), root)
+    results = {}
+    for spec in Parameters(run=RunParameters(quick=True)).specs():
+        model = obtain_model(dataset, spec, "cpu", root, lambda progress: None)
+        results[model.name] = measure(model, dataset)
+    text = json.dumps({"rounds": ROUNDS, "models": results}, indent=2)
+    print(text)
+    write_bytes(RESULTS / "encoding.json", (text + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()

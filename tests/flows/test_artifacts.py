@@ -1,0 +1,125 @@
+import base64
+import io
+import logging
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flows import artifacts
+from flows.artifacts import THUMBNAIL_BYTES, progress_artifact, show_run, thumbnail
+from tasks.models import ModelRecord
+from tasks.publication import building_folder
+from tasks.records import DatasetRecord, EpochRecord, FigureRecord
+from tasks.state import Progress
+from tests.conftest import complete
+
+IDENTITY = "00000000-0000-0000-0000-000000000001"
+HISTORY = (EpochRecord(loss=0.3, validation_loss=0.31),)
+
+
+def at(steps: int) -> Progress:
+    return Progress(steps_done=steps, steps=10, epochs_done=1, epochs=2, history=HISTORY)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What Prefect was asked for, instead of asking it."""
+    found: list[tuple[Any, ...]] = []
+
+    def create(*args: Any) -> str:
+        found.append(args)
+        return IDENTITY
+
+    monkeypatch.setattr(artifacts, "PROGRESS_SECONDS", 0.0)
+    for name in ("progress", "markdown", "table", "image"):
+        monkeypatch.setattr(artifacts, f"create_{name}_artifact", create)
+    monkeypatch.setattr(artifacts, "update_progress_artifact", lambda *args: found.append(args))
+    return found
+
+
+def test_progress_moves_and_ends_at_the_end(calls: list[tuple[Any, ...]]) -> None:
+    with progress_artifact("my_model") as report:
+        for steps in (2, 5, 10):
+            report(at(steps))
+            time.sleep(0.1)
+    time.sleep(0.1)
+    assert calls[0] == (
+        20.0,
+        "training-my-model",
+        "my_model model: epoch 1 of 2, validation loss 0.3100",
+    )
+    assert calls[1][1] == 50.0
+    assert calls[-1][1] == 100.0
+
+
+def test_a_training_never_waits_for_the_api(
+    calls: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = threading.Event()
+
+    def hang(*_: Any) -> str:
+        answered.wait(20)
+        return IDENTITY
+
+    monkeypatch.setattr(artifacts, "create_progress_artifact", hang)
+    started = time.monotonic()
+    with progress_artifact("deep") as report:
+        for steps in range(10):
+            report(at(steps))
+    assert time.monotonic() - started < 5
+    answered.set()
+
+
+def test_an_api_that_fails_is_a_line_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ConnectionError("gone")
+
+    caplog.set_level(logging.WARNING)
+    monkeypatch.setattr(artifacts, "PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr(artifacts, "create_progress_artifact", fail)
+    with progress_artifact("deep") as report:
+        report(at(5))
+        time.sleep(0.1)
+    (record,) = caplog.records
+    assert "Prefect was not told about the training's progress: ConnectionError: gone" in str(
+        record.getMessage()
+    )
+
+
+def test_a_run_is_shown_with_report_metrics_and_figures(
+    calls: list[tuple[Any, ...]], model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    manifest = complete("run-1", model, dataset, root)
+    figures = tuple(
+        FigureRecord(path=f"figures/{name}.png", title=name, text=f"shows {name}")
+        for name in ("classes", "map-my_model")
+    )
+    for figure in figures:
+        (root / figure.path).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (30, 20)).save(root / figure.path)
+    show_run(manifest.model_copy(update={"figures": figures}), root, "# A report")
+    markdown, table, *images = calls
+    assert markdown[:2] == ("# A report", f"report-{dataset.name}")
+    assert table[0][0]["live units"] == "32 of 32"
+    assert [image[1:] for image in images] == [
+        (f"{dataset.name}-classes", "shows classes"),
+        (f"{dataset.name}-map-my-model", "shows map-my_model"),
+    ]
+    assert building_folder("x", root).exists()
+
+
+@pytest.mark.parametrize("side", [100, 2000])
+def test_thumbnails_are_small_pictures(tmp_path: Path, side: int) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "figure.png")
+    uri = thumbnail(tmp_path / "figure.png")
+    assert len(uri) <= THUMBNAIL_BYTES
+    content = base64.b64decode(uri.removeprefix("data:image/png;base64,"))
+    assert Image.open(io.BytesIO(content)).width <= side

@@ -1,0 +1,77 @@
+"""The commands for people: `python -m tasks.codes` and `python -m tasks.publication`."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks.codes import open_codes
+from tasks.codes_command import main as codes_main
+from tasks.manifests import published_link, run_folder
+from tasks.models import ModelRecord
+from tasks.publication import publish
+from tasks.publication_command import main as publication_main
+from tasks.records import DatasetRecord
+from tests.conftest import complete
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture
+def codes(model: ModelRecord, dataset: DatasetRecord, root: Path) -> Path:
+    for run in ("run-1", "run-2"):
+        complete(run, model, dataset, root)
+    return run_folder("run-1", root) / "codes" / "test.h5"
+
+
+def test_codes_are_shown_with_provenance_and_statistics(
+    codes: Path, model: ModelRecord, capsys: Captured
+) -> None:
+    assert codes_main([str(codes)], open_codes) == 0
+    shown = capsys.readouterr().out
+    for fact in (model.fingerprint, "784-32-784", "autoencoder-flow/codes", "128 x 32"):
+        assert fact in shown
+
+
+def test_verifying_says_so(codes: Path) -> None:
+    command = [sys.executable, "-m", "tasks.codes", "--verify", str(codes)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout == f"{codes} is sound\n"
+
+
+def test_any_damage_gives_an_exit_code(codes: Path, tmp_path: Path, capsys: Captured) -> None:
+    """In a run folder even a byte that means nothing is noticed."""
+    codes.write_bytes(codes.read_bytes() + b"\0")
+    assert codes_main(["--verify", str(codes)], open_codes) == 1
+    assert "not what its manifest says" in capsys.readouterr().err
+    elsewhere = tmp_path / "elsewhere.h5"
+    elsewhere.write_bytes(codes.read_bytes()[:5000])
+    assert codes_main([str(elsewhere)], open_codes) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_runs_are_listed_with_verdicts_and_losses(codes: Path, capsys: Captured) -> None:
+    assert publication_main(["list"], publish) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (first,) = (line for line in lines if "run-1" in line)
+    (second,) = (line for line in lines if "run-2" in line)
+    assert "shallow 0.3000" in first
+    assert "superseded" in first
+    assert "│ published │" in second.replace("published  ", "published ")
+
+
+def test_a_run_is_published_by_the_start_of_its_name(
+    codes: Path, dataset: DatasetRecord, root: Path, capsys: Captured
+) -> None:
+    assert publication_main(["publish", "run-1"], publish) == 0
+    assert published_link(dataset.name, root).resolve().name == "run-1"
+    assert publication_main(["publish", "run"], publish) == 1
+    assert "2 runs have names that begin with 'run'" in capsys.readouterr().err
+    assert publication_main(["publish", "../runs/run-2"], publish) == 1
+    assert published_link(dataset.name, root).resolve().name == "run-1"
