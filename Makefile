@@ -5,11 +5,17 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	&& echo $$p && break; done)
 ARGS ?=
 
-.PHONY: run test test-e2e crash bench lint lock schema clean
+.PHONY: run serve deploy test test-e2e crash bench lint lock schema clean
 .DEFAULT_GOAL := run
 
 run: .venv/installed-cpu  ## retrain both models on Fashion-MNIST; flags in ARGS="--quick"
 	.venv/bin/python -m flows.retrain $(ARGS)
+
+serve: .venv/installed-cpu  ## a Prefect server, a worker and the deployments, on this machine alone
+	.venv/bin/python -m flows.serve $(ARGS)
+
+deploy: .venv/installed-cpu  ## register everything on the server that PREFECT_API_URL names
+	.venv/bin/python -m flows.deploy
 
 test: lint  ## lint, type check, unit tests
 	.venv/bin/python -m pytest $(ARGS)
@@ -19,11 +25,17 @@ lint: .venv/installed-dev
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 
+test-e2e: .venv-e2e/installed-e2e  ## readers that are not ours, full disks; needs root
+	tests/end_to_end/install
+	.venv-e2e/bin/python -m pytest tests/end_to_end $(ARGS)
+
 bench: .venv-bench/installed-bench  ## compare training speeds; some 15 minutes, 3 GB to install
 	.venv-bench/bin/python -m tests.benchmarks.training
+	.venv-bench/bin/python -m tests.benchmarks.encoding
 
-crash: .venv/installed-dev  ## kill the flow a hundred times on the full dataset; some 25 minutes
+crash: .venv/installed-dev  ## kill the flow a hundred times, besiege its results; some 35 minutes
 	.venv/bin/python -m tests.crash.harness $(ARGS)
+	.venv/bin/python -m tests.crash.readers
 
 # A virtual environment; an interrupted installation leaves no mark and is done again.
 # Without this, make would delete the environments as intermediate files.
@@ -33,14 +45,19 @@ crash: .venv/installed-dev  ## kill the flow a hundred times on the full dataset
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: none was found" >&2; exit 1; }
 	$(PYTHON) -m venv $*
 
-INSTALL = -m pip install --quiet --disable-pip-version-check --require-hashes -r
+# The lock is its own constraint: without that, pip takes the newest `name[extra]` of a locked `name`.
+INSTALL = -m pip install --quiet --disable-pip-version-check --require-hashes
 
 .venv/installed-%: requirements/%.txt | .venv/bin/python
-	.venv/bin/python $(INSTALL) $<
+	.venv/bin/python $(INSTALL) -r $< -c $<
 	touch $@
 
 .venv-bench/installed-bench: requirements/bench.txt | .venv-bench/bin/python
-	.venv-bench/bin/python $(INSTALL) $<
+	.venv-bench/bin/python $(INSTALL) -r $< -c $<
+	touch $@
+
+.venv-e2e/installed-e2e: requirements/e2e.txt | .venv-e2e/bin/python
+	.venv-e2e/bin/python $(INSTALL) -r $< -c $<
 	touch $@
 
 UV_COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 \
@@ -50,11 +67,12 @@ lock:  ## resolve the dependencies anew (needs uv)
 	$(UV_COMPILE) --extra cpu -o requirements/cpu.txt
 	$(UV_COMPILE) --extra gpu -c requirements/cpu.txt -o requirements/gpu.txt
 	$(UV_COMPILE) --extra cpu --group dev -c requirements/cpu.txt -o requirements/dev.txt
+	$(UV_COMPILE) --extra cpu --group e2e -c requirements/cpu.txt -o requirements/e2e.txt
 	$(UV_COMPILE) requirements/bench.in --extra cpu -c requirements/cpu.txt -o requirements/bench.txt
 
 schema: .venv/installed-dev  ## write the manifest's JSON Schema anew
-	.venv/bin/python -c "from tasks.publication import manifest_schema; print(manifest_schema(), end='')" \
+	.venv/bin/python -c "from tasks.manifests import manifest_schema; print(manifest_schema(), end='')" \
 		> artifacts/manifest.schema.json
 
-clean:  ## remove the virtual environment
-	rm -rf .venv .venv-bench
+clean:  ## remove what was installed here
+	rm -rf .venv .venv-bench .venv-e2e tests/end_to_end/node_modules

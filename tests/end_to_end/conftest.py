@@ -1,0 +1,88 @@
+"""A published run of both models, made once; its readers change nothing."""
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tasks.architectures import DEEP
+from tasks.baselines import obtain_baselines
+from tasks.codes import PublishedRun, open_published
+from tasks.encoding import encode_split
+from tasks.illustration import Illustrator
+from tasks.manifests import RunRecord
+from tasks.models import ModelRecord, obtain_model
+from tasks.parameters import Parameters
+from tasks.publication import building_folder, complete_run
+from tasks.recipes import choose_recipe
+from tasks.records import SPLITS, DatasetRecord
+from tests.conftest import BASELINES, GATE, METRICS, SAMPLE, SPEC
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+DEEP_SPEC = SPEC.model_copy(
+    update={
+        "architecture": DEEP,
+        "recipe": choose_recipe("default", DEEP, epochs=2, batch_size=100),
+    }
+)
+
+
+def run_record(
+    run: str, dataset: DatasetRecord, models: tuple[ModelRecord, ...], **settings: object
+) -> RunRecord:
+    return RunRecord(
+        run=run,
+        started=datetime.now(UTC),
+        parameters=Parameters.model_validate({"data": SAMPLE, "gate": GATE, "run": settings}),
+        dataset=dataset,
+        baselines=BASELINES,
+        models=models,
+        metrics={model.name: METRICS for model in models},
+    )
+
+
+@pytest.fixture(scope="session")
+def artifacts(
+    trained: tuple[DatasetRecord, ModelRecord, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """An artifacts folder with a published run of the shallow and the deep model."""
+    dataset, shallow, source = trained
+    root = tmp_path_factory.mktemp("work") / "artifacts"
+    shutil.copytree(source, root)
+    models = (shallow, obtain_model(dataset, DEEP_SPEC, "cpu", root, lambda progress: None))
+    folder = building_folder("run-1", root)
+    for split in SPLITS:
+        encode_split(split, dataset, list(models), folder / "codes" / f"{split}.h5", root)
+    record = run_record("run-1", dataset, models)
+    obtain_baselines(dataset, {32}, root)
+    figures = Illustrator(dataset, list(models), record.metrics, folder, root).draw_all()
+    complete_run(record.model_copy(update={"figures": tuple(figures)}), root)
+    return root
+
+
+@pytest.fixture
+def published(artifacts: Path) -> PublishedRun:
+    """That run."""
+    return open_published(SAMPLE.dataset, artifacts)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """Debian's Chromium, without a window."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium",
+            args=[
+                *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
+                *("--disable-component-update", "--disable-sync"),
+            ],
+        )
+        yield browser
+        browser.close()
