@@ -9,12 +9,13 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn, Self
 
 import httpx
 
@@ -26,6 +27,8 @@ HOST = "127.0.0.1"
 USER = "admin"
 START_SECONDS = 90
 STOP_SECONDS = 30
+WATCH_SECONDS = 2
+"""How often to look whether the server and the worker are still there."""
 
 
 def main(arguments: list[str]) -> int:
@@ -36,28 +39,37 @@ def main(arguments: list[str]) -> int:
         "--home", type=Path, default=HOME, help="folder of the database and the password"
     )
     options = parser.parse_args(arguments)
+    if port_is_taken(options.port):
+        print(f"Port {options.port} is taken: name another with --port", file=sys.stderr)
+        return 1
     environment = serving_environment(options.home, options.port)
     for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell's & made SIGINT ignored
         signal.signal(number, signal.default_int_handler)
+    server = Service(["server", "start", "--host", HOST, "--port", str(options.port)], environment)
+    worker = Service(["worker", "start", "--pool", WORK_POOL, "--type", "process"], environment)
     try:
-        with running(["server", "start", "--host", HOST, "--port", str(options.port)], environment):
-            wait_until_healthy(environment)
+        with server:
+            wait_until_healthy(server)
             subprocess.run([sys.executable, "-m", "flows.deploy"], check=True, env=environment)
-            with running(
-                ["worker", "start", "--pool", WORK_POOL, "--type", "process"], environment
-            ):
+            with worker:
                 print(
                     f"\nThe UI is at http://{HOST}:{options.port}; the password it asks for is the "
                     f"line in {password_path(options.home)}. Ctrl-C stops everything.\n",
                     flush=True,
                 )
-                signal.pause()
+                keep_running(server, worker)
     except KeyboardInterrupt:
         print("Stopped")
-    except (subprocess.CalledProcessError, TimeoutError) as error:
+    except (subprocess.CalledProcessError, RuntimeError, TimeoutError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def port_is_taken(port: int) -> bool:
+    """Whether something else serves there; it could pass for our server."""
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
 
 
 def password_path(home: Path) -> Path:
@@ -89,47 +101,81 @@ def serving_environment(home: Path, port: int) -> dict[str, str]:
         "PREFECT_API_AUTH_STRING": password,
         "PREFECT_SERVER_API_AUTH_STRING": password,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
         "AUTOENCODER_CODE": str(CODE),
     }
 
 
-@contextmanager
-def running(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command of Prefect's in the background; stop it in the end, by force if it must be."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "prefect", *command],
-        env=environment,
-        cwd=CODE,
-        start_new_session=True,  # Ctrl-C reaches us alone; we stop the others in order
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+class Service:
+    """A command of Prefect's in the background."""
+
+    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+        """Take the command's words after `prefect`."""
+        self.name = command[0]
+        self.environment = environment
+        self._command = [sys.executable, "-m", "prefect", *command]
+
+    def start(self) -> None:
+        """Start it in a session of its own, as Ctrl-C is for us: we stop the others in order."""
+        self.process = subprocess.Popen(
+            self._command, env=self.environment, cwd=CODE, start_new_session=True
+        )
+
+    def stop(self) -> None:
+        """Stop it, by force if it must be."""
+        self.process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(STOP_SECONDS)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """End what it left behind: a server's child has its port, a worker's run no supervisor."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
 
-def wait_until_healthy(environment: dict[str, str]) -> None:
+def keep_running(*services: Service) -> NoReturn:
+    """Start again whatever ends by itself, as nobody may be there to do it."""
+    while True:
+        time.sleep(WATCH_SECONDS)
+        for service in services:
+            if service.process.poll() is not None:
+                print(
+                    f"The {service.name} ended with exit code {service.process.returncode}; "
+                    "it is started again",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                service.sweep()
+                service.start()
+
+
+def wait_until_healthy(server: Service) -> None:
     """Wait until the server answers.
 
     Raises:
-        TimeoutError: it does not.
+        RuntimeError: it ended, its port being taken, for example.
+        TimeoutError: it does not answer.
     """
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    user, _, password = environment["PREFECT_API_AUTH_STRING"].partition(":")
-    url = f"{environment['PREFECT_API_URL']}/health"
+    user, _, password = server.environment["PREFECT_API_AUTH_STRING"].partition(":")
+    url = f"{server.environment['PREFECT_API_URL']}/health"
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
-        try:
+        if server.process.poll() is not None:
+            raise RuntimeError(f"The server ended with exit code {server.process.returncode}")
+        with suppress(httpx.TransportError):
             if httpx.get(url, auth=(user, password), trust_env=False).is_success:
                 return
-        except httpx.TransportError:
-            pass
         time.sleep(0.5)
     raise TimeoutError(f"No server answers at {url} after {START_SECONDS} s")
 
