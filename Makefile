@@ -15,7 +15,7 @@ serve: .venv/installed-cpu  ## a Prefect server, a worker and the deployments, o
 	.venv/bin/python -m flows.serve $(ARGS)
 
 deploy: .venv/installed-cpu  ## register everything on the server that PREFECT_API_URL names
-	.venv/bin/python -m flows.deploy
+	.venv/bin/python -m flows.deploy $(ARGS)
 
 test: lint  ## lint, type check, unit tests
 	.venv/bin/python -m pytest $(ARGS)

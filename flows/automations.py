@@ -1,10 +1,11 @@
 """What the server does by itself when a run dies."""
 
 from datetime import timedelta
+from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
-from prefect.events.actions import ChangeFlowRunState
+from prefect.events.actions import ChangeFlowRunState, SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
@@ -23,7 +24,7 @@ ENDINGS = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Can
 
 
 def automations() -> list[AutomationCore]:
-    """All automations, by name."""
+    """The automations that every server gets."""
     return [_mark_dead_runs(), _start_crashed_runs_again()]
 
 
@@ -89,10 +90,45 @@ def _start_crashed_runs_again() -> AutomationCore:
     )
 
 
-def register() -> None:
-    """Create the automations, or bring those of the same name up to date."""
+def _notify(block: UUID) -> AutomationCore:
+    """Tell a person about runs that failed, were refused by the gate (they fail too) or crashed."""
+    return AutomationCore(
+        name="autoencoder-flow: notify of failures",
+        description="Runs that failed or crashed, those that the quality gate refused included.",
+        trigger=EventTrigger(
+            expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},
+            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+            match_related=OF_OURS,
+            for_each={"prefect.resource.id"},
+            posture=Posture.Reactive,
+            threshold=1,
+        ),
+        actions=[
+            SendNotification(
+                block_document_id=block,
+                subject="{{ flow.name }} {{ flow_run.state.name | lower }}: {{ flow_run.name }}",
+                body="{{ flow_run.state.message }}\n{{ flow_run | ui_url }}",
+            )
+        ],
+    )
+
+
+def register(notify: str | None = None) -> None:
+    """Create the automations, or bring those of the same name up to date.
+
+    Args:
+        notify: the notification block to tell about failures, `TYPE/NAME` as the server lists it.
+
+    Raises:
+        ObjectNotFound: there is no such block.
+    """
     with get_client(sync_client=True) as client:
-        for automation in automations():
+        wanted = automations()
+        if notify:
+            block_type, _, name = notify.partition("/")
+            block = client.read_block_document_by_name(name, block_type)
+            wanted.append(_notify(block.id))
+        for automation in wanted:
             stored = client.read_automations_by_name(automation.name)
             if stored:
                 client.update_automation(stored[0].id, automation)

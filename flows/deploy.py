@@ -3,6 +3,7 @@
 Doing it again changes nothing.
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.exceptions import ObjectAlreadyExists
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from flows import automations
 
@@ -19,11 +20,35 @@ CODE = Path(__file__).resolve().parents[1]
 WORK_POOL = "autoencoders"
 
 
-def deploy() -> None:
+def main(arguments: list[str]) -> int:
+    """Register everything; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m flows.deploy", description=__doc__)
+    parser.add_argument(
+        "--notify",
+        metavar="TYPE/NAME",
+        help="tell this notification block of the server about runs that fail, "
+        "slack-webhook/night-shift for example",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        deploy(options.notify)
+    except subprocess.CalledProcessError as error:
+        return int(error.returncode)  # Prefect has told why
+    except ObjectNotFound:
+        print(f"The server has no block {options.notify}: make it first", file=sys.stderr)
+        return 1
+    return 0
+
+
+def deploy(notify: str | None = None) -> None:
     """Register everything.
+
+    Args:
+        notify: a notification block, `TYPE/NAME`.
 
     Raises:
         CalledProcessError: Prefect refused a deployment; its reason is on the terminal.
+        ObjectNotFound: there is no such block.
     """
     with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
         client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))
@@ -33,8 +58,8 @@ def deploy() -> None:
         cwd=CODE,
         env={"AUTOENCODER_CODE": str(CODE), **os.environ},
     )
-    automations.register()
+    automations.register(notify)
 
 
 if __name__ == "__main__":
-    deploy()
+    sys.exit(main(sys.argv[1:]))
