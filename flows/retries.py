@@ -10,6 +10,14 @@ from tasks.errors import TransientError
 RETRIES = 3
 FIRST_DELAY_SECONDS = 5
 DELAYS = exponential_backoff(FIRST_DELAY_SECONDS)
+LASTING = (
+    FileExistsError,
+    FileNotFoundError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
+"""Failures of the operating system that do not go away by waiting."""
 JITTER = 0.5
 """Share of a delay by which it varies, so that many runs do not all come back at once."""
 
@@ -19,4 +27,5 @@ def is_transient(_task: Any, _run: Any, state: State[Any]) -> bool:
 
     A plain function: Prefect silently never retries with a `functools.partial`.
     """
-    return isinstance(state.result(raise_on_failure=False), (TransientError, OSError))
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, (TransientError, OSError)) and not isinstance(error, LASTING)

@@ -14,6 +14,8 @@ from tasks.errors import RefusedError, StepError, TransientError
         (TransientError("no answer"), True),
         (ConnectionResetError("x"), True),
         (TimeoutError("x"), True),
+        (PermissionError("x"), False),
+        (IsADirectoryError("x"), False),
         (StepError("wrong data"), False),
         (RefusedError("too bad"), False),
         (ValueError("a bug"), False),
