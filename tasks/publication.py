@@ -107,6 +107,7 @@ def find_unchanged(
         return None
     if not all(stored_model(root / model.folder) for model in manifest.models):
         return None
+    logger.info("Unchanged: the published run %s is what this run would make", manifest.run)
     return manifest
 
 
