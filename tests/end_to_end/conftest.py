@@ -20,6 +20,7 @@ from tasks.publication import building_folder, complete_run
 from tasks.recipes import choose_recipe
 from tasks.records import SPLITS, DatasetRecord
 from tests.conftest import BASELINES, GATE, METRICS, SAMPLE, SPEC
+from tests.end_to_end.serving import Served, serve
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -86,3 +87,15 @@ def browser() -> Iterator["Browser"]:
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """`make serve`, on SQLite; the server looks every five seconds for what it has to start."""
+    hurry = {
+        "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
+        "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "5",
+    }
+    with serve(tmp_path_factory.mktemp("served"), **hurry) as served:
+        yield served
+    assert served.log.read_text().endswith("Stopped\n")

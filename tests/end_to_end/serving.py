@@ -1,0 +1,185 @@
+"""`make serve`, as the end-to-end tests use it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from prefect.client.base import PrefectHttpxSyncClient
+
+from tests.conftest import GATE, SAMPLE
+
+RUN = {
+    "data": SAMPLE.model_dump(mode="json"),
+    "training": {"shallow_epochs": 2, "deep_epochs": 2},
+    "gate": GATE.model_copy(update={"tolerance": 100}).model_dump(mode="json"),
+}
+"""Parameters of a run that takes seconds."""
+
+T = TypeVar("T")
+
+
+def long_run(seed: int) -> dict[str, Any]:
+    """Parameters of a run whose deep training can be met half-way; each seed is new work."""
+    training = {"shallow_epochs": 2, "deep_epochs": 1500, "seed": seed}
+    return {**RUN, "training": training}
+
+
+def wait_until(
+    condition: Callable[[], T | None], seconds: float, otherwise: Callable[[], str]
+) -> T:
+    """Wait for a condition to become true, and return what it returned."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.2)
+    return pytest.fail(otherwise())
+
+
+@dataclass(frozen=True)
+class Served:
+    """A served project, and a client that knows its password.
+
+    The client tries again when the server is busy, as all of Prefect's do.
+    """
+
+    client: PrefectHttpxSyncClient
+    process: subprocess.Popen[bytes]
+    home: Path
+    artifacts: Path
+    log: Path
+
+    @property
+    def address(self) -> str:
+        return str(self.client.base_url).removesuffix("/api/")
+
+    @property
+    def secret(self) -> str:
+        return (self.home / "password").read_text().strip()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a command of Prefect's needs to talk to the server."""
+        return {
+            **os.environ,
+            "PREFECT_API_URL": f"{self.address}/api",
+            "PREFECT_API_AUTH_STRING": self.secret,
+            "PREFECT_HOME": str(self.home / "client"),
+        }
+
+    def tail(self) -> str:
+        return self.log.read_text()[-3000:]
+
+    def find(self, what: str, **filters: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.client.post(f"{what}/filter", json=filters).json()
+        return found
+
+    def deployment(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.client.get(f"deployments/name/{name}").json()
+        return found
+
+    def start(self, parameters: dict[str, Any], **options: Any) -> str:
+        """Start a run of `retrain/weekly`; return its id."""
+        identity = self.deployment("retrain/weekly")["id"]
+        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}, **options}
+        started = self.client.post(f"deployments/{identity}/create_flow_run", json=body)
+        run: str = started.json()["id"]
+        return run
+
+    def wait_for(self, run: str, state: str, seconds: float = 300) -> dict[str, Any]:
+        """Wait until a run is in a state of this name."""
+
+        def found() -> dict[str, Any] | None:
+            current: dict[str, Any] = self.client.get(f"flow_runs/{run}").json()
+            return current if current["state_name"] == state else None
+
+        return wait_until(found, seconds, lambda: f"{run} is not {state}:\n{self.tail()}")
+
+    def states(self, run: str) -> list[str]:
+        """The names of all states that a run was in."""
+        found = self.client.get("flow_run_states/", params={"flow_run_id": run}).json()
+        return [state["name"] for state in found]
+
+    def steps(self, run: str) -> list[dict[str, Any]]:
+        """The task runs of a run, in order."""
+        return self.find(
+            "task_runs", flow_runs={"id": {"any_": [run]}}, sort="EXPECTED_START_TIME_ASC"
+        )
+
+    def messages(self, run: str) -> str:
+        """What a run logged."""
+        found = self.find("logs", logs={"flow_run_id": {"any_": [run]}}, sort="TIMESTAMP_ASC")
+        return "\n".join(line["message"] for line in found)
+
+    def wait_until_training(self, run: str) -> None:
+        """Wait until the deep model is under way and can be resumed."""
+        known = set(self.artifacts.glob("models/*/checkpoints/[!.]*"))
+
+        def under_way() -> bool:
+            running = [step for step in self.steps(run) if step["state_name"] == "Running"]
+            new = set(self.artifacts.glob("models/*/checkpoints/[!.]*")) - known
+            return bool(new) and [step["name"] for step in running] == ["Train the deep model"]
+
+        wait_until(under_way, 180, self.tail)
+
+
+@contextmanager
+def serve(folder: Path, **environment: str) -> Iterator[Served]:
+    """`make serve`, with all its files in a folder; stopped as Ctrl-C does it."""
+    home, log, port = folder / "home", folder / "log", free_port()
+    command = [sys.executable, "-m", "flows.serve", "--port", str(port), "--home", str(home)]
+    artifacts = folder / "artifacts"
+    variables = {**os.environ, "AUTOENCODER_ARTIFACTS": str(artifacts), **environment}
+    with log.open("a") as output:
+        process = subprocess.Popen(command, env=variables, stdout=output, stderr=output)
+    try:
+        wait_until(
+            lambda: process.poll() is not None or "The UI is at" in log.read_text(),
+            120,
+            log.read_text,
+        )
+        assert process.poll() is None, log.read_text()
+        user, _, password = (home / "password").read_text().strip().partition(":")
+        with PrefectHttpxSyncClient(
+            base_url=f"http://127.0.0.1:{port}/api",
+            auth=(user, password),
+            trust_env=False,
+            enable_csrf_support=False,
+        ) as client:
+            yield Served(client, process, home, artifacts, log)
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(90) == 0, log.read_text()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def process_of(run: str) -> int:
+    """The process that runs it: its environment has the run's id."""
+    return find_process(b"prefect.engine", run.encode())
+
+
+def find_process(word: bytes, mark: bytes) -> int:
+    """The process with this word in its command line and this mark in its environment."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command, environment = ((folder / name).read_bytes() for name in ("cmdline", "environ"))
+        except OSError:
+            continue
+        if word in command and mark in environment:
+            return int(folder.name)
+    return pytest.fail(f"no process {word!r} with {mark!r}")

@@ -1,0 +1,126 @@
+"""What a person does in Prefect's UI, in a real browser."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tasks.dataset import ARRAY_FILES
+from tests.conftest import SAMPLE, SAMPLE_FOLDER
+from tests.end_to_end.serving import RUN, Served, long_run, wait_until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture
+def page(served: Served, browser: "Browser") -> Iterator["Page"]:
+    """A page whose reader has signed in."""
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    page.goto(served.address)
+    page.locator("input").first.fill(served.secret)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/dashboard**")
+    yield page
+    page.close()
+
+
+def field(page: "Page", title: str, tag: str = "input") -> "Locator":
+    """The form's field with this title."""
+    return page.get_by_text(title).first.locator(f"xpath=following::{tag}[1]")
+
+
+SIXTEEN = {"code_size": 16}
+
+
+def models(run: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = run["parameters"].get("models", {})
+    return found
+
+
+def test_a_person_changes_a_parameter_submits_and_reads_the_report(
+    served: Served, page: "Page", tmp_path: Path
+) -> None:
+    deployment = served.deployment("retrain/weekly")["id"]
+    page.goto(f"{served.address}/deployments/deployment/{deployment}/run")
+    field(page, "Dataset (Optional)", "textarea").fill(SAMPLE.dataset)
+    page.get_by_role("button", name="str", exact=True).click()
+    field(page, "Folder (Optional)", "textarea").fill(str(SAMPLE_FOLDER))
+    field(page, "Code size").fill("16")
+    field(page, "Shallow epochs").fill("3")
+    field(page, "Deep epochs").fill("3")
+    page.get_by_text("Publish anyway").first.locator("xpath=following::label[1]").click()
+    page.screenshot(path=tmp_path / "form.png", full_page=True)
+    page.get_by_role("button", name="Submit").click()
+    page.wait_for_url("**tab=Runs")
+
+    def submitted() -> str | None:
+        found = served.find("flow_runs")
+        return next((run["id"] for run in found if SIXTEEN.items() <= models(run).items()), None)
+
+    run = wait_until(submitted, 30, served.tail)
+    page.goto(f"{served.address}/runs/flow-run/{run}")
+    page.get_by_text("Completed", exact=True).first.wait_for(timeout=300_000)
+    page.screenshot(path=tmp_path / "run.png")
+    assert (served.artifacts / "published" / SAMPLE.dataset).resolve().name == run
+    artifacts = served.find("artifacts", flow_runs={"id": {"any_": [run]}}, limit=100)
+    keys = {found["key"]: found["id"] for found in artifacts}
+    page.goto(f"{served.address}/artifacts/artifact/{keys[f'report-{SAMPLE.dataset}']}")
+    page.get_by_text("cross-entropy per pixel").first.wait_for()
+    page.screenshot(path=tmp_path / "report.png")
+    page.goto(f"{served.address}/artifacts/artifact/{keys[f'{SAMPLE.dataset}-comparison']}")
+    figure = page.locator("img[src^='data:image/png']").first
+    figure.wait_for()
+    assert figure.evaluate("image => image.complete && image.naturalWidth") > 300
+    page.screenshot(path=tmp_path / "figure.png")
+
+
+def test_a_failed_step_is_retried_and_the_run_resumes(served: Served, page: "Page") -> None:
+    training = {"shallow_epochs": 2, "deep_epochs": 2, "seed": 21}
+    dataset = next(served.artifacts.glob(f"datasets/{SAMPLE.dataset}-*"))
+    stone = dataset / "baselines.json"
+    (dataset / ARRAY_FILES["test_images"]).stat()  # the right folder
+    stone.unlink(missing_ok=True)
+    stone.mkdir()
+    run = served.start({**RUN, "training": training})
+    served.wait_for(run, "Failed")
+    done = [step["name"] for step in served.steps(run) if step["state_name"] == "Completed"]
+    assert done[-1] == "Encode the test images"
+    stone.rmdir()
+
+    page.goto(f"{served.address}/runs/flow-run/{run}")
+    page.get_by_role("button", name="Retry").first.click()
+    page.get_by_role("dialog").get_by_role("button", name="Retry").click()
+    served.wait_for(run, "Completed")
+    attempts = served.steps(run)
+    assert [step["name"] for step in attempts].count("Publish the run") == 1
+    assert "The deep model is there already" in served.messages(run)
+    again = {
+        step["name"]: step["total_run_time"] for step in attempts if step["flow_run_run_count"] == 2
+    }
+    redone = {name: again[name] for name in done if name != "Choose the device"}
+    assert max(redone.values()) < 1, redone
+
+
+def test_a_cancelled_run_leaves_a_checkpoint_and_nothing_half_written(
+    served: Served, page: "Page"
+) -> None:
+    parameters = long_run(seed=22)
+    run = served.start(parameters)
+    served.wait_until_training(run)
+    page.goto(f"{served.address}/runs/flow-run/{run}")
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    page.get_by_role("dialog").get_by_role("button", name="Confirm").click()
+    served.wait_for(run, "Cancelled", 30)
+    checkpoints = list(served.artifacts.glob("models/*/checkpoints/*"))
+    assert checkpoints
+    assert not [path for path in checkpoints if path.name.startswith(".")]
+    assert not list(served.artifacts.glob("runs/.*"))
+
+    again = served.start(parameters)
+    served.wait_for(again, "Completed")
+    assert "Resuming the deep model" in served.messages(again)
+    wait_until(lambda: (served.artifacts / "neighbors" / again).exists(), 90, served.tail)
