@@ -115,10 +115,23 @@ class Served:
             "task_runs", flow_runs={"id": {"any_": [run]}}, sort="EXPECTED_START_TIME_ASC"
         )
 
-    def messages(self, run: str) -> str:
-        """What a run logged."""
-        found = self.find("logs", logs={"flow_run_id": {"any_": [run]}}, sort="TIMESTAMP_ASC")
-        return "\n".join(line["message"] for line in found)
+    def wait_for_message(self, run: str, text: str) -> None:
+        """Wait until the server has a line of the run's log; lines arrive after states do."""
+
+        def found() -> bool:
+            lines = self.find("logs", logs={"flow_run_id": {"any_": [run]}})
+            return any(text in line["message"] for line in lines)
+
+        wait_until(found, 30, lambda: f"{run} does not say {text!r}:\n{self.tail()}")
+
+    def wait_for_step(self, run: str, name: str) -> None:
+        """Wait until the server knows that a step is completed; it learns it from an event."""
+
+        def found() -> bool:
+            done = {"name": name, "state_name": "Completed"}
+            return any(step.items() >= done.items() for step in self.steps(run))
+
+        wait_until(found, 30, lambda: f"{run} has not done {name!r}:\n{self.tail()}")
 
     def wait_until_training(self, run: str) -> None:
         """Wait until the deep model is under way and can be resumed."""

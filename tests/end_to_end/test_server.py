@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import stat
 import subprocess
@@ -122,7 +121,7 @@ def test_a_schedule_fires_and_its_run_waits_for_the_one_before(served: Served) -
     served.wait_for(second, "Completed")
     served.client.delete(f"deployments/{deployment}/schedules/{schedule}")
     assert "AwaitingConcurrencySlot" in served.states(second)
-    assert f"Unchanged: the published run {first}" in served.messages(second)
+    served.wait_for_message(second, f"Unchanged: the published run {first}")
 
 
 def test_a_run_survives_the_death_of_the_server(served: Served) -> None:
@@ -142,7 +141,7 @@ def test_a_run_whose_process_is_killed_comes_back_and_resumes(served: Served) ->
     served.wait_for(run, "Crashed", 30)
     ended = served.wait_for(run, "Completed")
     assert ended["run_count"] == 2
-    assert re.search(r"Resuming the deep model", served.messages(run))
+    served.wait_for_message(run, "Resuming the deep model")
 
 
 @contextmanager

@@ -115,7 +115,7 @@ def test_an_interrupted_training_resumes_to_the_same_bits(
         obtain_model(dataset, spec, "cpu", root, interrupt)
     folder = root / "models" / fingerprint_of(dataset, spec, "cpu")
     assert stored_model(folder) is None
-    assert len(list(folder.glob("checkpoints/*.npz"))) == 1
+    assert list(folder.glob("checkpoints/*.npz"))
 
     resumed = obtain_model(dataset, spec, "cpu", root, ignore)
     assert "Resuming the shallow model in epoch" in caplog.text
