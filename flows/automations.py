@@ -6,7 +6,7 @@ from uuid import UUID
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState, SendNotification
-from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
 FLOWS = ["retrain", "neighbors"]
@@ -130,7 +130,12 @@ def register(notify: str | None = None) -> None:
             wanted.append(_notify(block.id))
         for automation in wanted:
             stored = client.read_automations_by_name(automation.name)
-            if stored:
-                client.update_automation(stored[0].id, automation)
-            else:
+            if not stored:
                 client.create_automation(automation)
+            elif not _is_same(stored[0], automation):
+                client.update_automation(stored[0].id, automation)
+
+
+def _is_same(stored: Automation, wanted: AutomationCore) -> bool:
+    """Whether an update would change nothing but forget the heartbeats that were counted so far."""
+    return stored.model_dump(include=set(AutomationCore.model_fields)) == wanted.model_dump()

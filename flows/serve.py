@@ -13,7 +13,8 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn, Self
 
@@ -51,7 +52,7 @@ def main(arguments: list[str]) -> int:
         with server:
             wait_until_healthy(server)
             subprocess.run([sys.executable, "-m", "flows.deploy"], check=True, env=environment)
-            with worker:
+            with resuming_runs(environment), worker:
                 print(
                     f"\nThe UI is at http://{HOST}:{options.port}; the password it asks for is the "
                     f"line in {password_path(options.home)}. Ctrl-C stops everything.\n",
@@ -159,6 +160,14 @@ def keep_running(*services: Service) -> NoReturn:
                 service.start()
 
 
+def client_of(environment: dict[str, str]) -> httpx.Client:
+    """A client of the server's API."""
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    user, _, password = environment["PREFECT_API_AUTH_STRING"].partition(":")
+    url = environment["PREFECT_API_URL"]
+    return httpx.Client(base_url=url, auth=(user, password), trust_env=False, timeout=30)
+
+
 def wait_until_healthy(server: Service) -> None:
     """Wait until the server answers.
 
@@ -166,18 +175,40 @@ def wait_until_healthy(server: Service) -> None:
         RuntimeError: it ended, its port being taken, for example.
         TimeoutError: it does not answer.
     """
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    user, _, password = server.environment["PREFECT_API_AUTH_STRING"].partition(":")
-    url = f"{server.environment['PREFECT_API_URL']}/health"
     end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end:
-        if server.process.poll() is not None:
-            raise RuntimeError(f"The server ended with exit code {server.process.returncode}")
-        with suppress(httpx.TransportError):
-            if httpx.get(url, auth=(user, password), trust_env=False).is_success:
-                return
-        time.sleep(0.5)
-    raise TimeoutError(f"No server answers at {url} after {START_SECONDS} s")
+    with client_of(server.environment) as client:
+        while time.monotonic() < end:
+            if server.process.poll() is not None:
+                raise RuntimeError(f"The server ended with exit code {server.process.returncode}")
+            with suppress(httpx.TransportError):
+                if client.get("health").is_success:
+                    return
+            time.sleep(0.5)
+    raise TimeoutError(f"No server answers at {client.base_url} after {START_SECONDS} s")
+
+
+@contextmanager
+def resuming_runs(environment: dict[str, str]) -> Iterator[None]:
+    """Let the runs that end with their worker go on when there is a worker again."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        with client_of(environment) as client:
+            _give_back_runs(client)
+        raise
+
+
+def _give_back_runs(client: httpx.Client) -> None:
+    under_way = {
+        "flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}},
+        "work_pools": {"name": {"any_": [WORK_POOL]}},
+    }
+    crashed = {"type": "CRASHED", "message": "The worker was stopped"}
+    again = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Waits for a worker"}
+    for run in client.post("flow_runs/filter", json=under_way).raise_for_status().json():
+        for state in (crashed, again):  # the first one frees the run's concurrency slot
+            transition = {"state": state, "force": state is again}
+            client.post(f"flow_runs/{run['id']}/set_state", json=transition).raise_for_status()
 
 
 if __name__ == "__main__":

@@ -148,11 +148,12 @@ class Served:
 @contextmanager
 def serve(folder: Path, **environment: str) -> Iterator[Served]:
     """`make serve`, with all its files in a folder; stopped as Ctrl-C does it."""
-    home, log, port = folder / "home", folder / "log", free_port()
+    home, port = folder / "home", free_port()
+    log = folder / f"{port}.log"
     command = [sys.executable, "-m", "flows.serve", "--port", str(port), "--home", str(home)]
     artifacts = folder / "artifacts"
     variables = {**os.environ, "AUTOENCODER_ARTIFACTS": str(artifacts), **environment}
-    with log.open("a") as output:
+    with log.open("w") as output:
         process = subprocess.Popen(command, env=variables, stdout=output, stderr=output)
     try:
         wait_until(

@@ -26,6 +26,7 @@ from tests.end_to_end.serving import (
     free_port,
     long_run,
     process_of,
+    serve,
     wait_until,
 )
 
@@ -58,15 +59,18 @@ def deploy(served: Served, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_everything_is_registered_once_however_often(served: Served) -> None:
-    before = {found["id"] for found in served.find("deployments")}
+    deployments = {found["id"] for found in served.find("deployments")}
+    automations = {found["name"]: found for found in served.find("automations")}
     assert deploy(served).returncode == 0
-    assert {found["id"] for found in served.find("deployments")} == before
-    names = sorted(found["name"] for found in served.find("automations"))
-    assert names == [
+    assert {found["id"] for found in served.find("deployments")} == deployments
+    again = {found["name"]: found for found in served.find("automations")}
+    ours = [
         "autoencoder-flow: mark dead runs as crashed",
         "autoencoder-flow: start crashed runs again",
-        "on-publication__automation_1",
     ]
+    assert sorted(again) == [*ours, "on-publication__automation_1"]
+    # An update would forget the heartbeats of the runs under way.
+    assert all(again[name] == automations[name] for name in ours)
     deployed = ("retrain/weekly", "neighbors/on-publication")
     schedules = {name: served.deployment(name)["schedules"] for name in deployed}
     assert [len(found) for found in schedules.values()] == [1, 0]
@@ -132,6 +136,17 @@ def test_a_run_survives_the_death_of_the_server(served: Served) -> None:
     wait_until(lambda: "it is started again" in served.log.read_text(), 20, served.tail)
     ended = served.wait_for(run, "Completed")
     assert ended["run_count"] == 1
+
+
+def test_a_run_goes_on_when_the_project_is_served_again(tmp_path: Path) -> None:
+    with serve(tmp_path) as served:
+        run = served.start(long_run(seed=1))
+        served.wait_until_training(run)
+    with serve(tmp_path) as served:
+        ended = served.wait_for(run, "Completed")
+        assert ended["run_count"] == 2
+        served.wait_for_message(run, "Resuming the deep model")
+        wait_until((served.artifacts / "neighbors" / run).exists, 90, served.tail)
 
 
 def test_a_run_whose_process_is_killed_comes_back_and_resumes(served: Served) -> None:
