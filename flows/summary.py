@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Column, Table
 
-from tasks.dataset import FASHION_MNIST
+from tasks import fashion_mnist
 from tasks.manifests import Manifest, Outcome, published_link, run_folder
 from tasks.neighbors import NeighborsRecord, neighbors_folder
 from tasks.references import LAB_LOSSES
@@ -43,7 +43,7 @@ def _step_table(durations: dict[str, float]) -> Table:
 
 
 def _loss_table(manifest: Manifest) -> Table:
-    losses = LAB_LOSSES if manifest.dataset.name == FASHION_MNIST else {}
+    losses = LAB_LOSSES if manifest.dataset.name == fashion_mnist.NAME else {}
     table = Table(
         "model",
         *(

@@ -1,25 +1,27 @@
 """What depends on the images alone: computed once for each dataset, stored beside its arrays."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from tasks.architectures import MAX_CODE_SIZE
-from tasks.dataset import open_images, open_labels
 from tasks.evaluation import (
     Images,
     entropy_floor,
-    float_blocks,
+    image_blocks,
+    mean_squared_errors,
+    on_unit_scale,
     peak_signal_to_noise,
-    pixel_moments,
-    principal_components,
     structural_similarity,
 )
-from tasks.probes import probe
+from tasks.image_store import open_images, open_labels
+from tasks.pca import COVARIANCE_PIXELS, Pca, measure_pixels
+from tasks.probes import probe, probed_rows
 from tasks.records import SPLITS, DatasetRecord, DataSummary, FileRecord, Probes, Record
 from tasks.storage import atomic_file, describe_file, is_file, lock, sweep_partial, write_record
 
@@ -27,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 BASELINES_FILE = "baselines.json"
 COMPONENTS_FILE = "pca.npy"
+PARTS = 16
+"""In which a sample is made ready for the probes."""
 GRID = 8
 """Cells along each side of a data summary."""
 
@@ -41,6 +45,7 @@ class PixelBaselines(Record):
     probes: Probes | None = Field(description="on the pixels; null without labels")
     summary: DataSummary
     components: FileRecord = Field(description="the file of the PCA")
+    component_count: int
 
 
 class PcaScores(Record):
@@ -65,38 +70,23 @@ class Baselines(Record):
         return next(scores for scores in self.pca if scores.components == components)
 
 
-class Pca(NamedTuple):
-    """A PCA of the training images."""
-
-    mean: NDArray[np.float32]
-    """(pixels,)."""
-    components: NDArray[np.float32]
-    """(count, pixels), orthonormal, of largest variance first."""
-
-    def project(self, images: Images, scale: float) -> NDArray[np.float32]:
-        """Codes of images, (N, count)."""
-        blocks = [(block - self.mean) @ self.components.T for block in float_blocks(images, scale)]
-        return np.concatenate(blocks).astype(np.float32)
-
-    def restore(self, codes: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Images from codes, (N, *shape), about 0..1: nothing is clipped."""
-        restored: NDArray[np.float32] = codes @ self.components + self.mean
-        return restored.reshape(len(codes), *shape)
-
-
 def obtain_baselines(dataset: DatasetRecord, code_sizes: set[int], root: Path) -> Baselines:
     """Read the dataset's baselines; compute and store what is not there yet."""
-    folder = root / dataset.folder
+    folder, most = root / dataset.folder, max(code_sizes, default=1)
     with lock(folder.name, root):
         sweep_partial(folder)
         pixels = _stored(folder / BASELINES_FILE, PixelBaselines)
-        if pixels is None or not is_file(folder, pixels.components):
+        if pixels is None or not _has_components(folder, pixels, most):
             logger.info("Measuring the images of %s; done once", folder.name)
-            pixels = _measure_pixels(dataset, root)
+            pixels = _measure_pixels(dataset, most, root)
         return Baselines(
             pixels=pixels,
             pca=tuple(_obtain_pca_scores(dataset, size, root) for size in sorted(code_sizes)),
         )
+
+
+def _has_components(folder: Path, pixels: PixelBaselines, count: int) -> bool:
+    return pixels.component_count >= count and is_file(folder, pixels.components)
 
 
 def _obtain_pca_scores(dataset: DatasetRecord, components: int, root: Path) -> PcaScores:
@@ -122,21 +112,23 @@ def _stored(path: Path, kind: type[R]) -> R | None:
         return None
 
 
-def _measure_pixels(dataset: DatasetRecord, root: Path) -> PixelBaselines:
-    train, test = (open_images(dataset, split, root) for split in SPLITS)
-    moments = pixel_moments(train, dataset.scale)
-    components = principal_components(moments, min(dataset.pixels, MAX_CODE_SIZE))
+def _measure_pixels(dataset: DatasetRecord, count: int, root: Path) -> PixelBaselines:
+    train = open_images(dataset, "train", root)
+    if dataset.pixels <= COVARIANCE_PIXELS:  # the covariance gives them all
+        count = min(dataset.pixels, MAX_CODE_SIZE)
+    measured = measure_pixels(train, dataset.scale, count)
     folder = root / dataset.folder
     with atomic_file(folder / COMPONENTS_FILE) as partial:
-        np.save(partial, np.vstack([moments.mean, components]), allow_pickle=False)
+        np.save(partial, np.vstack([measured.mean, measured.components]), allow_pickle=False)
     baselines = PixelBaselines(
-        entropy_floor=entropy_floor(test, dataset.scale),
-        probes=_probe(dataset, [_flat(images, dataset.scale) for images in (train, test)], root),
+        entropy_floor=entropy_floor(open_images(dataset, "test", root), dataset.scale),
+        probes=_probe(dataset, lambda images: _flat(images, dataset.scale), root),
         summary=DataSummary(
-            means=_cells(moments.mean, dataset.image_shape),
-            spreads=_cells(np.sqrt(np.diag(moments.covariance)), dataset.image_shape),
+            means=_cells(measured.mean, dataset.image_shape),
+            spreads=_cells(measured.spread, dataset.image_shape),
         ),
         components=describe_file(folder, COMPONENTS_FILE),
+        component_count=count,
     )
     write_record(folder / BASELINES_FILE, baselines)
     return baselines
@@ -144,33 +136,45 @@ def _measure_pixels(dataset: DatasetRecord, root: Path) -> PixelBaselines:
 
 def _score_pca(dataset: DatasetRecord, components: int, root: Path) -> PcaScores:
     pca = load_pca(dataset, components, root)
-    train, test = (open_images(dataset, split, root) for split in SPLITS)
-    codes = [pca.project(images, dataset.scale) for images in (train, test)]
-    originals = _flat(test, dataset.scale).reshape(test.shape)
-    restored = pca.restore(codes[1], dataset.image_shape)
-    errors = ((restored - originals) ** 2).mean(axis=(1, 2))
+    errors, similarities = [], []
+    for block in image_blocks(open_images(dataset, "test", root)):
+        originals = on_unit_scale(block, dataset.scale)
+        restored = pca.restore(pca.project(block, dataset.scale), dataset.image_shape)
+        errors.append(mean_squared_errors(originals, restored))
+        similarities.append(structural_similarity(originals, restored))
+    squared = np.concatenate(errors)
     return PcaScores(
         components=components,
-        mse=float(errors.mean(dtype=np.float64)),
-        psnr=peak_signal_to_noise(errors),
-        ssim=float(structural_similarity(originals, restored).mean(dtype=np.float64)),
-        probes=_probe(dataset, codes, root),
+        mse=float(squared.mean(dtype=np.float64)),
+        psnr=peak_signal_to_noise(squared),
+        ssim=float(np.concatenate(similarities).mean(dtype=np.float64)),
+        probes=_probe(dataset, lambda images: pca.project(images, dataset.scale), root),
     )
 
 
 def _flat(images: Images, scale: float) -> NDArray[np.float32]:
-    return images.reshape(len(images), -1).astype(np.float32) / np.float32(scale)
+    return on_unit_scale(images, scale).reshape(len(images), -1)
 
 
-def _probe(dataset: DatasetRecord, features: list[NDArray[np.float32]], root: Path) -> Probes:
-    """Probe features of the training and the test images."""
-    train_labels, test_labels = (np.asarray(open_labels(dataset, split, root)) for split in SPLITS)
-    return probe(features[0], train_labels, features[1], test_labels)
+def _probe(
+    dataset: DatasetRecord, features_of: Callable[[Images], NDArray[np.float32]], root: Path
+) -> Probes | None:
+    """Probe features of a sample of the training and of the test images; none without labels."""
+    sample = []
+    for split in SPLITS:
+        images, labels = open_images(dataset, split, root), open_labels(dataset, split, root)
+        if labels is None:
+            return None
+        rows = probed_rows(dataset, split)
+        parts = np.array_split(rows, min(PARTS, len(rows)))
+        features = [features_of(images[part]) for part in parts]
+        sample += [np.concatenate(features), labels[rows]]
+    return probe(*sample)
 
 
-def _cells(values: NDArray[np.float64], shape: tuple[int, int]) -> tuple[tuple[float, ...], ...]:
-    """Means over the cells of a coarse grid, (at most GRID) x (at most GRID)."""
-    height, width = shape
+def _cells(values: NDArray[np.float64], shape: tuple[int, ...]) -> tuple[tuple[float, ...], ...]:
+    """Means over the cells of a coarse grid, (at most GRID) x (at most GRID), and over colours."""
+    height, width = shape[:2]
     bands = np.array_split(values.reshape(shape), min(GRID, height), axis=0)
     return tuple(
         tuple(

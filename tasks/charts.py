@@ -17,6 +17,8 @@ CLASS_COLORS = (
 )
 """Paul Tol's muted scheme, https://personal.sron.nl/~pault/; repeated for more classes."""
 MARKERS = "osD^vP"
+NAMED_CLASSES = 20
+"""Classes that are named on a map; more names would hide it."""
 
 
 class Curve(NamedTuple):
@@ -170,7 +172,7 @@ def draw_map(
             colors = np.array(CLASS_COLORS)[labels % len(CLASS_COLORS)]
             # All classes in one call, in the order of the images: none hides another.
             axes.scatter(points[:, 0], points[:, 1], s=4, c=colors, linewidths=0)
-            for label, name in enumerate(names):
+            for label, name in enumerate(names[:NAMED_CLASSES]):
                 _name_class(axes, np.median(points[labels == label], axis=0), label, name)
         axes.set_xlabel(f"first principal component ({shares[0]:.0%} of the variance)")
         axes.set_ylabel(f"second principal component ({shares[1]:.0%})")

@@ -25,6 +25,7 @@ from tasks.codes_contract import (
     SplitProvenance,
     check_contract,
     chunk_rows,
+    chunks_of,
     content_sha256,
     provenance_of,
     write_attributes,
@@ -63,17 +64,17 @@ def write_codes(
     path: Path,
     split: Split,
     dataset: DatasetRecord,
+    index: NDArray[np.int64],
     labels: NDArray[Any] | None,
     models: list[ModelCodes],
-    rows: int,
 ) -> None:
     """Write, read back and verify a codes file; then it gets its name.
 
     The bytes do not depend on how the rows are cut into blocks; memory does not grow with them.
 
     Args:
-        labels: (rows,) integers, as a rule memory-mapped; none if the source has none.
-        rows: of the split.
+        index: (N,) rows in the source, rising.
+        labels: (N,) integers, as a rule memory-mapped; none if the source has none.
 
     Raises:
         StepError: what was read back is not what the contract says.
@@ -82,11 +83,11 @@ def write_codes(
         with create_hdf5(partial) as file:
             names = tuple(model.record.name for model in models)
             write_attributes(file, _split_provenance(split, dataset, names).model_dump())
-            _write_whole(file, "index", np.arange, rows)
+            _write_whole(file, "index", index)
             if labels is not None:
-                _write_whole(file, "labels", lambda *span: labels[slice(*span)], rows)
+                _write_whole(file, "labels", labels)
             for model in models:
-                _write_model(file.create_group(model.record.name), model, rows)
+                _write_model(file.create_group(model.record.name), model, len(index))
             write_attributes(file, {CONTENT_SHA256: content_sha256(file, names)})
         verify_codes(partial)
 
@@ -105,12 +106,12 @@ def _create(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: str) ->
     )
 
 
-def _write_whole(file: h5py.File, name: str, values: Any, rows: int) -> None:
-    """Write `values(start, stop)`, a chunk at a time."""
-    dataset = _create(file, name, (rows,), "<i8")
-    for start in range(0, rows, dataset.chunks[0]):
-        stop = min(start + dataset.chunks[0], rows)
-        dataset[start:stop] = values(start, stop)
+def _write_whole(file: h5py.File, name: str, values: NDArray[Any]) -> None:
+    """Write whole numbers, a chunk at a time."""
+    dataset = _create(file, name, values.shape, "<i8")
+    for start in range(0, len(values), dataset.chunks[0]):
+        chunk = slice(start, start + dataset.chunks[0])
+        dataset[chunk] = values[chunk]
 
 
 def _write_model(group: h5py.Group, model: ModelCodes, rows: int) -> None:
@@ -189,8 +190,11 @@ class Codes:
     model: ModelProvenance
 
 
-def read_codes(path: Path, model: str = "deep") -> Codes:
+def read_codes(path: Path, model: str = "deep", rows: NDArray[np.int64] | None = None) -> Codes:
     """Verify a codes file, whole, and read one model's codes.
+
+    Args:
+        rows: of the file, rising; all by default.
 
     Raises:
         StepError: one line with what is wrong with the file, or which models it has.
@@ -200,13 +204,25 @@ def read_codes(path: Path, model: str = "deep") -> Codes:
         if model not in models:
             raise StepError(f"{path} has no model {model}, but {', '.join(models)}")
         return Codes(
-            codes=file[f"{model}/codes"][...],
-            reconstruction_mse=file[f"{model}/reconstruction_mse"][...],
-            labels=file["labels"][...] if "labels" in file else None,
-            index=file["index"][...],
+            codes=_read(file[f"{model}/codes"], rows),
+            reconstruction_mse=_read(file[f"{model}/reconstruction_mse"], rows),
+            labels=_read(file["labels"], rows) if "labels" in file else None,
+            index=_read(file["index"], rows),
             split=split,
             model=models[model],
         )
+
+
+def _read(dataset: h5py.Dataset, rows: NDArray[np.int64] | None) -> NDArray[Any]:
+    """Read rows chunk by chunk: HDF5 itself takes a list of rows one by one."""
+    if rows is None:
+        return dataset[...]  # type: ignore[no-any-return]
+    parts, start = [], 0
+    for chunk in chunks_of(dataset):
+        first, last = np.searchsorted(rows, (start, start + len(chunk)))
+        parts.append(chunk[rows[first:last] - start])
+        start += len(chunk)
+    return np.concatenate(parts)
 
 
 def verify_codes(path: Path) -> None:

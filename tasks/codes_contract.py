@@ -44,7 +44,7 @@ class SplitProvenance(Record):
     split: Split
     dataset: str
     dataset_payload_sha256: Sha256
-    image_shape: tuple[int, ...] = Field(description="height, width")
+    image_shape: tuple[int, ...] = Field(description="height, width and, in colour, 3")
     scale: FiniteFloat = Field(gt=0, description="pixel values were divided by it")
 
 

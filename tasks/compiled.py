@@ -10,7 +10,8 @@ import keras
 import tensorflow as tf
 
 from tasks.architectures import CODE_LAYER, LOGITS_LAYER
-from tasks.batches import EVALUATION_ROWS, SegmentPlan
+from tasks.batches import SegmentPlan
+from tasks.rows import evaluation_rows
 
 LOSS_EVERY = 4
 """The training loss is computed on every fourth step: its logarithms cost as much as the products
@@ -18,12 +19,13 @@ of the shallow model, and its gradient does not need its value."""
 
 
 def normalize(images: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-    """uint8 to float32 in 0..1, bit-equal to NumPy's `images.astype("float32") / scale`.
+    """Pixels to float32 in 0..1, bit-equal to `tasks.evaluation.on_unit_scale`.
 
+    Test images can be brighter than the training images that set the scale; that becomes 1.0 too.
     `scale` must be an argument of the compiled function: XLA turns division by a constant into a
     multiplication with its reciprocal, which differs for 126 of the 256 values.
     """
-    return tf.cast(images, tf.float32) / scale
+    return tf.minimum(tf.cast(images, tf.float32) / scale, 1.0)
 
 
 def cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -32,12 +34,12 @@ def cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 
 
 def compile_losses(logits: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Compile: (block of uint8 images, scale) -> loss of each, (EVALUATION_ROWS,) float32."""
+    """Compile: (block of images, scale) -> loss of each, (rows of the block,) float32."""
+    shape = _block_shape(logits)
 
     @tf.function(jit_compile=True, autograph=False)
     def sum_losses(images: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-        images = tf.ensure_shape(images, (EVALUATION_ROWS, None))
-        targets = normalize(images, scale)
+        targets = normalize(tf.ensure_shape(images, shape), scale)
         return cross_entropy(targets, logits(targets))
 
     return sum_losses
@@ -51,7 +53,7 @@ def code_layers(model: keras.Model) -> tuple[keras.layers.Dense, keras.layers.De
 
 
 def compile_pre_activations(model: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Compile: (block of uint8 images, scale) -> code before its ReLU, (rows, code_size)."""
+    """Compile: (block of images, scale) -> code before its ReLU, (rows of the block, code_size)."""
     code, _ = code_layers(model)
     features = keras.Model(model.inputs, code.input)
 
@@ -72,7 +74,7 @@ def compile_segment(
     `rows` weigh nothing, so the last batch of an epoch needs no compilation of its own.
 
     Returns:
-        (images (segment_steps * batch_size, pixels) uint8, rows, scale, rates (segment_steps,)) ->
+        (images (segment_steps * batch_size, pixels), rows, scale, rates (segment_steps,)) ->
         (sum of the per-pixel losses of the sampled rows, number of sampled rows).
     """
     weights = model.trainable_variables
@@ -114,12 +116,12 @@ def compile_segment(
 
 
 def compile_encoder(autoencoder: keras.Model) -> Callable[..., tuple[tf.Tensor, ...]]:
-    """Compile: (block of uint8 images, scale) -> codes, mean squared errors."""
-    model = _codes_and_logits(autoencoder)
+    """Compile: (block of images, scale) -> codes, mean squared errors."""
+    model, shape = _codes_and_logits(autoencoder), _block_shape(autoencoder)
 
     @tf.function(jit_compile=True, autograph=False)
     def encode_block(images: tf.Tensor, scale: tf.Tensor) -> tuple[Any, ...]:
-        targets = normalize(tf.ensure_shape(images, (EVALUATION_ROWS, None)), scale)
+        targets = normalize(tf.ensure_shape(images, shape), scale)
         codes, logits = model(targets)
         return codes, _squared_errors(tf.sigmoid(logits), targets)
 
@@ -127,21 +129,27 @@ def compile_encoder(autoencoder: keras.Model) -> Callable[..., tuple[tf.Tensor, 
 
 
 def compile_autoencoder(autoencoder: keras.Model) -> Callable[..., tuple[tf.Tensor, ...]]:
-    """Compile: (block of uint8 images, scale) -> codes, reconstructions, losses, squared errors.
+    """Compile: (block of images, scale) -> codes, reconstructions, losses, squared errors.
 
     The last two are means over each image's pixels.
     """
-    model = _codes_and_logits(autoencoder)
+    model, shape = _codes_and_logits(autoencoder), _block_shape(autoencoder)
 
     @tf.function(jit_compile=True, autograph=False)
     def run_block(images: tf.Tensor, scale: tf.Tensor) -> tuple[Any, ...]:
-        targets = normalize(tf.ensure_shape(images, (EVALUATION_ROWS, None)), scale)
+        targets = normalize(tf.ensure_shape(images, shape), scale)
         codes, logits = model(targets)
         reconstructions = tf.sigmoid(logits)
         losses = cross_entropy(targets, logits) / targets.shape[1]
         return codes, reconstructions, losses, _squared_errors(reconstructions, targets)
 
     return run_block
+
+
+def _block_shape(model: keras.Model) -> tuple[int, int]:
+    """The one shape of block that a model evaluates: bits depend on it."""
+    pixels = model.inputs[0].shape[1]
+    return evaluation_rows(pixels), pixels
 
 
 def _codes_and_logits(autoencoder: keras.Model) -> keras.Model:

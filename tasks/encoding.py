@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tasks.batches import Block, Images, blocks_in_order, map_ahead
 from tasks.codes import CodesBlock, ModelCodes, write_codes
 from tasks.compiled import compile_autoencoder, compile_encoder
-from tasks.dataset import open_images, open_labels
+from tasks.image_store import open_images, open_index, open_labels
 from tasks.models import AUTOENCODER_FILE, ModelRecord
 from tasks.records import DatasetRecord, Split
 
@@ -44,7 +44,7 @@ def load_encoder(record: ModelRecord, root: Path) -> Encoder:
     """Load a stored model as a function from images to codes.
 
     Returns:
-        (images (N, height, width) uint8, scale) -> blocks in the images' order. The bits of a row
+        (images (N, height, width[, 3]), scale) -> blocks in the images' order. The bits of a row
         do not depend on the rows beside it.
     """
     run_block = compile_encoder(_load(record, root))
@@ -86,7 +86,8 @@ def encode_split(
     encoded = [
         ModelCodes(record, load_encoder(record, root)(images, dataset.scale)) for record in models
     ]
-    write_codes(path, split, dataset, open_labels(dataset, split, root), encoded, len(images))
+    index, labels = open_index(dataset, split, root), open_labels(dataset, split, root)
+    write_codes(path, split, dataset, index, labels, encoded)
 
 
 def reconstruct_rows(autoencoder: Autoencoder, images: Images, scale: float) -> Reconstructed:

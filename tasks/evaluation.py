@@ -2,19 +2,25 @@
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Images = NDArray[np.uint8]
-"""(N, height, width) uint8, as a rule memory-mapped."""
+from tasks.rows import evaluation_rows
+
+Images = NDArray[Any]
+"""(N, height, width[, 3]) uint8, uint16 or float32, as a rule memory-mapped."""
 BLOCK_BYTES = 32 * 2**20
 """Upper bound of the images that are on the 0 to 1 scale at once, as float64."""
 LINEAR_IMAGES = 10_000
 """From so many images on, a unit that is above zero for all of them is no ReLU any more."""
-SSIM_ROWS = 2048
-"""Images that are compared at once."""
+
+
+def on_unit_scale(images: Images, scale: float) -> NDArray[np.float32]:
+    """Pixels as the models get them: divided by the scale, at most 1, float32."""
+    scaled: NDArray[np.float32] = images.astype(np.float32) / np.float32(scale)
+    return np.minimum(scaled, np.float32(1), out=scaled)
 
 
 def entropy_floor(images: Images, scale: float) -> float:
@@ -24,26 +30,36 @@ def entropy_floor(images: Images, scale: float) -> float:
     coin that shows heads with probability t. The floor is its mean over all pixels.
 
     Args:
-        images: (N, height, width) uint8.
-        scale: the value that becomes 1.0; the floor takes targets above 1 as 1.
+        images: (N, height, width[, 3]).
+        scale: the value that becomes 1.0; targets above 1 count as 1.
 
     Source: Cover and Thomas, Elements of Information Theory, sections 2.1 and 2.3.
     """
-    counts = np.bincount(images.reshape(-1), minlength=256)
-    return float(counts @ _entropies(scale) / counts.sum())
+    total = sum(entropy_floors(block, scale).sum() for block in image_blocks(images))
+    return float(total / len(images))
 
 
 def entropy_floors(images: Images, scale: float) -> NDArray[np.float64]:
     """The same of each image, (N,)."""
-    floors: NDArray[np.float64] = _entropies(scale)[images].mean(axis=(1, 2))
+    if images.dtype.kind == "f":
+        entropies = _entropies(images.astype(np.float64), scale)
+    else:  # looked up, as there are few values
+        entropies = _entropies(np.arange(np.iinfo(images.dtype).max + 1.0), scale)[images]
+    floors: NDArray[np.float64] = entropies.reshape(len(images), -1).mean(axis=1)
     return floors
 
 
-def _entropies(scale: float) -> NDArray[np.float64]:
-    """Entropy of a pixel by its value, (256,), in nats."""
-    heads = np.minimum(np.arange(256) / scale, 1.0)
+def _entropies(values: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
+    """Entropy of pixels by their values, in nats, same shape."""
+    heads = np.minimum(values / scale, 1.0)
     tails = 1.0 - heads
     return -(heads * _safe_log(heads) + tails * _safe_log(tails))
+
+
+def mean_squared_errors(originals: NDArray[Any], restored: NDArray[Any]) -> NDArray[Any]:
+    """Mean squared error of each image, (N,), over its pixels and colours."""
+    errors: NDArray[Any] = ((restored - originals) ** 2).reshape(len(originals), -1).mean(axis=1)
+    return errors
 
 
 def peak_signal_to_noise(mean_squared_errors: NDArray[Any]) -> float:
@@ -66,20 +82,22 @@ def structural_similarity(originals: NDArray[Any], restored: NDArray[Any]) -> ND
     With the usual Gaussian window of 11 pixels, or of the image's side if that is smaller.
 
     Args:
-        originals: (N, height, width) in 0..1.
+        originals: (N, height, width[, 3]) in 0..1; colours are compared apart, then averaged.
         restored: the same shape.
 
     Source: Wang, Bovik, Sheikh and Simoncelli, Image Quality Assessment, 2004,
     https://doi.org/10.1109/TIP.2003.819861
     """
-    compare = _compile_ssim(min(11, *originals.shape[1:3]))
+    height, width, *channels = originals.shape[1:]
+    compare = _compile_ssim(min(11, height, width))
+    rows = evaluation_rows(originals[0].size)
     found = []
-    for start in range(0, len(originals), SSIM_ROWS):
+    for start in range(0, len(originals), rows):
         left, right = (
-            images[start : start + SSIM_ROWS, ..., np.newaxis].astype(np.float32)
+            images[start : start + rows].reshape(-1, height, width, *(channels or [1]))
             for images in (originals, restored)
         )
-        found.append(compare(left, right).numpy())
+        found.append(compare(left.astype(np.float32), right.astype(np.float32)).numpy())
     return np.concatenate(found)
 
 
@@ -147,50 +165,11 @@ def effective_dimension(codes: NDArray[np.float32]) -> float:
     return float(total**2 / squares) if squares > 0 else 0.0
 
 
-class Moments(NamedTuple):
-    """Mean and covariance of the pixels, on the 0 to 1 scale."""
-
-    mean: NDArray[np.float64]
-    """(pixels,)."""
-    covariance: NDArray[np.float64]
-    """(pixels, pixels), divided by the number of images."""
-
-
-def pixel_moments(images: Images, scale: float) -> Moments:
-    """Mean and covariance over all images, block by block.
-
-    Args:
-        images: (N, height, width) uint8, as a rule memory-mapped.
-        scale: the value that becomes 1.0.
-    """
-    pixels = images[0].size
-    total, products = np.zeros(pixels), np.zeros((pixels, pixels))
-    for block in float_blocks(images, scale):
-        total += block.sum(axis=0)
-        products += block.T @ block
-    mean = total / len(images)
-    return Moments(mean, products / len(images) - np.outer(mean, mean))
-
-
-def principal_components(moments: Moments, count: int) -> NDArray[np.float64]:
-    """The directions of largest variance, (count, pixels), largest first.
-
-    Their signs are chosen so that the entry of largest size is positive.
-
-    Source: Bishop, Pattern Recognition and Machine Learning, section 12.1.
-    """
-    components = np.linalg.eigh(moments.covariance).eigenvectors[:, ::-1][:, :count].T
-    largest = np.abs(components).argmax(axis=1)
-    signs = np.sign(components[np.arange(len(components)), largest])
-    return np.ascontiguousarray(components * signs[:, np.newaxis])
-
-
-def float_blocks(images: Images, scale: float) -> Iterator[NDArray[np.float64]]:
-    """Consecutive images on the 0 to 1 scale, (rows, pixels) float64, in bounded memory."""
+def image_blocks(images: Images) -> Iterator[Images]:
+    """Consecutive images, few enough that they can be on the 0 to 1 scale at once."""
     rows = max(1, BLOCK_BYTES // (8 * images[0].size))
     for start in range(0, len(images), rows):
-        block = images[start : start + rows]
-        yield block.reshape(len(block), -1) / scale
+        yield images[start : start + rows]
 
 
 def _safe_log(values: NDArray[np.float64]) -> NDArray[np.float64]:

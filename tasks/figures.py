@@ -42,7 +42,7 @@ class ShownImages(NamedTuple):
     """Some images and what a model makes of them."""
 
     originals: Array
-    """(n, height, width) in 0..1."""
+    """(n, height, width[, 3]) in 0..1."""
     codes: Array
     """(n, code_size)."""
     reconstructions: Array
@@ -88,9 +88,18 @@ def draw_lab_figure(images: ShownImages, path: Path) -> None:
     save(figure, path)
 
 
-def _grey(images: Array) -> Array:
-    """(n, height, width) in 0..1 as colours, (n, height, width, 3)."""
-    return np.repeat(np.clip(images, 0, 1)[..., np.newaxis], 3, axis=-1)
+def _colors(images: Array) -> Array:
+    """(n, height, width[, 3]) in about 0..1 as colours, (n, height, width, 3)."""
+    clipped = np.clip(images, 0, 1)
+    return clipped if images.ndim == 4 else np.repeat(clipped[..., np.newaxis], 3, axis=-1)
+
+
+def _errors(images: ShownImages) -> Array:
+    """Restored minus original, the mean over its colours, as colours, (n, height, width, 3)."""
+    errors = images.reconstructions - images.originals
+    if errors.ndim == 4:
+        errors = errors.mean(axis=-1)
+    return np.asarray(ERRORS.cmap(ERRORS.norm(errors)))[..., :3]
 
 
 def _row(images: Array) -> Array:
@@ -140,14 +149,13 @@ def draw_comparison(originals: Array, restored: dict[str, ShownImages], path: Pa
     """The originals; below them, for each method, what it restores and where it errs.
 
     Args:
-        originals: (n, height, width) in 0..1.
+        originals: (n, height, width[, 3]) in 0..1.
         restored: by the method's name.
     """
-    rows, notes = {"original": _grey(originals)}, {}
+    rows, notes = {"original": _colors(originals)}, {}
     for name, images in restored.items():
-        rows[name] = _grey(images.reconstructions)
-        errors = np.asarray(ERRORS.norm(images.reconstructions - originals))
-        rows[f"{name}, error"] = np.asarray(ERRORS.cmap(errors))[..., :3]
+        rows[name] = _colors(images.reconstructions)
+        rows[f"{name}, error"] = _errors(images)
         notes[name] = images.errors
     _draw_rows("Test images, restored; the number is the mean squared error", rows, path, notes)
 
@@ -156,8 +164,8 @@ def draw_extremes(model: str, worst: ShownImages, best: ShownImages, path: Path)
     """The test images that a model restores worst and best."""
     rows, notes = {}, {}
     for label, images in (("worst", worst), ("best", best)):
-        rows[label] = _grey(images.originals)
-        rows[f"{label}, restored"] = _grey(images.reconstructions)
+        rows[label] = _colors(images.originals)
+        rows[f"{label}, restored"] = _colors(images.reconstructions)
         notes[f"{label}, restored"] = images.errors
     title = f"What the {model} model restores worst and best; the number is the mean squared error"
     _draw_rows(title, rows, path, notes)

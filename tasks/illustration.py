@@ -5,20 +5,33 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks import fashion_mnist
 from tasks.baselines import load_pca
 from tasks.charts import Curve, draw_activity, draw_classes, draw_learning_curves, draw_map
 from tasks.codes import Codes, read_codes
-from tasks.dataset import FASHION_MNIST, open_images
 from tasks.encoding import load_autoencoder, reconstruct_rows
-from tasks.evaluation import Images, activity, correlations, live_units
+from tasks.evaluation import (
+    Images,
+    activity,
+    correlations,
+    live_units,
+    mean_squared_errors,
+    on_unit_scale,
+)
 from tasks.figures import ShownImages, draw_comparison, draw_extremes, draw_lab_figure
+from tasks.image_store import open_images
 from tasks.models import ModelRecord, read_history
 from tasks.records import DatasetRecord, FigureRecord, Metrics
 from tasks.references import LAB_LOSSES
+from tasks.rows import spaced_rows
 
 LAB_SEEDS = {"shallow": 50, "deep": 42}
 """Seeds with which the lab draws the images of its two figures."""
 LAB_IMAGES = 10
+MAP_POINTS = 10_000
+"""Codes on a map; of more, some at equal distances."""
+HARDEST_CLASSES = 40
+"""Classes whose error is drawn, where there are more."""
 
 
 def lab_rows(rows: int, model: str) -> NDArray[np.int64]:
@@ -73,7 +86,7 @@ class Illustrator:
         chosen, scale = self._images[rows], self._dataset.scale
         made = reconstruct_rows(load_autoencoder(model, self._root), chosen, scale)
         return ShownImages(
-            originals=chosen.astype(np.float32) / scale,
+            originals=on_unit_scale(chosen, scale),
             codes=made.codes,
             reconstructions=made.reconstructions.reshape(chosen.shape),
             errors=made.mean_squared_errors,
@@ -83,8 +96,8 @@ class Illustrator:
         pca = load_pca(self._dataset, components, self._root)
         chosen, scale = self._images[rows], self._dataset.scale
         codes = pca.project(chosen, scale)
-        originals, restored = chosen / np.float32(scale), pca.restore(codes, chosen.shape[1:])
-        errors = ((restored - originals) ** 2).mean(axis=(1, 2))
+        originals, restored = on_unit_scale(chosen, scale), pca.restore(codes, chosen.shape[1:])
+        errors = mean_squared_errors(originals, restored)
         return ShownImages(originals, codes, restored, errors)
 
     def _draw_comparison(self) -> None:
@@ -117,15 +130,16 @@ class Illustrator:
         if not first:
             return
         names = [self._dataset.class_name(found.label) for found in first]
-        hardest = names[int(np.argmax([found.mse for found in first]))]
-        easiest = names[int(np.argmin([found.mse for found in first]))]
+        order = np.argsort([-found.mse for found in first], kind="stable")
+        hardest, easiest = names[order[0]], names[order[-1]]
+        drawn = order[:HARDEST_CLASSES]
         text = f"Mean squared error by class: largest for {hardest}, smallest for {easiest}."
         path = self._path("classes.png", "Error by class", text)
         errors = {
-            model: [found.mse for found in metrics.classes]
+            model: [metrics.classes[row].mse for row in drawn]
             for model, metrics in self._metrics.items()
         }
-        draw_classes(names, errors, [path, path.with_suffix(".svg")])
+        draw_classes([names[row] for row in drawn], errors, [path, path.with_suffix(".svg")])
 
     def _draw_extremes(self, model: ModelRecord) -> None:
         metrics = self._metrics[model.name]
@@ -159,8 +173,9 @@ class Illustrator:
         shares = variances[::-1][:2] / variances.sum()
         names: list[str] = []
         labels = None
+        shown = spaced_rows(len(centred), MAP_POINTS)
         if codes.labels is not None:
-            present, labels = np.unique(codes.labels, return_inverse=True)
+            present, labels = np.unique(codes.labels[shown], return_inverse=True)
             names = [self._dataset.class_name(label) for label in present.tolist()]
         path = self._path(
             f"map-{model.name}.png",
@@ -168,7 +183,7 @@ class Illustrator:
             f"The codes on the plane of their two directions of largest variance ({shares[0]:.0%} "
             f"and {shares[1]:.0%} of it), coloured by class.",
         )
-        draw_map(model.name, centred @ axes, shares, names, path, labels)
+        draw_map(model.name, centred[shown] @ axes, shares, names, path, labels)
 
     def _draw_lab_figure(self, model: ModelRecord) -> None:
         rows = lab_rows(len(self._images), model.name)
@@ -186,5 +201,5 @@ def _curve(model: ModelRecord, dataset: DatasetRecord, root: Path) -> Curve:
         name=model.name,
         training=[epoch.loss for epoch in epochs],
         validation=[epoch.validation_loss for epoch in epochs],
-        reference=LAB_LOSSES.get(model.name) if dataset.name == FASHION_MNIST else None,
+        reference=LAB_LOSSES.get(model.name) if dataset.name == fashion_mnist.NAME else None,
     )

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from tasks.baselines import Baselines
 from tasks.codes import Codes, read_codes
-from tasks.dataset import open_images
 from tasks.encoding import load_autoencoder
 from tasks.evaluation import (
     activity,
@@ -16,12 +15,14 @@ from tasks.evaluation import (
     entropy_floors,
     live_units,
     mean_correlation,
+    on_unit_scale,
     peak_signal_to_noise,
     structural_similarity,
 )
+from tasks.image_store import open_images
 from tasks.models import ModelRecord
-from tasks.probes import probe
-from tasks.records import ClassMetrics, DatasetRecord, Metrics
+from tasks.probes import probe, probed_rows
+from tasks.records import SPLITS, ClassMetrics, DatasetRecord, Metrics, Probes
 
 SHOWN_EXTREMES = 10
 """Images restored worst, and best, that a run remembers."""
@@ -51,7 +52,7 @@ def score_images(model: ModelRecord, dataset: DatasetRecord, root: Path) -> Imag
             losses=block.losses,
             floors=entropy_floors(raw, dataset.scale),
             errors=block.mean_squared_errors,
-            similarities=structural_similarity(raw / np.float32(dataset.scale), restored),
+            similarities=structural_similarity(on_unit_scale(raw, dataset.scale), restored),
         )
         blocks.append(scores)
         start += len(raw)
@@ -67,9 +68,7 @@ def measure_model(
 ) -> Metrics:
     """Measure a model on the test images and on the codes it wrote."""
     scores = score_images(model, dataset, root)
-    train, test = (
-        read_codes(codes_folder / f"{split}.h5", model.name) for split in ("train", "test")
-    )
+    test = read_codes(codes_folder / "test.h5", model.name)
     order = np.argsort(scores.errors, kind="stable")
     return Metrics(
         validation_loss=model.validation_loss,
@@ -83,15 +82,21 @@ def measure_model(
         activity=float(activity(test.codes).mean()),
         correlation=mean_correlation(test.codes),
         effective_dimension=effective_dimension(test.codes),
-        probes=(
-            probe(train.codes, train.labels, test.codes, test.labels)
-            if train.labels is not None and test.labels is not None
-            else None
-        ),
+        probes=_probe_codes(model.name, dataset, codes_folder),
         classes=_by_class(test, scores),
         worst=tuple(order[::-1][:SHOWN_EXTREMES].tolist()),
         best=tuple(order[:SHOWN_EXTREMES].tolist()),
     )
+
+
+def _probe_codes(model: str, dataset: DatasetRecord, codes_folder: Path) -> Probes | None:
+    train, test = (
+        read_codes(codes_folder / f"{split}.h5", model, probed_rows(dataset, split))
+        for split in SPLITS
+    )
+    if train.labels is None or test.labels is None:
+        return None
+    return probe(train.codes, train.labels, test.codes, test.labels)
 
 
 def _by_class(codes: Codes, scores: ImageScores) -> tuple[ClassMetrics, ...]:

@@ -5,9 +5,9 @@ and the `parameters` block of the manifest.
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, Field, StringConstraints, ValidationError, field_validator
+from pydantic import Field, StringConstraints, ValidationError, field_validator
 
 from tasks.architectures import (
     BUILT_IN,
@@ -19,53 +19,33 @@ from tasks.architectures import (
     Activation,
     Architecture,
 )
+from tasks.fields import Group, parameter
 from tasks.recipes import RecipeName, TrainingSpec, choose_recipe
 from tasks.records import DeviceChoice
-
-DATASET_PATTERN = r"^[a-z0-9][a-z0-9-]*$"
-"""Names become folders, so they can hold nothing that leads elsewhere."""
-BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-
-
-def parameter(default: Any, title: str, description: str, unit: str = "", **bounds: Any) -> Any:
-    """Declare a field whose description tells its unit and bounds too, wherever it is shown."""
-    facts = [unit] if unit else []
-    facts += [f"{BOUNDS[name]} {bound}" for name, bound in bounds.items() if name in BOUNDS]
-    text = f"{description} [{', '.join(facts)}]" if facts else description
-    return Field(default, title=title, description=text, **bounds)
-
+from tasks.source_parameters import DATASET_PATTERN, SourceParameters
 
 ClassName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
 
-class Group(BaseModel, frozen=True, extra="forbid"):
-    """Parameters that belong together."""
-
-
-class DataParameters(Group):
+class DataParameters(SourceParameters):
     """Which images to learn from."""
 
-    dataset: str = parameter(
-        "fashion-mnist",
-        "Dataset",
-        "Name of the dataset. `fashion-mnist` is checked against its published contents; any other "
-        "name needs a folder",
-        unit="lower-case letters, digits and hyphens",
-        pattern=DATASET_PATTERN,
-        max_length=64,
+    test_share: float = parameter(
+        0.1,
+        "Test share",
+        "How much of the images is set apart for testing, where the source has no test images",
+        unit="share of the images",
+        gt=0,
+        lt=1,
     )
-    folder: str | None = parameter(
-        None,
-        "Folder",
-        "Folder with the four IDX files train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, "
-        "t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz; empty: look for Fashion-MNIST on "
-        "this machine, then download it",
+    split_seed: int = parameter(
+        0, "Split seed", "Which images those are derives from it", ge=0, le=2**32 - 1
     )
     class_names: tuple[ClassName, ...] = parameter(
         (),
         "Class names",
-        "Names of the classes 0, 1, ... in figures and reports; empty: those of Fashion-MNIST, or "
-        "the numbers",
+        "Names of the classes 0, 1, ... in figures and reports; empty: those of Fashion-MNIST, of "
+        "the sub-folders, or the numbers",
         max_length=1000,
     )
 

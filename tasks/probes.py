@@ -5,11 +5,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.records import Probes
+from tasks.records import DatasetRecord, Probes, Split
+from tasks.rows import spaced_rows
 
 RIDGE = 1.0
 """Weight of the linear probe's penalty; any small value gives the same accuracy here."""
 NEIGHBORS = 5
+PROBED_BYTES = 192 * 2**20
+"""Features that a probe works on, as float32: more images are sampled at equal distances."""
+PROBED_IMAGES: dict[Split, int] = {"train": 60_000, "test": 10_000}
+"""The most images that it works on: those of Fashion-MNIST."""
+
+
+def probed_rows(dataset: DatasetRecord, split: Split) -> NDArray[np.int64]:
+    """Which images of a split probes work on, whatever the features, rising."""
+    most = min(PROBED_IMAGES[split], max(1, PROBED_BYTES // (4 * dataset.pixels)))
+    return spaced_rows(dataset.rows[split], most)
 
 
 def probe(

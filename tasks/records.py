@@ -1,11 +1,15 @@
 """What steps exchange: small frozen facts about things on disk. Arrays never travel."""
 
+import math
 from typing import Literal
 
 from pydantic import BaseModel, Field, RootModel
 
-Split = Literal["train", "test"]
+Split = Literal["train", "test", "all"]
+"""`all` are the images of a set that is encoded without having been split."""
 SPLITS: tuple[Split, ...] = ("train", "test")
+"""What a dataset to learn from has."""
+ImageType = Literal["uint8", "uint16", "float32"]
 DeviceKind = Literal["cpu", "gpu"]
 DeviceChoice = Literal["auto", "cpu", "gpu"]
 Sha256 = str
@@ -42,12 +46,16 @@ class DatasetRecord(Record):
     source: str = Field(description="where it was first read from")
     payload_sha256: Sha256 = Field(description="identifies images and labels together")
     payloads: dict[str, Sha256] = Field(
-        description="SHA-256 of each of the four arrays as an uncompressed IDX file"
+        description="SHA-256 of each of its arrays, <split>_images and <split>_labels, as an "
+        "uncompressed IDX file; of <split>_index where the splits were drawn from one set"
     )
-    image_shape: tuple[int, int] = Field(description="height, width")
-    train_rows: int = Field(ge=1)
-    test_rows: int = Field(ge=1)
+    image_shape: tuple[int, ...] = Field(description="height, width and, in colour, 3")
+    dtype: ImageType
+    rows: dict[Split, int] = Field(description="images of each split")
     scale: float = Field(gt=0, description="the training maximum; the pixel value that becomes 1.0")
+    duplicates: int = Field(
+        0, ge=0, description="test images that stand among the training images too"
+    )
     class_names: tuple[str, ...] = Field(
         (), description="by label; classes beyond them are called by their number"
     )
@@ -58,9 +66,8 @@ class DatasetRecord(Record):
 
     @property
     def pixels(self) -> int:
-        """Values of one image."""
-        height, width = self.image_shape
-        return height * width
+        """Values of one image, each colour counted."""
+        return math.prod(self.image_shape)
 
 
 class DataSummary(Record):

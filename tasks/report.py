@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from pydantic import BaseModel
 
-from tasks.dataset import FASHION_MNIST
+from tasks import fashion_mnist
 from tasks.manifests import Manifest
 from tasks.records import FigureRecord, Metrics
 from tasks.references import REFERENCES
@@ -213,7 +213,7 @@ def _classes(manifest: Manifest) -> Table | None:
 
 def _references(manifest: Manifest) -> Table | None:
     """Published results; they are of Fashion-MNIST alone."""
-    if manifest.dataset.name != FASHION_MNIST:
+    if manifest.dataset.name != fashion_mnist.NAME:
         return None
     rows = [
         [f"this run, {name}", str(found.code_size), f"{found.validation_loss:.4f}", "this report"]
@@ -306,8 +306,10 @@ def _provenance(manifest: Manifest) -> list[tuple[str, str]]:
         ("started", f"{manifest.started:%Y-%m-%d %H:%M:%S} UTC"),
         ("finished", f"{manifest.finished:%Y-%m-%d %H:%M:%S} UTC"),
         ("dataset", dataset.name),
-        ("images", f"{dataset.train_rows:,} for training, {dataset.test_rows:,} for testing"),
-        ("shape", " x ".join(map(str, dataset.image_shape))),
+        ("training images", f"{dataset.rows['train']:,}"),
+        ("test images", f"{dataset.rows['test']:,}"),
+        ("of these also training images", f"{dataset.duplicates:,}"),
+        ("shape", f"{' x '.join(map(str, dataset.image_shape))}, {dataset.dtype}"),
         ("source", dataset.source),
         ("SHA-256 of the images", dataset.payload_sha256),
         ("versions", versions),

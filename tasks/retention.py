@@ -14,8 +14,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from tasks import dataset as datasets
-from tasks import models, neighbors
+from tasks import image_store, models, neighbors
 from tasks.journal import forget_runs, superseded_at
 from tasks.manifests import Manifest, find_runs, published_link, run_folder
 from tasks.records import DatasetRecord, Record
@@ -112,7 +111,7 @@ def _is_model(folder: Path) -> bool:
 
 
 def _is_dataset(folder: Path) -> bool:
-    record = _read(folder / datasets.RECORD_FILE, DatasetRecord)
+    record = _read(folder / image_store.RECORD_FILE, DatasetRecord)
     return record is not None and record.folder == f"datasets/{folder.name}"
 
 

@@ -1,144 +1,210 @@
-"""Where images come from. Whatever a source gives is checked by its caller."""
+"""From the description of a source to arrays that can be read. What they hold is checked later."""
 
-import logging
-import shutil
-import socket
-import subprocess
+import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.array_files import open_hdf5, open_npy, open_npz
 from tasks.errors import StepError
-from tasks.idx import read_idx
+from tasks.idx import GZIP_SUFFIX, open_idx
+from tasks.pictures import PictureRows, class_folders, find_pictures, label_pictures
+from tasks.records import SPLITS
+from tasks.rows import ChainedRows, Rows
+from tasks.source_parameters import (
+    AnySource,
+    Hdf5File,
+    IdxFolder,
+    NpyFiles,
+    NpzFile,
+    PictureFolder,
+)
 
-logger = logging.getLogger(__name__)
+DATA_ROOT_VARIABLE = "AUTOENCODER_DATA_ROOT"
+IDX_FILES = {
+    "train_images": "train-images-idx3-ubyte",
+    "train_labels": "train-labels-idx1-ubyte",
+    "test_images": "t10k-images-idx3-ubyte",
+    "test_labels": "t10k-labels-idx1-ubyte",
+}
+IMAGE_DIMENSIONS, LABEL_DIMENSIONS = (3, 4), (1,)
 
-SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-DEBIAN_PACKAGE = "dataset-fashion-mnist"
-CONNECT_SECONDS = 10
-"""How long to wait for a silent server before the next source is tried."""
-PACKAGE_SECONDS = 180
-"""Upper bound for each call of the package tools; the package has 30 MB."""
+
+class RawSplit(NamedTuple):
+    """Images that belong together, as their source has them."""
+
+    images: Rows
+    labels: Rows | None = None
+    source_rows: NDArray[np.int64] | None = None
+    """(N,) their rows in the source, rising; none if these are all."""
 
 
 class RawDataset(NamedTuple):
-    """The four arrays of a dataset, unsigned bytes, as their source gave them."""
+    """What a source has."""
 
-    train_images: NDArray[np.uint8]
-    train_labels: NDArray[np.uint8]
-    test_images: NDArray[np.uint8]
-    test_labels: NDArray[np.uint8]
-
-
-IDX_FILES = {
-    "train_images": "train-images-idx3-ubyte.gz",
-    "train_labels": "train-labels-idx1-ubyte.gz",
-    "test_images": "t10k-images-idx3-ubyte.gz",
-    "test_labels": "t10k-labels-idx1-ubyte.gz",
-}
+    images: RawSplit
+    test: RawSplit | None = None
+    """None where the source does not tell which images are for testing."""
+    class_names: tuple[str, ...] = ()
 
 
-class Source(NamedTuple):
-    """One place to get a dataset from."""
+@contextmanager
+def open_source(source: AnySource) -> Iterator[RawDataset]:
+    """Open what is described; the arrays can be read until the context ends.
 
-    name: str
-    read: Callable[[], RawDataset]
-
-
-def folder_source(folder: Path) -> Source:
-    """The four IDX files in a folder."""
-    return Source(f"folder {folder.name}", lambda: read_folder(folder))
-
-
-def fashion_mnist_sources() -> list[Source]:
-    """Where to look for Fashion-MNIST, nearest first."""
-    return [
-        folder_source(SYSTEM_FOLDER),
-        Source("keras.datasets.fashion_mnist", read_keras),
-        Source(f"Debian package {DEBIAN_PACKAGE}", read_debian_package),
-    ]
+    Raises:
+        StepError: something is missing, damaged or forbidden.
+    """
+    with ExitStack() as stack:
+        yield OPENERS[type(source)](source, stack)
 
 
-def read_folder(folder: Path) -> RawDataset:
-    """Read the four IDX files of a folder.
+def split_rows(images: RawSplit, share: float, seed: int) -> tuple[RawSplit, RawSplit]:
+    """Set a share of the images apart for testing, at least one; both keep their order.
+
+    Raises:
+        StepError: too few are left to learn from.
+    """
+    rows = len(images.images)
+    count = max(1, round(share * rows))
+    if rows - count < 2:
+        raise StepError(
+            f"{images.images.where} holds {rows} images, too few to set {share:.0%} apart for "
+            "testing and to learn from the others"
+        )
+    for_testing = np.zeros(rows, bool)
+    for_testing[np.random.default_rng(seed).permutation(rows)[:count]] = True
+    return _select(images, ~for_testing), _select(images, for_testing)
+
+
+def _select(split: RawSplit, wanted: NDArray[np.bool_]) -> RawSplit:
+    return RawSplit(
+        images=split.images.select(wanted),
+        labels=split.labels.select(wanted) if split.labels else None,
+        source_rows=np.flatnonzero(wanted),
+    )
+
+
+def join(raw: RawDataset) -> RawSplit:
+    """All images of a source, those for testing last; without labels if some have none."""
+    if raw.test is None:
+        return raw.images
+    labels = [split.labels for split in (raw.images, raw.test) if split.labels]
+    return RawSplit(
+        images=ChainedRows([raw.images.images, raw.test.images]),
+        labels=ChainedRows(labels) if len(labels) == 2 else None,
+    )
+
+
+def allowed_path(name: str | Path) -> Path:
+    """Resolve a path that a run names; where a data root is set it must lie beneath it.
+
+    Raises:
+        StepError: it lies elsewhere.
+    """
+    path, allowed = Path(name).expanduser().resolve(), data_root()
+    if allowed and not path.is_relative_to(allowed):
+        raise StepError(f"{name} is outside {allowed}, the only place data may be in")
+    return path
+
+
+def data_root() -> Path | None:
+    """The only place data may be in, if the deployment names one."""
+    name = os.environ.get(DATA_ROOT_VARIABLE)
+    return Path(name).resolve() if name else None
+
+
+def open_idx_folder(folder: Path, resolve: Callable[[Path], Path] = Path) -> RawDataset:
+    """The IDX files of a folder; only the one of training images must be there.
+
+    Args:
+        resolve: called with every path before it is opened.
 
     Raises:
         StepError: a file is missing, damaged or of the wrong kind.
     """
     if not folder.is_dir():
-        raise StepError(f"{folder} is not a folder: place the four IDX files there")
-    return RawDataset(
-        **{
-            part: read_idx(folder / name, dimensions=3 if part.endswith("images") else 1)
-            for part, name in IDX_FILES.items()
-        }
+        raise StepError(f"{folder} is not a folder: place the IDX files there")
+    paths = {part: _idx_path(folder, name) for part, name in IDX_FILES.items()}
+    splits = {
+        split: _idx_split(resolve, paths[f"{split}_images"], paths[f"{split}_labels"])
+        for split in SPLITS
+        if split == "train" or paths[f"{split}_images"].exists()
+    }
+    return RawDataset(splits["train"], splits.get("test"))
+
+
+def _idx_path(folder: Path, name: str) -> Path:
+    plain = folder / name
+    return plain if plain.exists() else plain.with_name(name + GZIP_SUFFIX)
+
+
+def _idx_split(resolve: Callable[[Path], Path], images: Path, labels: Path) -> RawSplit:
+    return RawSplit(
+        images=open_idx(resolve(images), IMAGE_DIMENSIONS),
+        labels=open_idx(resolve(labels), LABEL_DIMENSIONS) if labels.exists() else None,
     )
 
 
-def read_keras() -> RawDataset:
-    """Read Fashion-MNIST as Keras does, which downloads it on first use."""
-    import keras  # takes seconds and is needed by no other source
+def _open_named(source: Any, open_rows: Callable[[str], Rows]) -> RawDataset:
+    """A source that names its four arrays, as most do."""
+    if source.test_labels and not source.test_images:
+        raise StepError("Test labels are named without test images: name both")
 
-    with default_socket_timeout(CONNECT_SECONDS):
-        (train_images, train_labels), (test_images, test_labels) = (
-            keras.datasets.fashion_mnist.load_data()
-        )
-    return RawDataset(train_images, train_labels, test_images, test_labels)
+    def open_split(images: str, labels: str | None) -> RawSplit:
+        return RawSplit(open_rows(images), open_rows(labels) if labels else None)
 
-
-@contextmanager
-def default_socket_timeout(seconds: float) -> Iterator[None]:
-    """Bound how long new sockets wait. Keras's downloader has no setting of its own."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+    return RawDataset(
+        images=open_split(source.images, source.labels),
+        test=open_split(source.test_images, source.test_labels) if source.test_images else None,
+    )
 
 
-def read_debian_package() -> RawDataset:
-    """Download and unpack the Debian/Ubuntu package, without root and without installing it."""
-    for tool in ("apt-get", "dpkg-deb"):
-        if shutil.which(tool) is None:
-            raise StepError(f"{tool} was not found: this source needs Debian or Ubuntu")
-    with TemporaryDirectory(prefix="fashion-mnist-") as name:
-        folder = Path(name)
-        (folder / "lists/partial").mkdir(parents=True)
-        (folder / "cache/archives/partial").mkdir(parents=True)
-        apt_get = ["apt-get", "-q", *_apt_options(folder)]
-        _run([*apt_get, "update"], folder)
-        _run([*apt_get, "download", DEBIAN_PACKAGE], folder)
-        package = next(folder.glob(f"{DEBIAN_PACKAGE}_*.deb"))
-        _run(["dpkg-deb", "-x", str(package), str(folder)], folder)
-        return read_folder(folder / SYSTEM_FOLDER.relative_to("/"))
+def _open_idx(source: IdxFolder, _stack: ExitStack) -> RawDataset:
+    return open_idx_folder(allowed_path(source.folder), allowed_path)
 
 
-def _apt_options(folder: Path) -> list[str]:
-    """Keep apt's lists and cache in a folder of ours, and its waits short."""
-    settings = {
-        "Dir::State::Lists": folder / "lists",
-        "Dir::Cache": folder / "cache",
-        "APT::Sandbox::User": "",
-        "Acquire::Retries": 0,
-        "Acquire::http::Timeout": CONNECT_SECONDS,
-        "Acquire::https::Timeout": CONNECT_SECONDS,
-    }
-    return [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
+def _open_npz(source: NpzFile, _stack: ExitStack) -> RawDataset:
+    path = allowed_path(source.path)
+    return _open_named(source, lambda name: open_npz(path, name))
 
 
-def _run(command: list[str], folder: Path) -> None:
-    try:
-        subprocess.run(
-            command, cwd=folder, check=True, capture_output=True, text=True, timeout=PACKAGE_SECONDS
-        )
-    except subprocess.CalledProcessError as error:
-        lines = error.stderr.strip().splitlines() or ["no message"]
-        raise StepError(f"{command[0]} failed: {lines[-1]}") from None
-    except subprocess.TimeoutExpired:
-        raise StepError(f"{command[0]} gave no result within {PACKAGE_SECONDS} s") from None
+def _open_npy(source: NpyFiles, _stack: ExitStack) -> RawDataset:
+    return _open_named(source, lambda name: open_npy(allowed_path(name)))
+
+
+def _open_hdf5(source: Hdf5File, stack: ExitStack) -> RawDataset:
+    path = allowed_path(source.path)
+    return _open_named(source, lambda name: open_hdf5(path, name, stack))
+
+
+def _open_pictures(source: PictureFolder, _stack: ExitStack) -> RawDataset:
+    folder = allowed_path(source.folder)
+    files = find_pictures(folder, data_root())
+    classes = class_folders(folder, files)
+    images = _picture_split(folder, files, classes)
+    if source.test_folder is None:
+        return RawDataset(images, None, tuple(classes))
+    test_folder = allowed_path(source.test_folder)
+    test = _picture_split(test_folder, find_pictures(test_folder, data_root()), classes)
+    return RawDataset(images, test, tuple(classes))
+
+
+def _picture_split(folder: Path, files: list[Path], classes: list[str]) -> RawSplit:
+    return RawSplit(
+        images=PictureRows(folder, files),
+        labels=label_pictures(folder, files, classes) if classes else None,
+    )
+
+
+OPENERS: dict[type[Any], Callable[[Any, ExitStack], RawDataset]] = {
+    IdxFolder: _open_idx,
+    NpzFile: _open_npz,
+    NpyFiles: _open_npy,
+    Hdf5File: _open_hdf5,
+    PictureFolder: _open_pictures,
+}

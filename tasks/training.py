@@ -12,12 +12,11 @@ import tensorflow as tf
 
 from tasks.architectures import Autoencoder, build_autoencoder
 from tasks.batches import (
-    EVALUATION_ROWS,
     Images,
     Segment,
     SegmentPlan,
     blocks_in_order,
-    gather_block,
+    evaluation_blocks,
     shuffled_segments,
 )
 from tasks.code_units import rebalance
@@ -30,7 +29,15 @@ from tasks.compiled import (
 from tasks.errors import StepError
 from tasks.recipes import TrainingSpec, learning_rates
 from tasks.records import EpochRecord
+from tasks.rows import spaced_rows
 from tasks.state import Progress, TrainingState
+
+REBALANCE_ROWS = 2048
+"""Training images that tell which units of a code are dead."""
+
+
+def _mean_pixel(images: Images, scale: float) -> float:
+    return float(images.mean(dtype=np.float64)) / scale
 
 
 class Training:
@@ -42,8 +49,8 @@ class Training:
         """Build the model at its first weights; compile at the first segment.
 
         Args:
-            images: (N, height, width) uint8.
-            validation: (M, height, width) uint8.
+            images: (N, height, width[, 3]).
+            validation: (M, height, width[, 3]), of the same type.
             scale: the value that becomes 1.0.
         """
         self.spec = spec
@@ -57,7 +64,7 @@ class Training:
             seed=spec.seed,
             kernels=spec.recipe.kernels,
             code_bias=spec.recipe.code_bias,
-            centre=float(images.mean(dtype=np.float64)) / scale,
+            centre=_mean_pixel(images, scale) if spec.architecture.centred else 0.0,
         )
         self._optimizer = keras.optimizers.Adam(
             beta_2=spec.recipe.beta_2, weight_decay=spec.recipe.weight_decay or None
@@ -144,10 +151,14 @@ class Training:
         self._loss_sum, self._loss_rows = 0.0, 0
 
     def _rebalance_code(self) -> None:
-        """Bring back code units that are dead or always positive on the first training images."""
-        rows = min(len(self._images), EVALUATION_ROWS)
-        block = gather_block(self._images, np.arange(rows), EVALUATION_ROWS)
-        pre_activations = self._pre_activate(block.images, self._scale).numpy()[:rows]
+        """Bring back code units that are dead or always positive on a sample of the images."""
+        rows = spaced_rows(len(self._images), REBALANCE_ROWS)
+        pre_activations = np.concatenate(
+            [
+                self._pre_activate(block.images, self._scale).numpy()[: block.rows]
+                for block in evaluation_blocks(self._images, rows)
+            ]
+        )
         code, following = code_layers(self.models.logits)
         rebalanced = rebalance(
             pre_activations, code.bias.numpy(), following.kernel.numpy(), following.bias.numpy()

@@ -3,8 +3,11 @@
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tasks.architectures import SHALLOW, Architecture
 from tasks.baselines import Baselines, PcaScores, PixelBaselines
@@ -25,10 +28,15 @@ from tasks.records import (
     Probes,
     Split,
 )
+from tasks.rows import Rows
+from tasks.source_parameters import IdxFolder
+from tasks.sources import open_idx_folder
 from tasks.storage import write_bytes
 
 SAMPLE_FOLDER = Path(__file__).parent / "fixtures" / "fashion-mnist-sample"
-SAMPLE = DataParameters(dataset="fashion-mnist-sample", folder=str(SAMPLE_FOLDER))
+SAMPLE = DataParameters(
+    dataset="fashion-mnist-sample", source=IdxFolder(kind="idx", folder=str(SAMPLE_FOLDER))
+)
 """512 training and 128 test images."""
 GATE = GateParameters(pca_ratio=1000, live_share=0)
 """Few epochs on few images are far worse than PCA and leave units dead."""
@@ -36,6 +44,19 @@ SPEC = TrainingSpec(
     architecture=SHALLOW, recipe=choose_recipe("default", SHALLOW, epochs=2, batch_size=100), seed=0
 )
 """A training of 12 steps on the sample; the last batch of an epoch has 12 of 100 images."""
+
+
+def read_all(rows: Rows | None) -> NDArray[Any]:
+    """An array whole."""
+    assert rows is not None
+    return np.concatenate(list(rows.blocks()))
+
+
+def sample_images() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The sample's training and test images."""
+    raw = open_idx_folder(SAMPLE_FOLDER)
+    assert raw.test is not None
+    return read_all(raw.images.images), read_all(raw.test.images)
 
 
 @pytest.fixture
@@ -80,8 +101,8 @@ EXAMPLE_DATASET = DatasetRecord(
     payload_sha256="a" * 64,
     payloads={"test_images": "t" * 64},
     image_shape=(28, 28),
-    train_rows=3,
-    test_rows=2,
+    dtype="uint8",
+    rows={"train": 3, "test": 2},
     scale=255.0,
 )
 """Facts about images that are nowhere, for tests that need no more."""
@@ -137,6 +158,7 @@ BASELINES = Baselines(
         probes=PROBES,
         summary=SUMMARY,
         components=FileRecord(path="pca.npy", size=1, sha256="d" * 64),
+        component_count=32,
     ),
     pca=(PcaScores(components=32, mse=0.015, psnr=18.5, ssim=0.6, probes=PROBES),),
 )

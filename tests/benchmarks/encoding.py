@@ -17,8 +17,9 @@ import tensorflow as tf
 
 from tasks.batches import Block, blocks_in_order, map_ahead
 from tasks.compiled import normalize
-from tasks.dataset import fetch_dataset, open_images
+from tasks.dataset import fetch_dataset
 from tasks.encoding import THREADS, load_encoder
+from tasks.image_store import open_images
 from tasks.models import ENCODER_FILE, ModelRecord, obtain_model
 from tasks.parameters import DataParameters, Parameters, RunParameters
 from tasks.records import DatasetRecord

@@ -20,7 +20,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tasks.architectures import Architecture
-from tasks.dataset import fetch_dataset, open_images
+from tasks.dataset import fetch_dataset
+from tasks.image_store import open_images
 from tasks.parameters import DataParameters, Parameters
 from tasks.recipes import TrainingSpec
 from tasks.records import DatasetRecord
@@ -109,7 +110,7 @@ def multiply_adds(architecture: Architecture, dataset: DatasetRecord) -> int:
     sizes = architecture.layer_sizes(dataset.pixels)
     products = [a * b for a, b in pairwise(sizes)]
     weights = sum(products)
-    return dataset.train_rows * (3 * weights - products[0]) + dataset.test_rows * weights
+    return dataset.rows["train"] * (3 * weights - products[0]) + dataset.rows["test"] * weights
 
 
 def measure_epochs(spec: TrainingSpec, dataset: DatasetRecord) -> dict[str, Any]:

@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import SAMPLE
+from tests.conftest import SAMPLE, SAMPLE_FOLDER
 from tests.crash.harness import Victim, prefect_server, results
 from tests.crash.victim import POINTS
 
 FLAGS = [
-    *("--dataset", SAMPLE.dataset, "--folder", str(SAMPLE.folder)),
+    *("--dataset", SAMPLE.dataset, "--source.kind", "idx", "--source.folder", str(SAMPLE_FOLDER)),
     *("--shallow-epochs", "4", "--deep-epochs", "4"),
     *("--pca-ratio", "1000", "--live-share", "0"),
 ]

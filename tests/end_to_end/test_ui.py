@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks.dataset import ARRAY_FILES
+from tasks.image_store import array_file
 from tests.conftest import SAMPLE, SAMPLE_FOLDER
 from tests.end_to_end.serving import RUN, Served, long_run, wait_until
 
@@ -82,7 +82,7 @@ def test_a_failed_step_is_retried_and_the_run_resumes(served: Served, page: "Pag
     training = {"shallow_epochs": 2, "deep_epochs": 2, "seed": 21}
     dataset = next(served.artifacts.glob(f"datasets/{SAMPLE.dataset}-*"))
     stone = dataset / "baselines.json"
-    (dataset / ARRAY_FILES["test_images"]).stat()  # the right folder
+    (dataset / array_file("test_images")).stat()  # the right folder
     stone.unlink(missing_ok=True)
     stone.mkdir()
     run = served.start({**RUN, "training": training})

@@ -15,6 +15,7 @@ from flows.retrain import retrain
 from tasks.errors import StepError
 from tasks.parameters import Parameters
 from tasks.records import EpochRecord
+from tasks.source_parameters import IdxFolder
 from tasks.state import Progress
 from tests.conftest import SPEC
 
@@ -27,16 +28,18 @@ def test_no_flags_are_the_defaults() -> None:
 
 
 def test_flags_are_flat_whatever_their_group() -> None:
-    flags = ["--recipe", "lab", "--quick", "--dataset", "mine", "--folder", "/data"]
+    flags = ["--recipe", "lab", "--quick", "--dataset", "mine"]
+    flags += ["--source.kind", "idx", "--source.folder", "/data"]
     parameters = parse(retrain, Parameters, flags)
     assert parameters.training.recipe == "lab"
     assert parameters.run.quick
-    assert (parameters.data.dataset, parameters.data.folder) == ("mine", "/data")
+    assert parameters.data.dataset == "mine"
+    assert parameters.data.source == IdxFolder(kind="idx", folder="/data")
 
 
 def test_no_environment_variable_changes_a_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEED", "7")
-    monkeypatch.setenv("FOLDER", "/data")
+    monkeypatch.setenv("DATASET", "mine")
     assert parse(retrain, Parameters, []) == Parameters()
 
 

@@ -9,6 +9,7 @@ from tasks.errors import RefusedError
 from tasks.manifests import Manifest
 from tasks.models import stored_model
 from tasks.parameters import DataParameters, RunParameters, TrainingParameters
+from tasks.source_parameters import IdxFolder
 from tests.conftest import GATE, SAMPLE
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -95,7 +96,10 @@ def test_a_refused_run_fails_with_the_reason(root: Path) -> None:
 
 def test_a_failing_step_fails_the_run_in_one_line(root: Path) -> None:
     state = retrain(
-        data=DataParameters(dataset="mine", folder=str(root / "absent")), return_state=True
+        data=DataParameters(
+            dataset="mine", source=IdxFolder(kind="idx", folder=str(root / "absent"))
+        ),
+        return_state=True,
     )
     assert state.is_failed()
     assert state.message is not None

@@ -6,8 +6,8 @@ from sklearn.decomposition import PCA
 
 from tasks import baselines
 from tasks.baselines import BASELINES_FILE, COMPONENTS_FILE, obtain_baselines
-from tasks.dataset import open_images
 from tasks.evaluation import entropy_floor
+from tasks.image_store import open_images
 from tasks.records import SPLITS, DatasetRecord
 
 

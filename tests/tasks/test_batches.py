@@ -2,14 +2,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tasks import batches
 from tasks.batches import (
-    EVALUATION_ROWS,
     SegmentPlan,
     blocks_in_order,
     shuffled_rows,
     shuffled_segments,
 )
 from tasks.compiled import normalize
+from tasks.evaluation import on_unit_scale
+from tasks.rows import EVALUATION_ROWS
+
+PLAN = SegmentPlan(rows=1000, row_bytes=2, batch_size=30, steps=34, segment_steps=10)
 
 
 def numbered(rows: int) -> np.ndarray:
@@ -27,7 +31,8 @@ def rows_of(block: tf.Tensor) -> list[int]:
 def test_normalizes_like_numpy_inside_compiled_code(scale: float) -> None:
     values = np.arange(256, dtype=np.uint8)
     compiled = tf.function(normalize, jit_compile=True)
-    expected = values.astype("float32") / np.float32(scale)
+    expected = np.minimum(values.astype("float32") / np.float32(scale), np.float32(1))
+    assert on_unit_scale(values, scale).tobytes() == expected.tobytes()
     assert compiled(values, tf.constant(scale)).numpy().tobytes() == expected.tobytes()
 
 
@@ -40,9 +45,26 @@ def test_blocks_hold_every_row_once_and_have_one_shape(rows: int) -> None:
 
 
 def test_the_order_is_a_function_of_seed_and_epoch() -> None:
-    assert np.array_equal(shuffled_rows(1000, 1, 2), shuffled_rows(1000, 1, 2))
-    others = [shuffled_rows(1000, 1, 3), shuffled_rows(1000, 2, 2), shuffled_rows(1000, 2, 1)]
-    assert all(not np.array_equal(shuffled_rows(1000, 1, 2), other) for other in others)
+    order = shuffled_rows(1000, 784, 1, 2)
+    assert sorted(order) == list(range(1000))
+    shuffled_rows.cache_clear()
+    assert np.array_equal(shuffled_rows(1000, 784, 1, 2), order)
+    others = [shuffled_rows(1000, 784, *position) for position in ((1, 3), (2, 2), (2, 1))]
+    assert all(not np.array_equal(order, other) for other in others)
+
+
+def test_the_order_of_a_large_set_reads_long_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows of 200 rows, each made of 20 whole runs of 10 neighbours; 1003 rows in all."""
+    monkeypatch.setattr(batches, "SHUFFLE_BYTES", 2000)
+    monkeypatch.setattr(batches, "RUN_BYTES", 100)
+    order = shuffled_rows(1003, 10, 0, 0)
+    assert sorted(order) == list(range(1003))
+    shuffled_rows.cache_clear()
+    for start in range(0, 1003, 200):
+        window = order[start : start + 200]
+        assert len({row // 10 for row in window}) <= 21
+        assert not (np.abs(np.diff(window)) == 1).all()
+    assert len({row // 10 for row in order[:20]}) > 10
 
 
 @pytest.mark.parametrize(
@@ -58,7 +80,7 @@ def test_segments_are_as_few_and_as_equal_as_can_be(
 
 
 def test_segments_hold_the_shuffled_rows_of_their_steps() -> None:
-    images, plan = numbered(1000), SegmentPlan(rows=1000, batch_size=30, steps=34, segment_steps=10)
+    images, plan = numbered(1000), PLAN
     segments = list(shuffled_segments(images, plan, seed=5, epochs=2))
     assert [(s.epoch, s.number) for s in segments] == [(e, n) for e in (0, 1) for n in range(4)]
     for epoch in (0, 1):
@@ -68,12 +90,12 @@ def test_segments_hold_the_shuffled_rows_of_their_steps() -> None:
             if s.epoch == epoch
             for row in rows_of(s.block.images[: s.block.rows])
         ]
-        assert held == list(shuffled_rows(1000, 5, epoch))
+        assert held == list(shuffled_rows(1000, 2, 5, epoch))
     assert segments[3].block.rows == 1000 - 3 * 300
 
 
 def test_segments_can_start_anywhere() -> None:
-    images, plan = numbered(1000), SegmentPlan(rows=1000, batch_size=30, steps=34, segment_steps=10)
+    images, plan = numbered(1000), PLAN
     whole = list(shuffled_segments(images, plan, seed=5, epochs=3))
     for skipped, segment in enumerate(whole):
         start = (segment.epoch, segment.number)

@@ -58,7 +58,7 @@ def write(
     codes = generator.random((rows, code_size), np.float32)
     mse = generator.random(rows, np.float32)
     models = [ModelCodes(example_model(code_size=code_size), blocks(codes, mse, sizes))]
-    write_codes(path, "test", EXAMPLE_DATASET, labels, models, announced or rows)
+    write_codes(path, "test", EXAMPLE_DATASET, np.arange(announced or rows), labels, models)
     return codes, mse
 
 
@@ -176,8 +176,21 @@ def test_values_that_are_not_finite_never_get_their_name(tmp_path: Path) -> None
     codes[1, 2] = np.nan
     model = ModelCodes(example_model(), [CodesBlock(codes, np.zeros(3, np.float32))])
     with pytest.raises(StepError, match="not finite"):
-        write_codes(tmp_path / "codes.h5", "test", EXAMPLE_DATASET, None, [model], 3)
+        write_codes(tmp_path / "codes.h5", "test", EXAMPLE_DATASET, np.arange(3), None, [model])
     assert not list(tmp_path.iterdir())
+
+
+def test_some_rows_can_be_read_alone(tmp_path: Path) -> None:
+    path = tmp_path / "codes.h5"
+    labels = np.arange(300_000) % 7
+    codes, mse = write(path, 300_000, [2048], code_size=4, labels=labels)
+    rows = np.array([0, 5, 65_535, 65_536, 200_000, 299_999])
+    read = read_codes(path, "shallow", rows)
+    assert read.codes.tobytes() == codes[rows].tobytes()
+    assert read.reconstruction_mse.tobytes() == mse[rows].tobytes()
+    assert read.labels is not None
+    assert read.labels.tolist() == labels[rows].tolist()
+    assert read.index.tolist() == rows.tolist()
 
 
 def test_an_unknown_model_is_named(path: Path) -> None:

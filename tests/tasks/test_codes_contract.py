@@ -27,7 +27,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in ("shallow", "deep")
     ]
     labels = np.arange(ROWS, dtype=np.int64)
-    write_codes(path, "test", EXAMPLE_DATASET, labels, models, ROWS)
+    write_codes(path, "test", EXAMPLE_DATASET, np.arange(ROWS), labels, models)
     return path
 
 

@@ -1,17 +1,24 @@
 import logging
 import shutil
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from tasks import dataset as datasets
-from tasks.dataset import fetch_dataset, open_images, open_labels, verify
+from tasks import fashion_mnist as published
+from tasks import image_store
+from tasks.dataset import fetch_dataset, fetch_images
 from tasks.errors import StepError
+from tasks.fashion_mnist import Place
+from tasks.image_store import array_file, open_images, open_index, open_labels
+from tasks.inspection import sound_images
 from tasks.parameters import DataParameters
 from tasks.records import DatasetRecord
-from tasks.sources import IDX_FILES, RawDataset, Source, read_folder
-from tests.conftest import SAMPLE, SAMPLE_FOLDER
+from tasks.source_parameters import IdxFolder, SourceParameters
+from tasks.sources import IDX_FILES, RawDataset, open_idx_folder
+from tests.conftest import SAMPLE, SAMPLE_FOLDER, read_all, sample_images
 
 
 def copy_sample(folder: Path) -> Path:
@@ -20,16 +27,19 @@ def copy_sample(folder: Path) -> Path:
 
 
 def fashion_mnist(folder: Path) -> DataParameters:
-    return DataParameters(dataset="fashion-mnist", folder=str(folder))
+    return DataParameters(source=IdxFolder(kind="idx", folder=str(folder)))
 
 
 def test_stores_the_arrays_for_memory_mapping(dataset: DatasetRecord, root: Path) -> None:
-    raw = read_folder(SAMPLE_FOLDER)
-    images = open_images(dataset, "train", root)
+    raw = open_idx_folder(SAMPLE_FOLDER)
+    assert raw.test is not None
+    images, labels = open_images(dataset, "train", root), open_labels(dataset, "test", root)
     assert isinstance(images, np.memmap)
-    assert np.array_equal(images, raw.train_images)
-    assert np.array_equal(open_labels(dataset, "test", root), raw.test_labels)
+    assert np.array_equal(images, read_all(raw.images.images))
+    assert labels is not None
+    assert np.array_equal(labels, read_all(raw.test.labels))
     assert (dataset.image_shape, dataset.scale) == ((28, 28), 255.0)
+    assert (dataset.dtype, dataset.rows) == ("uint8", {"train": 512, "test": 128})
 
 
 def test_fetching_again_changes_nothing(dataset: DatasetRecord, root: Path) -> None:
@@ -60,86 +70,185 @@ def test_a_flipped_bit_is_noticed(dataset: DatasetRecord, root: Path) -> None:
 
 
 def test_fashion_mnist_must_be_what_was_published(root: Path) -> None:
-    with pytest.raises(StepError, match=r"train-images-idx3-ubyte.gz holds SHA-256 .* expected"):
+    with pytest.raises(StepError, match=r"train_images hold SHA-256 .* the published train-images"):
         fetch_dataset(fashion_mnist(SAMPLE_FOLDER), root)
     assert not list((root).glob("datasets/*"))
 
 
-def test_swapped_files_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    raw = read_folder(SAMPLE_FOLDER)
-    expected = verify(raw, None)
-    swapped = RawDataset(raw.test_images, raw.test_labels, raw.train_images, raw.train_labels)
-    with pytest.raises(StepError, match="train-images-idx3-ubyte.gz holds the test_images"):
-        verify(swapped, expected)
-
-
-def test_labels_must_match_the_images() -> None:
-    raw = read_folder(SAMPLE_FOLDER)
-    with pytest.raises(StepError, match="512 training images have 128 labels"):
-        verify(raw._replace(train_labels=raw.test_labels), None)
-
-
-def test_images_must_have_one_shape() -> None:
-    raw = read_folder(SAMPLE_FOLDER)
-    with pytest.raises(StepError, match="expected the same"):
-        verify(raw._replace(test_images=raw.test_images[:, 1:]), None)
-
-
-def test_black_images_are_refused() -> None:
-    raw = read_folder(SAMPLE_FOLDER)
-    with pytest.raises(StepError, match="nothing to learn"):
-        verify(raw._replace(train_images=np.zeros_like(raw.train_images)), None)
-
-
-def test_the_next_source_is_tried_and_the_reason_told(
-    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_swapped_files_are_named(
+    root: Path, tmp_path: Path, dataset: DatasetRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unreachable() -> RawDataset:
+    monkeypatch.setattr(published, "PAYLOADS", dataset.payloads)
+    folder = copy_sample(tmp_path / "swapped")
+    train, test = (folder / f"{IDX_FILES[f'{split}_images']}.gz" for split in ("train", "test"))
+    train.rename(folder / "train")
+    test.rename(train)
+    (folder / "train").rename(test)
+    for name in ("train", "t10k"):
+        (folder / f"{name}-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(StepError, match="test_images hold the train_images"):
+        fetch_dataset(fashion_mnist(folder), root)
+
+
+def place(name: str, folder: Path) -> Place:
+    def open_place() -> AbstractContextManager[RawDataset]:
+        return nullcontext(open_idx_folder(folder))
+
+    return Place(name, open_place)
+
+
+def test_the_next_place_is_tried_and_the_reason_told(
+    root: Path,
+    dataset: DatasetRecord,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def unreachable() -> AbstractContextManager[RawDataset]:
         raise TimeoutError("no answer within 10 s")
 
-    sources = [
-        Source("the network", unreachable),
-        Source("a disk", lambda: read_folder(SAMPLE_FOLDER)),
-    ]
-    monkeypatch.setattr(datasets, "fashion_mnist_sources", lambda: sources)
-    monkeypatch.setattr(
-        datasets, "FASHION_MNIST_PAYLOADS", verify(read_folder(SAMPLE_FOLDER), None)
-    )
+    places = [Place("the network", unreachable), place("a disk", SAMPLE_FOLDER)]
+    monkeypatch.setattr(published, "places", lambda: places)
+    monkeypatch.setattr(published, "PAYLOADS", dataset.payloads)
     record = fetch_dataset(DataParameters(), root)
     assert record.source == "a disk"
-    assert "Source the network does not serve: no answer within 10 s" in caplog.text
+    assert record.class_names == published.CLASSES
+    assert "the network does not serve: no answer within 10 s" in caplog.text
 
 
-def test_all_reasons_are_told_when_no_source_serves(
+def test_the_verified_copy_is_the_first_place(
+    root: Path, dataset: DatasetRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(published, "PAYLOADS", dataset.payloads)
+    monkeypatch.setattr(published, "places", lambda: [place("a disk", SAMPLE_FOLDER)])
+    first = fetch_dataset(DataParameters(), root)
+    monkeypatch.setattr(published, "places", list)
+    assert fetch_dataset(DataParameters(), root) == first
+    together = fetch_images(SourceParameters(), root)
+    assert together.rows == {"all": 640}
+    images = np.concatenate(sample_images())
+    assert np.array_equal(open_images(together, "all", root), images)
+
+
+def test_all_reasons_are_told_when_no_place_serves(
     root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    sources = [
-        Source("one", lambda: read_folder(tmp_path / "absent")),
-        Source("two", lambda: read_folder(SAMPLE_FOLDER)),
-    ]
-    monkeypatch.setattr(datasets, "fashion_mnist_sources", lambda: sources)
+    places = [place("one", tmp_path / "absent"), place("two", SAMPLE_FOLDER)]
+    monkeypatch.setattr(published, "places", lambda: places)
     with pytest.raises(StepError) as failure:
         fetch_dataset(DataParameters(), root)
     message = str(failure.value)
     assert "one: " in message
-    assert "two: train-images-idx3-ubyte.gz holds" in message
+    assert "two: train_images hold" in message
     assert all(name in message for name in IDX_FILES.values())
     assert "\n" not in message
 
 
-def test_a_folder_must_lie_beneath_the_data_root(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    allowed = tmp_path / "data"
-    monkeypatch.setenv("AUTOENCODER_DATA_ROOT", str(allowed))
-    inside = copy_sample(allowed / "mine")
-    fetch_dataset(DataParameters(dataset="mine", folder=str(inside)), root)
-    (allowed / "link").symlink_to(SAMPLE_FOLDER)
-    for outside in (SAMPLE_FOLDER, allowed / "link", allowed / "mine/../../.."):
-        with pytest.raises(StepError, match="outside"):
-            fetch_dataset(DataParameters(dataset="mine", folder=str(outside)), root)
-
-
-def test_another_dataset_needs_a_folder(root: Path) -> None:
-    with pytest.raises(StepError, match="needs a folder"):
+def test_another_dataset_needs_a_source(root: Path) -> None:
+    with pytest.raises(StepError, match="needs a source"):
         fetch_dataset(DataParameters(dataset="mine"), root)
+
+
+def save(
+    folder: Path, images: NDArray[np.generic], test: NDArray[np.generic] | None = None
+) -> DataParameters:
+    """A dataset of one's own, from `.npy` files."""
+    np.save(folder / "images.npy", images)
+    files = {"images": str(folder / "images.npy")}
+    if test is not None:
+        np.save(folder / "test.npy", test)
+        files["test_images"] = str(folder / "test.npy")
+    return DataParameters.model_validate({"dataset": "mine", "source": {"kind": "npy", **files}})
+
+
+def random_images(count: int, *shape: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(count).integers(0, 256, (count, *shape), dtype=np.uint8)
+
+
+def test_a_share_is_set_apart_where_there_are_no_test_images(tmp_path: Path, root: Path) -> None:
+    images = random_images(50, 3, 2)
+    parameters = save(tmp_path, images).model_copy(update={"test_share": 0.2, "split_seed": 7})
+    record = fetch_dataset(parameters, root)
+    assert record.rows == {"train": 40, "test": 10}
+    train, test = (open_index(record, split, root) for split in ("train", "test"))
+    assert sorted([*train, *test]) == list(range(50))
+    assert np.array_equal(open_images(record, "test", root), images[test])
+    assert np.array_equal(open_images(record, "train", root), images[train])
+    assert (np.diff(train) > 0).all()
+    assert open_labels(record, "train", root) is None
+    assert fetch_dataset(parameters, root) == record
+    other = fetch_dataset(parameters.model_copy(update={"split_seed": 8}), root)
+    assert other.payload_sha256 != record.payload_sha256
+
+
+def test_the_index_of_given_test_images_counts_them(dataset: DatasetRecord, root: Path) -> None:
+    assert np.array_equal(open_index(dataset, "test", root), np.arange(128))
+
+
+def test_a_source_that_changed_is_another_dataset(tmp_path: Path, root: Path) -> None:
+    images = random_images(50, 3, 2)
+    before = fetch_dataset(save(tmp_path, images), root)
+    images[3, 1, 1] ^= 1
+    after = fetch_dataset(save(tmp_path, images), root)
+    assert after.folder != before.folder
+
+
+def test_test_images_that_were_seen_in_training_are_counted(
+    tmp_path: Path, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train, test = random_images(40, 3, 2), random_images(9, 3, 2)
+    test[[2, 5]] = train[[11, 30]]
+    record = fetch_dataset(save(tmp_path, train, test), root)
+    assert record.duplicates == 2
+    assert "2 of the 9 test images stand among the training images too" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("images", "reason"),
+    [
+        (np.zeros((0, 3, 3), np.uint8), "holds 0 images, too few"),
+        (random_images(2, 3, 3), "holds 2 images, too few to set 10% apart"),
+        (np.full((20, 3, 3), 9, np.uint8), "All 18 images of .*images.npy are the same"),
+        (random_images(20, 9), r"has shape \(20, 9\), expected N x height x width"),
+        (random_images(20, 3, 4, 4), "expected N x height x width"),
+        (random_images(4, 1025, 1024), "has images of 1,049,600 values"),
+    ],
+)
+def test_images_that_cannot_be_learned_from_are_refused(
+    images: NDArray[np.generic], reason: str, tmp_path: Path, root: Path
+) -> None:
+    with pytest.raises(StepError, match=reason):
+        fetch_dataset(save(tmp_path, images), root)
+    assert not list(root.glob("datasets/*"))
+
+
+def test_one_training_image_is_too_few(tmp_path: Path, root: Path) -> None:
+    with pytest.raises(StepError, match="holds one image"):
+        fetch_dataset(save(tmp_path, random_images(1, 3, 3), random_images(2, 3, 3)), root)
+
+
+def test_splits_of_different_kinds_are_refused(tmp_path: Path, root: Path) -> None:
+    train = random_images(9, 3, 3)
+    with pytest.raises(StepError, match="expected uint8 as in"):
+        fetch_dataset(save(tmp_path, train, train.astype(np.float32)), root)
+    with pytest.raises(StepError, match=r"images of \(3, 2\), expected \(3, 3\)"):
+        fetch_dataset(save(tmp_path, train, train[..., :2]), root)
+
+
+def test_a_set_to_encode_may_be_anything(tmp_path: Path, root: Path) -> None:
+    """Nothing is learned from it: one image will do, or black ones."""
+    parameters = save(tmp_path, np.zeros((1, 3, 3), np.uint8))
+    record = fetch_images(parameters, root)
+    assert record.rows == {"all": 1}
+    assert (root / record.folder / array_file("all_images")).exists()
+
+
+def test_images_that_change_while_they_are_read_are_noticed(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parameters = save(tmp_path, random_images(20, 3, 3))
+    monkeypatch.setattr(
+        image_store, "sound_images", lambda rows: (~block for block in sound_images(rows))
+    )
+    with pytest.raises(StepError, match="changed while they were read"):
+        fetch_dataset(parameters, root)
+    assert not list(root.glob("datasets/[!.]*"))

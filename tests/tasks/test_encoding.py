@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from tasks.architectures import CODE_LAYER, LOGITS_LAYER
-from tasks.batches import EVALUATION_ROWS
-from tasks.dataset import open_images, open_labels
 from tasks.encoding import Reconstructed, encode_split, load_autoencoder, load_encoder
+from tasks.image_store import open_images, open_labels
 from tasks.models import ModelRecord
 from tasks.records import DatasetRecord
+from tasks.rows import EVALUATION_ROWS
 
 
 def identity_model(folder: Path) -> Path:
@@ -83,8 +83,12 @@ def test_writes_every_row_of_a_split_larger_than_a_block(
 ) -> None:
     rows = EVALUATION_ROWS + 5
     images = np.resize(np.asarray(open_images(dataset, "test", root)), (rows, 28, 28))
-    labels = np.resize(open_labels(dataset, "test", root), rows)
-    stand_ins: dict[str, Any] = {"open_images": images, "open_labels": labels}
+    labels = np.resize(np.asarray(open_labels(dataset, "test", root)), rows)
+    stand_ins: dict[str, Any] = {
+        "open_images": images,
+        "open_labels": labels,
+        "open_index": np.arange(rows),
+    }
     for name, value in stand_ins.items():
         monkeypatch.setattr(f"tasks.encoding.{name}", lambda *_, value=value: value)
     encode_split("test", dataset, [model], root / "test.h5", root)

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from tasks import evaluation
 from tasks.evaluation import (
     activity,
     correlations,
@@ -10,8 +9,6 @@ from tasks.evaluation import (
     live_units,
     mean_correlation,
     peak_signal_to_noise,
-    pixel_moments,
-    principal_components,
     structural_similarity,
 )
 
@@ -48,20 +45,6 @@ def test_counts_units_that_carry_information(images: int, alive: int) -> None:
     constant[0] = 0
     codes = np.hstack([live, dead, rare, always, constant]).astype(np.float32)
     assert live_units(codes).sum() == alive
-
-
-def test_pca_is_that_of_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sklearn.decomposition import PCA
-
-    generator = np.random.default_rng(0)
-    train = generator.integers(0, 256, (200, 5, 4), dtype=np.uint8)
-    monkeypatch.setattr(evaluation, "BLOCK_BYTES", 8 * 20 * 7)  # seven images at a time
-    moments = pixel_moments(train, 255.0)
-    components = principal_components(moments, 6)
-    reference = PCA(6, svd_solver="full").fit(train.reshape(-1, 20) / 255)
-    np.testing.assert_allclose(moments.mean, reference.mean_)
-    np.testing.assert_allclose(np.abs(components @ reference.components_.T), np.eye(6), atol=1e-9)
-    assert (components.max(axis=1) == np.abs(components).max(axis=1)).all()
 
 
 def test_peak_signal_to_noise_is_in_decibels() -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tasks.baselines import obtain_baselines
-from tasks.dataset import open_images
 from tasks.encoding import load_autoencoder
+from tasks.image_store import open_images
 from tasks.measuring import measure_model
 from tasks.models import ModelRecord
 from tasks.records import SPLITS, DatasetRecord, Metrics
