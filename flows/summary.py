@@ -7,6 +7,7 @@ from tasks import fashion_mnist
 from tasks.manifests import Manifest, Outcome, published_link, run_folder
 from tasks.neighbors import NeighborsRecord, neighbors_folder
 from tasks.references import LAB_LOSSES
+from tasks.shards import EncodingRecord, encoding_folder
 from tasks.storage import artifacts_root
 
 
@@ -33,6 +34,14 @@ def print_neighbors(record: NeighborsRecord, durations: dict[str, float]) -> Non
     for file in record.files:
         path = neighbors_folder(record.run, artifacts_root()) / file.path
         console.print(str(path), soft_wrap=True)
+
+
+def print_encoding(record: EncodingRecord, durations: dict[str, float]) -> None:
+    """Print the seconds by step and where the codes are."""
+    console = Console()
+    console.print(_step_table(durations))
+    path = encoding_folder(record.plan.name, artifacts_root()) / record.codes.path
+    console.print(str(path), soft_wrap=True)
 
 
 def _step_table(durations: dict[str, float]) -> Table:

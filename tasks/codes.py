@@ -41,6 +41,7 @@ from tasks.manifests import (
 )
 from tasks.models import ModelRecord
 from tasks.records import DatasetRecord, Split
+from tasks.rows import Index
 from tasks.storage import artifacts_folder, atomic_file
 
 
@@ -64,7 +65,7 @@ def write_codes(
     path: Path,
     split: Split,
     dataset: DatasetRecord,
-    index: NDArray[np.int64],
+    index: Index,
     labels: NDArray[Any] | None,
     models: list[ModelCodes],
 ) -> None:
@@ -106,12 +107,12 @@ def _create(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: str) ->
     )
 
 
-def _write_whole(file: h5py.File, name: str, values: NDArray[Any]) -> None:
+def _write_whole(file: h5py.File, name: str, values: NDArray[Any] | range) -> None:
     """Write whole numbers, a chunk at a time."""
-    dataset = _create(file, name, values.shape, "<i8")
+    dataset = _create(file, name, (len(values),), "<i8")
     for start in range(0, len(values), dataset.chunks[0]):
         chunk = slice(start, start + dataset.chunks[0])
-        dataset[chunk] = values[chunk]
+        dataset[chunk] = np.asarray(values[chunk])
 
 
 def _write_model(group: h5py.Group, model: ModelCodes, rows: int) -> None:

@@ -1,6 +1,7 @@
 """A trained autoencoder over images, in bounded memory and one fixed batch shape."""
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import starmap
@@ -39,14 +40,23 @@ Encoder = Callable[[Images, float], Iterator[CodesBlock]]
 Autoencoder = Callable[[Images, float], Iterator[Reconstructed]]
 
 
-@lru_cache(maxsize=8)  # several steps of a run encode, and compiling takes a second
+_loading = threading.Lock()
+"""Steps that run side by side need the same model: loading and compiling it takes a second."""
+
+
 def load_encoder(record: ModelRecord, root: Path) -> Encoder:
-    """Load a stored model as a function from images to codes.
+    """Load a stored model, once in a process, as a function from images to codes.
 
     Returns:
         (images (N, height, width[, 3]), scale) -> blocks in the images' order. The bits of a row
         do not depend on the rows beside it.
     """
+    with _loading:
+        return _load_encoder(record, root)
+
+
+@lru_cache(maxsize=8)
+def _load_encoder(record: ModelRecord, root: Path) -> Encoder:
     run_block = compile_encoder(_load(record, root))
     return lambda images, scale: starmap(CodesBlock, _run_blocks(run_block, images, scale))
 

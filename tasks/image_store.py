@@ -15,7 +15,7 @@ from tasks.errors import StepError, TransientError
 from tasks.idx import IdxDigest, idx_sha256
 from tasks.inspection import Facts, label_type, sound_images, sound_labels
 from tasks.records import DatasetRecord, ImageType, Sha256, Split
-from tasks.rows import ArrayRows
+from tasks.rows import ArrayRows, Index
 from tasks.sources import IDX_FILES, RawSplit
 from tasks.storage import atomic_folder, lock, write_record
 
@@ -157,9 +157,9 @@ def open_labels(record: DatasetRecord, split: Split, root: Path) -> NDArray[Any]
     return open_array(root / record.folder / array_file(part)) if part in record.payloads else None
 
 
-def open_index(record: DatasetRecord, split: Split, root: Path) -> NDArray[np.int64]:
+def open_index(record: DatasetRecord, split: Split, root: Path) -> Index:
     """The row in its source of each image of a split, (N,), rising."""
     part = f"{split}_index"
     if part in record.payloads:
         return open_array(root / record.folder / array_file(part))
-    return np.arange(record.rows[split])
+    return range(record.rows[split])

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from tasks.errors import StepError
 
+Index = NDArray[np.int64] | range
+"""Row numbers, rising; a range takes no memory."""
 BLOCK_BYTES = 8 * 2**20
 """Upper bound of a block, unless one row has more."""
 EVALUATION_BYTES = 8 * 2**20

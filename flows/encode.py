@@ -1,0 +1,71 @@
+"""Encode any images with a published encoder, in shards, on one machine or on many."""
+
+import sys
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows import encode_steps as steps
+from flows.runners import fan_out, gather
+from tasks.encode_parameters import (
+    EncodeParameters,
+    EncoderParameters,
+    ImagesParameters,
+    ShardParameters,
+)
+from tasks.publication import run_in_progress
+from tasks.shards import (
+    EncodingRecord,
+    begin_encoding,
+    encoding_in_progress,
+    plan_encoding,
+    shard_spans,
+)
+from tasks.storage import artifacts_root
+
+
+@flow(name="encode", description=__doc__)
+def encode(
+    images: ImagesParameters = ImagesParameters(),
+    encoder: EncoderParameters = EncoderParameters(),
+    shards: ShardParameters = ShardParameters(),
+) -> EncodingRecord:
+    """Write the codes of all images of a source, without training.
+
+    Args:
+        images: which images.
+        encoder: what to encode them with.
+        shards: how the work is cut.
+    """
+    parameters = EncodeParameters(images=images, encoder=encoder, shards=shards)
+    with run_in_progress(str(flow_run.get_id()), artifacts_root()):
+        return encode_set(parameters)
+
+
+def encode_set(parameters: EncodeParameters) -> EncodingRecord:
+    """The steps, in order; those of the shards at once."""
+    root = artifacts_root()
+    run = steps.find_encoders(parameters.encoder)
+    dataset = steps.fetch_images(parameters.images)
+    plan = plan_encoding(dataset, run)
+    with encoding_in_progress(plan, root):
+        if found := steps.find_encoding(plan):
+            return found
+        begin_encoding(plan, run, root)
+        spans = shard_spans(dataset.rows["all"], parameters.shards.shard_rows)
+        with fan_out() as runner:
+            gather([runner.submit(steps.encode_shard, plan, span) for span in spans])
+        return steps.join_shards(plan, spans)
+
+
+def main(arguments: list[str]) -> int:
+    """Run as a command; return the exit code."""
+    from flows.command_line import parse, run_from_command_line
+    from flows.summary import print_encoding
+
+    parameters = parse(encode, EncodeParameters, arguments)
+    return run_from_command_line(encode, parameters, print_encoding, ("tasks.encoding",))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
