@@ -6,7 +6,8 @@ RUN mkdir -p /etc/postgresql-common \
     && apt-get update -qq \
     && apt-get install -qq --yes --no-install-recommends postgresql \
     && ln -s /usr/lib/postgresql/*/bin/* /usr/local/bin/ \
-    && install --directory --owner postgres --mode 700 /var/lib/postgresql/data
+    && install --directory --owner postgres --mode 700 /var/lib/postgresql/data \
+    && install --directory --owner postgres --mode 3777 /run/postgresql
 COPY --chmod=755 postgres-entrypoint /usr/local/bin/
 ENV PGDATA=/var/lib/postgresql/data
 STOPSIGNAL SIGINT
