@@ -20,33 +20,33 @@ deploy: .venv/installed-cpu  ## register everything on the server that PREFECT_A
 DEVICE ?= cpu
 DOCKER ?= docker
 COMPOSE ?= $(DOCKER) compose
-STACK ?= docker/.env
-STACK_COMPOSE = DEVICE=$(DEVICE) $(COMPOSE) --env-file $(STACK) --project-name autoencoder-flow \
+STACK ?= autoencoder-flow
+PASSWORDS ?= docker/.env
+IN_STACK = STACK=$(STACK) DEVICE=$(DEVICE) $(COMPOSE) --project-name $(STACK) --env-file $(PASSWORDS) \
 	--file docker/compose.yaml $(if $(filter gpu,$(DEVICE)),--file docker/compose.gpu.yaml)
 
-image:  ## the container image autoencoder-flow:cpu; DEVICE=gpu builds the other one
+image:  ## the container image autoencoder-flow:cpu; DEVICE=gpu makes the other one
 	DOCKER_BUILDKIT=1 $(DOCKER) build --file docker/Dockerfile --target $(DEVICE) \
-		--tag autoencoder-flow:$(DEVICE) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) \
-		--label org.opencontainers.image.revision=$$(git rev-parse HEAD 2>/dev/null) \
-		$(if $(PIP_CONFIG),--secret id=pip.conf$(comma)src=$(PIP_CONFIG)) $(ARGS) .
+		--tag $(STACK):$(DEVICE) --label org.opencontainers.image.revision=$(REVISION) $(BUILD_ARGS) .
 
-comma := ,
+REVISION = $(shell git rev-parse HEAD 2>/dev/null)
+BUILD_ARGS ?=
 
-up: image $(STACK)  ## server, database and worker in containers; docker/README.md tells more
-	$(STACK_COMPOSE) up --detach $(ARGS)
+up: image $(PASSWORDS)  ## server, database and worker in containers (docker/README.md)
+	$(IN_STACK) up --detach $(ARGS)
 
-down: $(STACK)  ## stop them; what they stored stays
-	$(STACK_COMPOSE) down $(ARGS)
+down: $(PASSWORDS)  ## stop them; what they stored stays
+	$(IN_STACK) down $(ARGS)
 
-logs: $(STACK)  ## what they say
-	$(STACK_COMPOSE) logs --follow $(ARGS)
+logs: $(PASSWORDS)  ## what they say
+	$(IN_STACK) logs --follow $(ARGS)
 
-docker-worker: .venv-docker/installed-docker $(STACK)  ## on the host: each run in a container of its own
-	set -a && . $(abspath $(STACK)) && PREFECT_API_URL=http://127.0.0.1:$${PORT:-4200}/api \
+docker-worker: .venv-docker/installed-docker $(PASSWORDS)  ## on the host: each run in a container of its own
+	set -a && . $(abspath $(PASSWORDS)) && PREFECT_API_URL=http://127.0.0.1:$${PORT:-4200}/api \
 		exec .venv-docker/bin/prefect worker start --pool autoencoders-docker --type docker
 
 # Nobody else can read the passwords, and no command has them among its arguments.
-$(STACK):
+$(PASSWORDS):
 	@umask 077 && $(PYTHON) -c "import secrets; \
 		print('PREFECT_API_AUTH_STRING=admin:' + secrets.token_urlsafe(24)); \
 		print('POSTGRES_PASSWORD=' + secrets.token_urlsafe(24))" > $@.new && mv $@.new $@
