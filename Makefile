@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	&& echo $$p && break; done)
 ARGS ?=
 
-.PHONY: run serve deploy test test-e2e crash bench lint lock schema clean
+.PHONY: run serve deploy image up down logs docker-worker test test-e2e crash bench lint lock schema clean
 .DEFAULT_GOAL := run
 
 run: .venv/installed-cpu  ## retrain both models on Fashion-MNIST; flags in ARGS="--quick"
@@ -16,6 +16,40 @@ serve: .venv/installed-cpu  ## a Prefect server, a worker and the deployments, o
 
 deploy: .venv/installed-cpu  ## register everything on the server that PREFECT_API_URL names
 	.venv/bin/python -m flows.deploy $(ARGS)
+
+DEVICE ?= cpu
+DOCKER ?= docker
+COMPOSE ?= $(DOCKER) compose
+STACK ?= autoencoder-flow
+PASSWORDS ?= docker/.env
+IN_STACK = STACK=$(STACK) DEVICE=$(DEVICE) $(COMPOSE) --project-name $(STACK) --env-file $(PASSWORDS) \
+	--file docker/compose.yaml $(if $(filter gpu,$(DEVICE)),--file docker/compose.gpu.yaml)
+
+image:  ## the container image autoencoder-flow:cpu; DEVICE=gpu makes the other one
+	DOCKER_BUILDKIT=1 $(DOCKER) build --file docker/Dockerfile --target $(DEVICE) \
+		--tag $(STACK):$(DEVICE) --label org.opencontainers.image.revision=$(REVISION) $(BUILD_ARGS) .
+
+REVISION = $(shell git rev-parse HEAD 2>/dev/null)
+BUILD_ARGS ?=
+
+up: image $(PASSWORDS)  ## server, database and worker in containers (docker/README.md)
+	$(IN_STACK) up --detach $(ARGS)
+
+down: $(PASSWORDS)  ## stop them; what they stored stays
+	$(IN_STACK) down $(ARGS)
+
+logs: $(PASSWORDS)  ## what they say
+	$(IN_STACK) logs --follow $(ARGS)
+
+docker-worker: .venv-docker/installed-docker $(PASSWORDS)  ## on the host: each run in a container of its own
+	set -a && . $(abspath $(PASSWORDS)) && PREFECT_API_URL=http://127.0.0.1:$${PORT:-4200}/api \
+		exec .venv-docker/bin/prefect worker start --pool autoencoders-docker --type docker
+
+# Nobody else can read the passwords, and no command has them among its arguments.
+$(PASSWORDS):
+	@umask 077 && $(PYTHON) -c "import secrets; \
+		print('PREFECT_API_AUTH_STRING=admin:' + secrets.token_urlsafe(24)); \
+		print('POSTGRES_PASSWORD=' + secrets.token_urlsafe(24))" > $@.new && mv $@.new $@
 
 test: lint  ## lint, type check, unit tests
 	.venv/bin/python -m pytest $(ARGS)
@@ -56,12 +90,17 @@ INSTALL = -m pip install --quiet --disable-pip-version-check --require-hashes
 	.venv-bench/bin/python $(INSTALL) -r $< -c $<
 	touch $@
 
+.venv-docker/installed-docker: requirements/docker.txt | .venv-docker/bin/python
+	.venv-docker/bin/python $(INSTALL) -r $< -c $<
+	touch $@
+
 .venv-e2e/installed-e2e: requirements/e2e.txt | .venv-e2e/bin/python
 	.venv-e2e/bin/python $(INSTALL) -r $< -c $<
 	touch $@
 
-UV_COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 \
+UV_COMPILE_IN = uv pip compile --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header --quiet
+UV_COMPILE = $(UV_COMPILE_IN) pyproject.toml
 
 lock:  ## resolve the dependencies anew (needs uv)
 	$(UV_COMPILE) --extra cpu -o requirements/cpu.txt
@@ -69,10 +108,12 @@ lock:  ## resolve the dependencies anew (needs uv)
 	$(UV_COMPILE) --extra cpu --group dev -c requirements/cpu.txt -o requirements/dev.txt
 	$(UV_COMPILE) --extra cpu --group e2e -c requirements/cpu.txt -o requirements/e2e.txt
 	$(UV_COMPILE) requirements/bench.in --extra cpu -c requirements/cpu.txt -o requirements/bench.txt
+	$(UV_COMPILE_IN) requirements/docker.in -c requirements/cpu.txt -o requirements/docker.txt
+	$(UV_COMPILE_IN) requirements/sbom.in -o requirements/sbom.txt
 
 schema: .venv/installed-dev  ## write the manifest's JSON Schema anew
 	.venv/bin/python -c "from tasks.manifests import manifest_schema; print(manifest_schema(), end='')" \
 		> artifacts/manifest.schema.json
 
 clean:  ## remove what was installed here
-	rm -rf .venv .venv-bench .venv-e2e tests/end_to_end/node_modules
+	rm -rf .venv .venv-bench .venv-docker .venv-e2e tests/end_to_end/node_modules

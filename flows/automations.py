@@ -10,9 +10,8 @@ from prefect.events.schemas.automations import Automation, AutomationCore, Event
 from prefect.events.schemas.events import ResourceSpecification
 
 FLOWS = ["retrain", "neighbors"]
-HEARTBEAT_SECONDS = 30
-"""Between two heartbeats of a run, Prefect's least; set where runs are started."""
 SILENCE_SECONDS = 90
+"""Three heartbeats of a run (see pyproject.toml)."""
 REST_SECONDS = 15
 """Between a crash and the next attempt."""
 ATTEMPTS = 3

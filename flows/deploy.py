@@ -18,6 +18,9 @@ from flows import automations
 
 CODE = Path(__file__).resolve().parents[1]
 WORK_POOL = "autoencoders"
+DOCKER_WORK_POOL = "autoencoders-docker"
+STACK = "autoencoder-flow"
+"""The name of the stack of containers that the Docker work pool's runs join, and of their image."""
 
 
 def main(arguments: list[str]) -> int:
@@ -50,15 +53,21 @@ def deploy(notify: str | None = None) -> None:
         CalledProcessError: Prefect refused a deployment; its reason is on the terminal.
         ObjectNotFound: there is no such block.
     """
-    with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
-        client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))
+    create_work_pool(WORK_POOL, "process")
+    create_work_pool(DOCKER_WORK_POOL, "docker")
     subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
         check=True,
         cwd=CODE,
-        env={"AUTOENCODER_CODE": str(CODE), **os.environ},
+        env={"AUTOENCODER_CODE": str(CODE), "AUTOENCODER_STACK": STACK, **os.environ},
     )
     automations.register(notify)
+
+
+def create_work_pool(name: str, kind: str) -> None:
+    """Create a work pool unless it is there; its first worker brings its job template."""
+    with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
+        client.create_work_pool(WorkPoolCreate(name=name, type=kind))
 
 
 if __name__ == "__main__":

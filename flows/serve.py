@@ -20,7 +20,6 @@ from typing import NoReturn, Self
 
 import httpx
 
-from flows.automations import HEARTBEAT_SECONDS
 from flows.deploy import CODE, WORK_POOL
 
 HOME = CODE / ".prefect"
@@ -103,7 +102,6 @@ def serving_environment(home: Path, port: int) -> dict[str, str]:
         "PREFECT_SERVER_API_AUTH_STRING": password,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
         "AUTOENCODER_CODE": str(CODE),
     }
 
