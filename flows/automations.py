@@ -9,7 +9,7 @@ from prefect.events.actions import ChangeFlowRunState, SendNotification
 from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
-FLOWS = ["retrain", "neighbors"]
+FLOWS = ["retrain", "neighbors", "sweep"]
 HEARTBEAT_SECONDS = 30
 """Between two heartbeats of a run, Prefect's least; set where runs are started."""
 SILENCE_SECONDS = 90
