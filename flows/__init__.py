@@ -3,7 +3,7 @@
 import logging
 import os
 
-from flows.failures import hide_expected_tracebacks
+from flows.failures import hide_expected_tracebacks, hide_retracing_warnings
 
 os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect calls home otherwise, once it is imported
 
@@ -13,3 +13,4 @@ for name in ("flows", "tasks"):
     logging.getLogger(name).setLevel(logging.INFO)
 
 hide_expected_tracebacks()
+hide_retracing_warnings()
