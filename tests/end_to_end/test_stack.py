@@ -75,7 +75,7 @@ def test_the_worker_does_not_see_the_database(stack: Stack) -> None:
 
 def test_the_worker_gets_the_gpus_that_the_compose_file_asks_for(stack: Stack) -> None:
     name = f"{NAME}-gpu"
-    create = ("--file", "docker/compose.gpu.yaml", "up", "--no-start", "worker")
+    create = ("--file", "docker/compose.gpu.yaml", "up", "--no-start", "--no-deps", "worker")
     stack.engine.run(*stack.command(*create, project=name))
     (request,) = stack.engine.inspect(f"{name}_worker_1")["HostConfig"]["DeviceRequests"]
     assert request.items() >= GPU_REQUEST.items()
