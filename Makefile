@@ -22,7 +22,8 @@ DOCKER ?= docker
 COMPOSE ?= $(DOCKER) compose
 STACK ?= autoencoder-flow
 PASSWORDS ?= docker/.env
-IN_STACK = STACK=$(STACK) DEVICE=$(DEVICE) $(COMPOSE) --project-name $(STACK) --env-file $(PASSWORDS) \
+DATA ?= $(CURDIR)/docker/data
+IN_STACK = STACK=$(STACK) DATA=$(DATA) DEVICE=$(DEVICE) $(COMPOSE) --project-name $(STACK) --env-file $(PASSWORDS) \
 	--file docker/compose.yaml $(if $(filter gpu,$(DEVICE)),--file docker/compose.gpu.yaml)
 
 image:  ## the container image autoencoder-flow:cpu; DEVICE=gpu makes the other one
@@ -33,6 +34,7 @@ REVISION = $(shell git rev-parse HEAD 2>/dev/null)
 BUILD_ARGS ?=
 
 up: image $(PASSWORDS)  ## server, database and worker in containers (docker/README.md)
+	mkdir -p $(DATA)
 	$(IN_STACK) up --detach $(ARGS)
 
 down: $(PASSWORDS)  ## stop them; what they stored stays
