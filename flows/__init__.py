@@ -5,7 +5,9 @@ import os
 
 from flows.failures import hide_expected_tracebacks, hide_retracing_warnings
 
-os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect calls home otherwise, once it is imported
+# Otherwise Prefect calls home once it is imported, and so does the temporary server of a command.
+os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
 # Prefect sends these loggers' lines to the run they belong to (see pyproject.toml) but leaves them
 # at the root's level, WARNING.

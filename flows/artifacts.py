@@ -6,6 +6,7 @@ on; a training never waits for it.
 
 import io
 import logging
+import re
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -36,6 +37,8 @@ PROGRESS_SECONDS = 3.0
 THUMBNAIL_BYTES = 200_000
 """Largest data URI of a figure."""
 THUMBNAIL_WIDTHS = (1000, 800, 600, 400, 200)
+PICTURE = re.compile(r"^!\[.*\n+", re.MULTILINE)
+"""A line of markdown that shows a file; the UI has no files, the figures are artifacts there."""
 
 
 @contextmanager
@@ -110,7 +113,8 @@ def show_run(manifest: Manifest, folder: Path, report: str) -> None:
     """
     name = manifest.dataset.name
     with failures_logged("about the results"):
-        create_markdown_artifact(report, f"report-{name}", f"Run {manifest.run}")
+        text = PICTURE.sub("", report)
+        create_markdown_artifact(text, f"report-{name}", f"Run {manifest.run}")
         create_table_artifact(_metrics_table(manifest), f"metrics-{name}", "Test images")
         for figure in manifest.figures:
             path = folder / figure.path

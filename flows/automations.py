@@ -11,7 +11,7 @@ from prefect.events.schemas.events import ResourceSpecification
 
 FLOWS = ["retrain", "neighbors", "sweep", "encode"]
 SILENCE_SECONDS = 90
-"""Three heartbeats of a run (see pyproject.toml)."""
+"""Three heartbeats of a run that a worker started (see prefect.yaml)."""
 REST_SECONDS = 15
 """Between a crash and the next attempt."""
 ATTEMPTS = 3
@@ -19,6 +19,8 @@ ATTEMPTS = 3
 OF_OURS = ResourceSpecification(
     {"prefect.resource.role": "flow", "prefect.resource.name": list(FLOWS)}
 )
+BY_A_WORKER = [OF_OURS, ResourceSpecification({"prefect.resource.role": "deployment"})]
+"""Runs that somebody can start again. One from the command line belongs to who typed it."""
 ENDINGS = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
 
 
@@ -36,7 +38,7 @@ def _mark_dead_runs() -> AutomationCore:
             after={"prefect.flow-run.heartbeat"},
             expect={"prefect.flow-run.heartbeat", *ENDINGS},
             match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
-            match_related=OF_OURS,
+            match_related=BY_A_WORKER,
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
@@ -72,7 +74,7 @@ def _start_crashed_runs_again() -> AutomationCore:
                     "prefect.run-count": [str(count) for count in range(1, ATTEMPTS + 1)],
                 }
             ),
-            match_related=OF_OURS,
+            match_related=BY_A_WORKER,
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,

@@ -13,6 +13,7 @@ from pathlib import Path
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.settings import get_current_settings
 
 from flows import automations
 
@@ -33,6 +34,9 @@ def main(arguments: list[str]) -> int:
         "slack-webhook/night-shift for example",
     )
     options = parser.parse_args(arguments)
+    if get_current_settings().api.url is None:  # a temporary server would forget everything
+        print("PREFECT_API_URL names no server: set it, or use `make serve`", file=sys.stderr)
+        return 1
     try:
         deploy(options.notify)
     except subprocess.CalledProcessError as error:

@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
     try:
         with server:
             wait_until_healthy(server)
-            subprocess.run([sys.executable, "-m", "flows.deploy"], check=True, env=environment)
+            register(environment)
             with resuming_runs(environment), worker:
                 print(
                     f"\nThe UI is at http://{HOST}:{options.port}; the password it asks for is the "
@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> int:
                 keep_running(server, worker)
     except KeyboardInterrupt:
         print("Stopped")
-    except (subprocess.CalledProcessError, RuntimeError, TimeoutError) as error:
+    except (RuntimeError, TimeoutError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
@@ -78,9 +78,10 @@ def password_path(home: Path) -> Path:
 
 
 def obtain_password(home: Path) -> str:
-    """Read the password, made at the first start; nobody else on the machine can read it."""
+    """Read the password, made at the first start; nobody else can read it, nor the database."""
     path = password_path(home)
     home.mkdir(parents=True, exist_ok=True)
+    home.chmod(0o700)
     if not path.exists():
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
@@ -104,6 +105,20 @@ def serving_environment(home: Path, port: int) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "AUTOENCODER_CODE": str(CODE),
     }
+
+
+def register(environment: dict[str, str]) -> None:
+    """Register the deployments, without Prefect's advice to start a worker.
+
+    Raises:
+        RuntimeError: that failed; the message is what Prefect said.
+    """
+    command = [sys.executable, "-m", "flows.deploy"]
+    ended = subprocess.run(
+        command, check=False, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    if ended.returncode:
+        raise RuntimeError(f"Nothing could be registered:\n{ended.stdout.decode()}")
 
 
 class Service:

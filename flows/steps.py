@@ -15,6 +15,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import task_run
 
+from flows.amounts import amount
 from flows.artifacts import progress_artifact, show_run
 from flows.events import announce
 from flows.progress import show_progress
@@ -61,8 +62,11 @@ def step(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             started = time.monotonic()
             result = function(*args, **kwargs)
             seconds = time.monotonic() - started
-            record_duration(task_run.get_name() or name, seconds)
-            logger.info("Done in %.1f s", seconds)
+            shown = task_run.get_name() or name
+            record_duration(shown, seconds)
+            logger.info(
+                "%s: %s", shown, ", ".join(filter(None, (amount(result), f"{seconds:.1f} s")))
+            )
             return result
 
         return task(

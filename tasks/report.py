@@ -3,6 +3,7 @@
 `python -m tasks.report RUN --against RUN` renders it again, with another run as the rival.
 """
 
+import re
 import sys
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -25,6 +26,9 @@ MEDIA_TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 NOTHING = "-"
 MARKDOWN_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": " "}
 MARKDOWN_MARKS = "\\`*_[]|~$"
+URL = re.compile(r"(https://[\w./-]*[\w/])")
+"""Letters that no markdown has a meaning for, but for the underscore."""
+NUMBER = re.compile(r"[-+]?[\d,.]+%?|" + NOTHING)
 
 
 class Table(NamedTuple):
@@ -32,6 +36,11 @@ class Table(NamedTuple):
 
     columns: list[str]
     rows: list[list[str]]
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Which columns are numbers alone, and stand to the right."""
+        return [all(map(NUMBER.fullmatch, cells)) for cells in zip(*self.rows, strict=True)]
 
 
 class Figure(NamedTuple):
@@ -83,10 +92,18 @@ def _environment(**options: Any) -> Environment:
 
 
 def escape_markdown(value: object) -> str:
-    """Text that markdown shows as it is, in a paragraph or a cell; a macro's markdown as it is."""
+    """Text that markdown shows as it is, in a paragraph or a cell; a macro's markdown as it is.
+
+    Addresses are links, in which an escape would be part of the address.
+    """
     if isinstance(value, Markup):
         return value
-    text = "".join(MARKDOWN_ENTITIES.get(character, character) for character in str(value))
+    parts = URL.split(str(value))  # text and addresses in turn
+    return "".join(f"<{part}>" if at % 2 else _escape(part) for at, part in enumerate(parts))
+
+
+def _escape(text: str) -> str:
+    text = "".join(MARKDOWN_ENTITIES.get(character, character) for character in text)
     return "".join(f"\\{mark}" if mark in MARKDOWN_MARKS else mark for mark in text)
 
 

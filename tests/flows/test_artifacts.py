@@ -19,6 +19,7 @@ from tasks.state import Progress
 from tests.conftest import complete
 
 IDENTITY = "00000000-0000-0000-0000-000000000001"
+REPORT = "# A report\n\n![Two (2) lines](figures/a.png)\n\nIn (words)\n"
 HISTORY = (EpochRecord(loss=0.3, validation_loss=0.31),)
 
 
@@ -104,9 +105,9 @@ def test_a_run_is_shown_with_report_metrics_and_figures(
     for figure in figures:
         (root / figure.path).parent.mkdir(exist_ok=True)
         Image.new("RGB", (30, 20)).save(root / figure.path)
-    show_run(manifest.model_copy(update={"figures": figures}), root, "# A report")
+    show_run(manifest.model_copy(update={"figures": figures}), root, REPORT)
     markdown, table, *images = calls
-    assert markdown[:2] == ("# A report", f"report-{dataset.name}")
+    assert markdown[:2] == ("# A report\n\nIn (words)\n", f"report-{dataset.name}")
     assert table[0][0]["live units"] == "32 of 32"
     assert [image[1:] for image in images] == [
         (f"{dataset.name}-classes", "shows classes"),

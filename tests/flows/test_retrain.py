@@ -4,13 +4,12 @@ import h5py
 import numpy as np
 import pytest
 
-from flows.retrain import retrain
-from tasks.errors import RefusedError
+from flows.retrain import main, retrain
 from tasks.manifests import Manifest
 from tasks.models import stored_model
 from tasks.parameters import DataParameters, RunParameters, TrainingParameters
 from tasks.source_parameters import IdxFolder
-from tests.conftest import GATE, SAMPLE
+from tests.conftest import GATE, SAMPLE, SAMPLE_FOLDER
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -83,13 +82,17 @@ def test_a_quick_look_is_not_published(root: Path) -> None:
     assert [model.spec.recipe.epochs for model in manifest.models] == [1, 1]
 
 
-def test_a_refused_run_fails_with_the_reason(root: Path) -> None:
-    state = retrain(data=SAMPLE, training=TRAINING, return_state=True)
-    assert state.is_failed()
-    assert state.message is not None
-    assert "PCA-32" in state.message
-    with pytest.raises(RefusedError, match="is not published: the shallow model has"):
-        state.result()
+def test_a_refused_run_ends_with_exit_code_3_and_the_reason(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--dataset", SAMPLE.dataset, "--source.kind", "idx"]
+    flags += ["--source.folder", str(SAMPLE_FOLDER)]
+    flags += ["--shallow-epochs", "2", "--deep-epochs", "3", "--batch-size", "64"]
+    assert main(flags) == 3
+    told = capsys.readouterr().err
+    assert "is not published: the shallow model has" in told
+    assert "PCA-32" in told
+    assert "Traceback" not in told
     assert len(list((root / "runs").iterdir())) == 1
     assert not (root / "published").exists()
 

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from flows.deploy import CODE
 from flows.serve import serving_environment
 
 TOLD = """
@@ -13,10 +14,16 @@ print(os.environ["DO_NOT_TRACK"], get_current_settings().server.analytics_enable
 
 
 def test_nothing_calls_home_from_the_command_line(tmp_path: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "DO_NOT_TRACK"}
-    environment["PREFECT_HOME"] = str(tmp_path)
+    ours = ("DO_NOT_TRACK", "PREFECT_SERVER_ANALYTICS_ENABLED")
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
+    environment |= {"PREFECT_HOME": str(tmp_path), "PYTHONPATH": str(CODE)}
     told = subprocess.run(
-        [sys.executable, "-c", TOLD], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", TOLD],
+        env=environment,
+        cwd=tmp_path,  # where no pyproject.toml is read
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert told.stdout.split() == ["1", "False"]
 

@@ -10,7 +10,7 @@ from tasks.manifests import Manifest, read_manifest, run_folder
 from tasks.models import ModelRecord
 from tasks.publication import building_folder
 from tasks.records import DatasetRecord, FigureRecord
-from tasks.report import escape_markdown, render_files, render_html, render_markdown
+from tasks.report import Table, escape_markdown, render_files, render_html, render_markdown
 from tasks.report_command import main
 from tasks.storage import write_bytes
 from tests.conftest import complete
@@ -92,6 +92,17 @@ def test_a_class_name_is_harmless(manifest: Manifest, root: Path) -> None:
 def test_markdown_is_escaped_where_text_is_put_in() -> None:
     assert escape_markdown("a_b*c\n<d>|$") == r"a\_b\*c &lt;d&gt;\|\$"
     assert escape_markdown(3) == "3"
+
+
+def test_an_address_is_a_link_without_escapes() -> None:
+    found = escape_markdown("a_b, https://example.org/a_b/c.md, d_e. https://example.org/a_b.")
+    assert found == r"a\_b, <https://example.org/a_b/c.md>, d\_e. <https://example.org/a_b>."
+
+
+def test_numbers_stand_to_the_right_and_text_to_the_left() -> None:
+    rows = [["a", "1,000", "-3.1%", "x", "+0.1"], ["b", "-", "2.0%", "1", "32 of 32"]]
+    table = Table(["", "rows", "share", "note", "units"], rows)
+    assert table.numeric == [False, True, True, False, False]
 
 
 def test_the_verdict_comes_first(manifest: Manifest) -> None:
