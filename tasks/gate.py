@@ -115,7 +115,10 @@ def _check_rival(
 ) -> Check:
     title = f"{name}: loss relative to its rival"
     if rival is None:
-        text = f"the {name} model has no rival: with {metrics.code_size} units it was never published on these test images"
+        text = (
+            f"the {name} model has no rival: with {metrics.code_size} units it was never published "
+            "on these test images"
+        )
         return Check(name=title, passed=True, text=text)
     floor, loss = metrics.entropy_floor, metrics.validation_loss
     return _at_most(
