@@ -9,16 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tasks.figures import GREY, STYLE, Array, color_of, save
+from tasks.figures import STYLE, Array, color_of, plain, save
 
-CLASS_COLORS = (
-    *("#332288", "#88ccee", "#44aa99", "#117733", "#999933"),
-    *("#ddcc77", "#cc6677", "#882255", "#aa4499", "#777777"),
-)
-"""Paul Tol's muted scheme, https://personal.sron.nl/~pault/; repeated for more classes."""
 MARKERS = "osD^vP"
-NAMED_CLASSES = 20
-"""Classes that are named on a map; more names would hide it."""
+ALIVE, DEAD = "#0072b2", "#d55e00"
 
 
 class Curve(NamedTuple):
@@ -51,7 +45,8 @@ def draw_learning_curves(curves: list[Curve], floor: float, paths: list[Path]) -
         axes.set_ylabel("binary cross-entropy per pixel (nats)")
         axes.set_title("Learning curves")
         axes.set_ylim(*_loss_limits(curves, floor))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlim(*_epoch_limits(curves))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
         axes.legend(loc="upper right")
         for path in paths:
             save(figure, path)
@@ -77,6 +72,13 @@ def _draw_curve(axes: Axes, curve: Curve, color: str) -> None:
             linestyle=(0, (6, 3)),
             label=f"{curve.name}, the lab's final {curve.reference:.4f}",
         )
+
+
+def _epoch_limits(curves: list[Curve]) -> tuple[float, float]:
+    """From just before the first epoch, so that the axis has no epoch zero, to the last one."""
+    last = max(len(curve.validation) for curve in curves)
+    margin = max(0.5, 0.02 * last)
+    return max(0.1, 1 - margin), last + margin
 
 
 def _loss_limits(curves: list[Curve], floor: float) -> tuple[float, float]:
@@ -109,7 +111,7 @@ def draw_classes(names: list[str], errors: dict[str, list[float]], paths: list[P
                 color=color_of(model, position),
                 label=model,
             )
-        axes.set_yticks(np.arange(len(names)), [_plain(names[row]) for row in order])
+        axes.set_yticks(np.arange(len(names)), [plain(names[row]) for row in order])
         axes.set_xlim(left=0)
         axes.set_xlabel("mean squared error of the test images (0 to 1 scale)")
         axes.set_title("Error by class")
@@ -127,9 +129,9 @@ def draw_activity(model: str, activity: Array, alive: Array, found: Array, path:
         found: (code_size, code_size) correlations.
     """
     order = np.argsort(-activity, kind="stable")
-    colors = np.where(alive[order], "#0072b2", "#d55e00")
+    colors = np.where(alive[order], ALIVE, DEAD)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(12, 4.8), layout="constrained")
+        figure = Figure(figsize=(11, 4.5), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
         left.bar(np.arange(len(order)), activity[order] * 100, color=colors)
         left.set_ylim(0, 100)
@@ -138,54 +140,18 @@ def draw_activity(model: str, activity: Array, alive: Array, found: Array, path:
         left.set_ylabel("test images for which it is not zero (%)")
         left.set_title(f"{model}: {alive.sum()} of {len(alive)} code units carry information")
         if not alive.all():
-            dead = left.patches[int(np.flatnonzero(~alive[order])[0])]
-            left.legend([dead], ["carries none"], loc="lower left")
+            dead = np.flatnonzero(~alive[order])  # whose bars may have no height
+            left.plot(dead, 0 * dead, "x", color=DEAD, label="carries none", clip_on=False)
+            left.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor="white")
         left.grid(axis="x", visible=False)
         image = right.imshow(found[np.ix_(order, order)], cmap="RdBu_r", vmin=-1, vmax=1)
         right.set_title("Correlation of the units")
-        right.set_xlabel("code unit, most active first")
+        right.set_xlabel("code unit, in the same order")
+        right.set_ylabel("code unit, in the same order")
         right.grid(visible=False)
         for axes in (left, right):
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        right.yaxis.set_major_locator(MaxNLocator(integer=True))
-        figure.colorbar(image, ax=right, shrink=0.85)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        right.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        bar = figure.colorbar(image, ax=right, shrink=0.85)
+        bar.set_label("Pearson correlation")
         save(figure, path)
-
-
-def draw_map(
-    model: str, points: Array, shares: Array, names: list[str], path: Path, labels: Array | None
-) -> None:
-    """The codes on the plane of their two directions of largest variance, coloured by class.
-
-    Args:
-        points: (N, 2).
-        shares: (2,) of the variance.
-        names: of the classes.
-        labels: (N,) positions in `names`; none if the images have no labels.
-    """
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9, 7.5), layout="constrained")
-        axes = figure.subplots()
-        if labels is None:
-            axes.scatter(points[:, 0], points[:, 1], s=3, color=GREY, linewidths=0)
-        else:
-            colors = np.array(CLASS_COLORS)[labels % len(CLASS_COLORS)]
-            # All classes in one call, in the order of the images: none hides another.
-            axes.scatter(points[:, 0], points[:, 1], s=4, c=colors, linewidths=0)
-            for label, name in enumerate(names[:NAMED_CLASSES]):
-                _name_class(axes, np.median(points[labels == label], axis=0), label, name)
-        axes.set_xlabel(f"first principal component ({shares[0]:.0%} of the variance)")
-        axes.set_ylabel(f"second principal component ({shares[1]:.0%})")
-        axes.set_title(f"Codes of the {model} model, {len(points):,} test images")
-        save(figure, path)
-
-
-def _name_class(axes: Axes, centre: Array, label: int, name: str) -> None:
-    color = CLASS_COLORS[label % len(CLASS_COLORS)]
-    box = {"facecolor": "white", "edgecolor": color, "linewidth": 1.5, "pad": 2.5, "alpha": 0.9}
-    axes.text(centre[0], centre[1], _plain(name), ha="center", va="center", fontsize=10, bbox=box)
-
-
-def _plain(name: str) -> str:
-    """A name as it is: Matplotlib would read dollar signs as mathematics."""
-    return name.replace("$", r"\$")

@@ -7,6 +7,7 @@
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -268,7 +269,8 @@ def _refusals_explained(path: Path) -> Iterator[None]:
         reason = _first_fact(error) if isinstance(error, ValidationError) else str(error)
         raise StepError(f"{path} is no codes file that can be used: {reason}") from error
     except Exception as error:  # on damaged bytes, h5py raises almost any type
-        reason = " ".join(str(error).split())
+        code = getattr(error, "errno", None)  # of the system, where it refused
+        reason = os.strerror(code) if code else " ".join(str(error).split())
         raise StepError(f"{path} cannot be read as a codes file: {reason}") from error
 
 

@@ -185,6 +185,7 @@ def check_contract(file: h5py.File) -> None:
     split, _ = provenance_of(file)
     expected = layout(split.models, labelled="labels" in file)
     _check_names(file, split.models, expected)
+    _check_objects(file, split.models, expected)
     rows = len(file["index"])
     if rows == 0:
         raise StepError("no rows, expected at least one")
@@ -213,6 +214,16 @@ def _check_names(file: h5py.File, models: tuple[str, ...], expected: list[Layout
     for entry in expected:
         if not isinstance(file[entry.path], h5py.Dataset):
             raise StepError(f"{entry.path} is a group, expected a dataset")
+
+
+def _check_objects(file: h5py.File, models: tuple[str, ...], expected: list[Layout]) -> None:
+    """Refuse one object under two names, and attributes that the contract does not know."""
+    for path in (*models, *(entry.path for entry in expected)):
+        if h5py.h5o.get_info(file[path].id).rc != 1:
+            raise StepError(f"{path} stands under another name too")
+    for entry in expected:
+        if names := sorted(file[entry.path].attrs):
+            raise StepError(f"{entry.path} has the attribute {names[0]}, expected none")
 
 
 def _check_dataset(dataset: h5py.Dataset, entry: Layout, rows: int) -> None:

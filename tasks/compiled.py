@@ -4,7 +4,7 @@ Each is compiled once, for one shape of block.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -69,50 +69,85 @@ def compile_segment(
 ) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
     """Compile a segment: a loop of optimizer steps over the batches of a block.
 
-    The gradient of the mean cross-entropy with respect to the logits z of targets x is
-    (sigmoid(z) - x) / count, which is written out here: it spares the loss's value. Rows beyond
-    `rows` weigh nothing, so the last batch of an epoch needs no compilation of its own.
-
     Returns:
         (images (segment_steps * batch_size, pixels), rows, scale, rates (segment_steps,)) ->
         (sum of the per-pixel losses of the sampled rows, number of sampled rows).
     """
-    weights = model.trainable_variables
-    batch_size = plan.batch_size
 
     @tf.function(jit_compile=True, autograph=False)
     def run_segment(
         images: tf.Tensor, rows: tf.Tensor, scale: tf.Tensor, rates: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        pixels = images.shape[1]
-
         def step(index: tf.Tensor, loss_sum: tf.Tensor, loss_rows: tf.Tensor) -> Any:
-            batch = tf.slice(images, [index * batch_size, 0], [batch_size, pixels])
-            targets = normalize(batch, scale)  # (batch_size, pixels)
-            count = tf.minimum(rows - index * batch_size, batch_size)
-            weight = tf.cast(tf.range(batch_size) < count, tf.float32)[:, tf.newaxis]
-            with tf.GradientTape() as tape:
-                logits = model(targets)
-            mean_weight = weight / (tf.cast(count, tf.float32) * pixels)
-            gradients = tape.gradient(
-                logits, weights, output_gradients=(tf.sigmoid(logits) - targets) * mean_weight
-            )
-            optimizer.learning_rate.assign(rates[index])
-            optimizer.apply_gradients(zip(gradients, weights, strict=True))
-            sampled, sampled_rows = tf.cond(
-                index % LOSS_EVERY == 0,
-                lambda: (tf.reduce_sum(cross_entropy(targets, logits) * weight[:, 0]), count),
-                lambda: (tf.constant(0.0), tf.constant(0)),
-            )
-            return index + 1, loss_sum + sampled / pixels, loss_rows + sampled_rows
+            batch = _cut_batch(images, rows, scale, index, plan.batch_size)
+            logits = _descend(model, optimizer, batch, rates[index])
+            sampled, sampled_rows = _sample_loss(batch, logits, index)
+            return index + 1, loss_sum + sampled / images.shape[1], loss_rows + sampled_rows
 
         return tf.while_loop(
-            lambda index, *_: index * batch_size < rows,
+            lambda index, *_: index * plan.batch_size < rows,
             step,
             (tf.constant(0), tf.constant(0.0), tf.constant(0)),
         )[1:]
 
     return run_segment
+
+
+class _Batch(NamedTuple):
+    """The images of one optimizer step.
+
+    Rows beyond those of the block weigh nothing, so the last batch of an epoch needs no
+    compilation of its own.
+    """
+
+    targets: tf.Tensor
+    """(batch_size, pixels) float32."""
+    count: tf.Tensor
+    """Rows that weigh, a whole number."""
+    weight: tf.Tensor
+    """(batch_size, 1) float32, 1 for those and 0 for the others."""
+
+
+def _cut_batch(
+    images: tf.Tensor, rows: tf.Tensor, scale: tf.Tensor, index: tf.Tensor, batch_size: int
+) -> _Batch:
+    batch = tf.slice(images, [index * batch_size, 0], [batch_size, images.shape[1]])
+    targets = normalize(batch, scale)
+    count = tf.minimum(rows - index * batch_size, batch_size)
+    weight = tf.cast(tf.range(batch_size) < count, tf.float32)[:, tf.newaxis]
+    return _Batch(targets, count, weight)
+
+
+def _descend(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer, batch: _Batch, rate: tf.Tensor
+) -> tf.Tensor:
+    """Take one optimizer step; return the logits before it, (batch_size, pixels).
+
+    The gradient of the mean cross-entropy with respect to the logits z of targets x is
+    (sigmoid(z) - x) / count, which is written out here: it spares the loss's value.
+    """
+    weights = model.trainable_variables
+    with tf.GradientTape() as tape:
+        logits = model(batch.targets)
+    mean_weight = batch.weight / (tf.cast(batch.count, tf.float32) * batch.targets.shape[1])
+    gradients = tape.gradient(
+        logits, weights, output_gradients=(tf.sigmoid(logits) - batch.targets) * mean_weight
+    )
+    optimizer.learning_rate.assign(rate)
+    optimizer.apply_gradients(zip(gradients, weights, strict=True))
+    return logits
+
+
+def _sample_loss(batch: _Batch, logits: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Sum of the batch's losses and its rows, on every `LOSS_EVERY`th step; zeros on the others."""
+
+    def losses() -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.reduce_sum(cross_entropy(batch.targets, logits) * batch.weight[:, 0]), batch.count
+
+    found: tuple[tf.Tensor, tf.Tensor] = tf.cond(
+        index % LOSS_EVERY == 0, losses, lambda: (tf.constant(0.0), tf.constant(0))
+    )
+    return found
 
 
 def compile_encoder(autoencoder: keras.Model) -> Callable[..., tuple[tf.Tensor, ...]]:

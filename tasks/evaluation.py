@@ -57,7 +57,14 @@ def _entropies(values: NDArray[np.float64], scale: float) -> NDArray[np.float64]
 
 
 def mean_squared_errors(originals: NDArray[Any], restored: NDArray[Any]) -> NDArray[Any]:
-    """Mean squared error of each image, (N,), over its pixels and colours."""
+    """Mean squared error of each image, (N,): mean of (restored - original)^2 over its values.
+
+    Args:
+        originals: (N, height, width[, 3]) in 0..1.
+        restored: the same shape.
+
+    Source: Gonzalez and Woods, Digital Image Processing, section 8.1.
+    """
     errors: NDArray[Any] = ((restored - originals) ** 2).reshape(len(originals), -1).mean(axis=1)
     return errors
 
@@ -114,12 +121,15 @@ def _compile_ssim(size: int) -> Any:
 def live_units(codes: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Which units of a code carry information about the images, (code_size,).
 
-    A unit is alive if it is above zero for at least 1 %, but not all, of the images, and its
-    standard deviation is at least 1 % of the median of the units'. Of a few images, most units are
-    above zero for all: with fewer than `LINEAR_IMAGES` such a unit counts as alive.
+    Unit j is alive if 0.01 <= a_j < 1 and s_j >= 0.01 median(s), where a_j is its activity and s_j
+    its standard deviation over the images. Of a few images, most units are above zero for all: with
+    fewer than `LINEAR_IMAGES`, a_j = 1 counts as alive.
 
     Args:
         codes: (N, code_size), not negative.
+
+    Source: the definition is this project's; what it looks for are the dying units of Lu, Shin, Su
+    and Karniadakis, Dying ReLU and Initialization, 2019, https://arxiv.org/abs/1903.06733
     """
     active = activity(codes)
     spread = codes.std(axis=0, dtype=np.float64)
@@ -130,13 +140,21 @@ def live_units(codes: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def activity(codes: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Share of the images for which each unit is not zero, (code_size,)."""
+    """Share of the images for which each unit is not zero, (code_size,): |{n: c_nj != 0}| / N.
+
+    Source: one minus the sparsity of Glorot, Bordes and Bengio, Deep Sparse Rectifier Neural
+    Networks, 2011, https://proceedings.mlr.press/v15/glorot11a.html
+    """
     share: NDArray[np.float64] = (codes != 0).mean(axis=0)
     return share
 
 
 def correlations(codes: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Pearson correlation of the units, (code_size, code_size); zero with units that never vary."""
+    """Pearson correlation of the units, (code_size, code_size); zero with units that never vary.
+
+    r_ij = sum_n (c_ni - m_i) (c_nj - m_j) / sqrt(sum_n (c_ni - m_i)^2 sum_n (c_nj - m_j)^2), where
+    m are the means.
+    """
     centred = codes - codes.mean(axis=0, dtype=np.float64)
     norms = np.sqrt((centred**2).sum(axis=0))
     scaled = np.divide(centred, norms, out=np.zeros_like(centred), where=norms > 0)

@@ -53,9 +53,7 @@ def judge(
     checks = tuple(
         check
         for name, measured in metrics.items()
-        for check in _check_model(
-            name, measured, rivals.get(rival_key(name, measured.code_size)), gate
-        )
+        for check in _check_model(name, measured, _rival(name, measured, rivals), gate)
     )
     if unreadable:
         text = f"the published run cannot be compared with ({unreadable})"
@@ -69,15 +67,20 @@ def judge(
         outcome, reason = "refused", failures
     else:
         outcome, reason = "published", "all checks passed"
-        if not rivals:
-            reason += "; there is no rival on these test images yet"
+    alone = [name for name, found in metrics.items() if not _rival(name, found, rivals)]
+    if alone and not run.quick:
+        reason += f"; no rival on these test images yet: {', '.join(alone)}"
     return Verdict(outcome=outcome, reason=reason, checks=checks, rivals=rivals)
+
+
+def _rival(name: str, metrics: Metrics, rivals: dict[str, BestLoss]) -> BestLoss | None:
+    return rivals.get(rival_key(name, metrics.code_size))
 
 
 def _check_model(
     name: str, metrics: Metrics, rival: BestLoss | None, gate: GateParameters
 ) -> list[Check]:
-    floor, loss, mse = metrics.entropy_floor, metrics.validation_loss, metrics.reconstruction_mse
+    loss, mse = metrics.validation_loss, metrics.reconstruction_mse
     least_live = math.ceil(gate.live_share * metrics.code_size)
     checks = [
         Check(
@@ -103,17 +106,28 @@ def _check_model(
             f"one of {metrics.pca_mse:.5f}",
         )
     )
-    if rival:
-        checks.append(
-            _at_most(
-                f"{name}: loss relative to its rival",
-                loss,
-                floor + (rival.validation_loss - floor) * (1 + gate.tolerance),
-                f"the {name} model has a loss of {loss:.5f}, its rival (run {rival.run}) one of "
-                f"{rival.validation_loss:.5f}",
-            )
-        )
+    checks.append(_check_rival(name, metrics, rival, gate))
     return checks
+
+
+def _check_rival(
+    name: str, metrics: Metrics, rival: BestLoss | None, gate: GateParameters
+) -> Check:
+    title = f"{name}: loss relative to its rival"
+    if rival is None:
+        text = (
+            f"the {name} model has no rival: with {metrics.code_size} units it was never published "
+            "on these test images"
+        )
+        return Check(name=title, passed=True, text=text)
+    floor, loss = metrics.entropy_floor, metrics.validation_loss
+    return _at_most(
+        title,
+        loss,
+        floor + (rival.validation_loss - floor) * (1 + gate.tolerance),
+        f"the {name} model has a loss of {loss:.5f}, its rival (run {rival.run}) one of "
+        f"{rival.validation_loss:.5f}",
+    )
 
 
 def _at_most(name: str, found: float, limit: float, text: str) -> Check:

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from tasks import fashion_mnist
 from tasks.baselines import load_pca
-from tasks.charts import Curve, draw_activity, draw_classes, draw_learning_curves, draw_map
+from tasks.charts import Curve, draw_activity, draw_classes, draw_learning_curves
+from tasks.code_map import CLASS_COLORS, NAMED_CLASSES, draw_map
 from tasks.codes import Codes, read_codes
 from tasks.encoding import load_autoencoder, reconstruct_rows
 from tasks.evaluation import (
@@ -18,7 +19,8 @@ from tasks.evaluation import (
     mean_squared_errors,
     on_unit_scale,
 )
-from tasks.figures import ShownImages, draw_comparison, draw_extremes, draw_lab_figure
+from tasks.figures import ShownImages, draw_lab_figure
+from tasks.image_rows import draw_comparison, draw_extremes
 from tasks.image_store import open_images
 from tasks.models import ModelRecord, read_history
 from tasks.records import DatasetRecord, FigureRecord, Metrics
@@ -109,8 +111,9 @@ class Illustrator:
         path = self._path(
             "comparison.png",
             "Test images and what each model restores",
-            "Ten test images; below them what each method restores and where it errs. Mean "
-            f"squared errors of these ten: {errors}.",
+            "Ten test images; below them what each method restores and where it errs: red where it "
+            "is too bright, blue where too dark, all the same from 0.5 on. Mean squared errors of "
+            f"these ten: {errors}.",
         )
         draw_comparison(next(iter(shown.values())).originals, shown, path)
 
@@ -134,6 +137,8 @@ class Illustrator:
         hardest, easiest = names[order[0]], names[order[-1]]
         drawn = order[:HARDEST_CLASSES]
         text = f"Mean squared error by class: largest for {hardest}, smallest for {easiest}."
+        if len(drawn) < len(names):
+            text += f" Drawn are the {len(drawn)} with the largest, of {len(names)}."
         path = self._path("classes.png", "Error by class", text)
         errors = {
             model: [metrics.classes[row].mse for row in drawn]
@@ -181,7 +186,7 @@ class Illustrator:
             f"map-{model.name}.png",
             f"Map of the {model.name} model's codes",
             f"The codes on the plane of their two directions of largest variance ({shares[0]:.0%} "
-            f"and {shares[1]:.0%} of it), coloured by class.",
+            f"and {shares[1]:.0%} of it){_describe_colors(len(names))}.",
         )
         draw_map(model.name, centred[shown] @ axes, shares, names, path, labels)
 
@@ -190,9 +195,22 @@ class Illustrator:
         path = self._path(
             f"codes-{model.name}.png",
             f"Codes of the {model.name} model as tiles",
-            "Three rows, as in the lab: ten test images, their codes as tiles, what is restored.",
+            "Three rows, as in the lab: ten test images, their codes as tiles on one scale, and "
+            "what is restored.",
         )
         draw_lab_figure(self._shown(model, rows), path)
+
+
+def _describe_colors(classes: int) -> str:
+    """How a map shows the classes; nothing where there are none."""
+    if classes == 0:
+        return ""
+    told = ", coloured by class"
+    if classes > len(CLASS_COLORS):
+        told += f"; colours repeat after {len(CLASS_COLORS)} classes"
+    if classes > NAMED_CLASSES:
+        told += f", and the first {NAMED_CLASSES} of {classes} are named"
+    return told
 
 
 def _curve(model: ModelRecord, dataset: DatasetRecord, root: Path) -> Curve:

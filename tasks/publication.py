@@ -184,6 +184,8 @@ def _judged(record: RunRecord, building: Path, root: Path) -> Manifest:
         _warn_of_drift(drift)
     rivals = find_rivals(dataset, _runs_once_published(dataset.name, root))
     verdict = judge(record.metrics, rivals, parameters.gate, parameters.run, unreadable)
+    if previous and verdict.published:
+        _warn_of_missing_models(record, previous)
     manifest = Manifest(
         **dict(record),
         finished=datetime.now(UTC),
@@ -215,6 +217,15 @@ def _best_losses(record: RunRecord, verdict: Verdict) -> dict[str, BestLoss]:
         for name, metrics in record.metrics.items()
     }
     return better_of(verdict.rivals, own)
+
+
+def _warn_of_missing_models(record: RunRecord, previous: Manifest) -> None:
+    if gone := sorted(previous.metrics.keys() - record.metrics.keys()):
+        logger.warning(
+            "Readers will miss codes of %s: the run published before, %s, has them",
+            ", ".join(gone),
+            previous.run,
+        )
 
 
 def _warn_of_drift(drift: Drift) -> None:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -12,6 +13,10 @@ from tasks.errors import StepError
 from tasks.journal import superseded_at
 from tasks.manifests import Manifest, find_run, find_runs, published_link
 from tasks.storage import artifacts_folder
+
+LEAST_PREFIX = 8
+"""Letters of a run's name that are shown, as Git does with its commits."""
+TIME = "%Y-%m-%d %H:%M"
 
 Publish = Callable[[str, Path, bool], Manifest]
 
@@ -34,7 +39,7 @@ def main(arguments: list[str], publish: Publish) -> int:
     root = artifacts_folder()
     try:
         if options.command == "list":
-            Console().print(list_runs(root))
+            Console().print(*list_runs(root))
         else:
             manifest = publish(find_run(options.run, root).run, root, options.anyway)
             print(f"{published_link(manifest.dataset.name, root)} is now run {manifest.run}")
@@ -44,27 +49,42 @@ def main(arguments: list[str], publish: Publish) -> int:
     return 0
 
 
-def list_runs(root: Path) -> Table:
-    """Every run, oldest first."""
-    table = Table(
-        Column("run", min_width=36),  # whole, to be copied
-        "dataset",
-        "finished",
-        "verdict",
-        Column("validation losses", justify="right"),
-        "state",
-    )
-    for run in find_runs(root):
+def list_runs(root: Path) -> list[Table]:
+    """A table of each dataset's runs, oldest first, no wider than 80 columns."""
+    runs = find_runs(root)
+    length = _prefix_length([run.run for run in runs])
+    tables: dict[str, Table] = {}
+    for run in runs:
+        table = tables.setdefault(run.dataset.name, _empty_table(run.dataset.name, length))
         losses = (f"{name} {found.validation_loss:.4f}" for name, found in run.metrics.items())
         table.add_row(
-            run.run,
-            run.dataset.name,
-            f"{run.finished:%Y-%m-%d %H:%M} UTC",
+            run.run[:length],
+            f"{run.finished:{TIME}}",
             run.verdict.outcome,
             "\n".join(losses),
             _state(run, root),
         )
-    return table
+    return list(tables.values())
+
+
+def _empty_table(dataset: str, length: int) -> Table:
+    return Table(
+        Column("run", min_width=length, no_wrap=True),  # whole, to be copied
+        Column("finished (UTC)", min_width=16, no_wrap=True),
+        Column("verdict", min_width=10),
+        Column("losses", justify="right", min_width=14),
+        Column("state", min_width=16),
+        box=SIMPLE_HEAD,
+        title=dataset,
+        title_justify="left",
+    )
+
+
+def _prefix_length(names: list[str]) -> int:
+    """How many letters tell all names apart, `LEAST_PREFIX` at least."""
+    longest = max(map(len, names), default=0)
+    lengths = range(LEAST_PREFIX, longest)
+    return next((n for n in lengths if len({name[:n] for name in names}) == len(names)), longest)
 
 
 def _state(run: Manifest, root: Path) -> str:
@@ -72,4 +92,4 @@ def _state(run: Manifest, root: Path) -> str:
     if published_link(dataset, root).resolve().name == run.run:
         return "published"
     superseded = superseded_at(run.run, dataset, root)
-    return f"superseded {superseded:%Y-%m-%d %H:%M}" if superseded else ""
+    return f"superseded\n{superseded:{TIME}}" if superseded else ""

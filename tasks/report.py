@@ -6,22 +6,26 @@
 import re
 import sys
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from pydantic import BaseModel
+from PIL import Image
 
 from tasks import fashion_mnist
+from tasks.comparison import list_changes, list_differences
 from tasks.manifests import Manifest
-from tasks.records import FigureRecord, Metrics
+from tasks.measures import MEASURES, find_notes, follow
+from tasks.records import FigureRecord
 from tasks.references import REFERENCES
 
 TEMPLATES = Path(__file__).parent / "templates"
 MARKDOWN_FILE = "report.md"
 HTML_FILE = "report.html"
+LARGE_PICTURE = 400_000
+"""Bytes from which on a picture is compressed, so that people can send the page to each other."""
 MEDIA_TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 NOTHING = "-"
 MARKDOWN_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": " "}
@@ -110,7 +114,18 @@ def _escape(text: str) -> str:
 def _data_uri(path: Path) -> str:
     vector = path.with_suffix(".svg")  # sharper, where there is one
     chosen = vector if vector.exists() else path
-    return f"data:{MEDIA_TYPES[chosen.suffix]};base64,{b64encode(chosen.read_bytes()).decode()}"
+    content, kind = chosen.read_bytes(), MEDIA_TYPES[chosen.suffix]
+    if len(content) > LARGE_PICTURE:
+        content, kind = _compress(content), "image/webp"
+    return f"data:{kind};base64,{b64encode(content).decode()}"
+
+
+def _compress(picture: bytes) -> bytes:
+    """With losses that nobody sees; the run's folder has the picture without them."""
+    shrunk = BytesIO()
+    with Image.open(BytesIO(picture)) as image:
+        image.convert("RGB").save(shrunk, "WEBP", quality=90)
+    return shrunk.getvalue()
 
 
 def _content(manifest: Manifest, rival: Manifest | None) -> dict[str, Any]:
@@ -121,10 +136,12 @@ def _content(manifest: Manifest, rival: Manifest | None) -> dict[str, Any]:
         "headline": _headline(manifest),
         "checks": _checks(manifest),
         "metrics": _metrics(manifest),
+        "notes": list(find_notes(manifest)),
+        "meanings": [(measure.name, measure.meaning) for measure in MEASURES],
         "classes": _classes(manifest),
         "references": _references(manifest),
         "changes": _changes(manifest, rival) if rival else None,
-        "differences": list(_differences(manifest, rival)) if rival else [],
+        "differences": list(list_differences(manifest, rival)) if rival else [],
         "models": _models(manifest),
         "provenance": _provenance(manifest),
         "duration": (manifest.finished - manifest.started).total_seconds(),
@@ -151,61 +168,17 @@ def _checks(manifest: Manifest) -> Table:
     )
 
 
-class Measure(NamedTuple):
-    """One row of the table of metrics: how to read it from a model, a PCA, the pixels."""
-
-    name: str
-    form: str
-    of_model: Callable[[Metrics], float | None]
-    of_pca: str = ""
-    of_pixels: str = ""
-
-
-MEASURES = (
-    Measure("cross-entropy per pixel (nats)", ".4f", lambda found: found.validation_loss),
-    Measure("above the entropy floor (nats)", ".4f", lambda found: found.excess_loss),
-    Measure("mean squared error", ".5f", lambda found: found.reconstruction_mse, "mse"),
-    Measure("peak signal to noise (dB)", ".2f", lambda found: found.psnr, "psnr"),
-    Measure("structural similarity", ".3f", lambda found: found.ssim, "ssim"),
-    Measure("live code units", "d", lambda found: found.live_units),
-    Measure("activity of a unit", ".1%", lambda found: found.activity),
-    Measure("correlation of two units", ".2f", lambda found: found.correlation),
-    Measure("effective dimension", ".1f", lambda found: found.effective_dimension),
-    *(
-        Measure(
-            title,
-            ".2%",
-            lambda found, name=name: getattr(found.probes, name, None),  # type: ignore[misc]
-            f"probes.{name}",
-            name,
-        )
-        for name, title in (
-            ("linear", "accuracy: linear probe"),
-            ("nearest_1", "accuracy: nearest neighbour"),
-            ("nearest_5", "accuracy: five nearest neighbours"),
-        )
-    ),
-)
-
-
 def _metrics(manifest: Manifest) -> Table:
     baselines = manifest.baselines
     columns = [*manifest.metrics, *(f"PCA-{pca.components}" for pca in baselines.pca), "pixels"]
     rows = []
     for measure in MEASURES:
         values = [measure.of_model(found) for found in manifest.metrics.values()]
-        values += [_follow(pca, measure.of_pca) for pca in baselines.pca]
-        values.append(_follow(baselines.pixels.probes, measure.of_pixels))
-        rows.append([measure.name, *(_format(value, measure.form) for value in values)])
+        values += [follow(pca, measure.of_pca) for pca in baselines.pca]
+        values.append(follow(baselines.pixels.probes, measure.of_pixels))
+        if any(value is not None for value in values):  # without labels there are no accuracies
+            rows.append([measure.name, *(_format(value, measure.form) for value in values)])
     return Table(["", *columns], rows)
-
-
-def _follow(record: BaseModel | None, path: str) -> float | None:
-    """The number at a dotted path; none where the path is empty or leads nowhere."""
-    found: Any = record if path else None
-    for name in path.split(".") if path else ():
-        found = getattr(found, name, None)
-    return found  # type: ignore[no-any-return]
 
 
 def _format(value: float | None, form: str) -> str:
@@ -247,55 +220,8 @@ def _references(manifest: Manifest) -> Table | None:
 
 
 def _changes(manifest: Manifest, rival: Manifest) -> Table:
-    rows = []
-    for name, found in manifest.metrics.items():
-        before = rival.metrics.get(name)
-        for measure in MEASURES:
-            now = measure.of_model(found)
-            then = measure.of_model(before) if before else None
-            change = now - then if now is not None and then is not None else None
-            if change is not None and abs(change) > 1e-12:
-                cells = [_format(now, measure.form), _format(then, measure.form)]
-                rows.append([f"{name}: {measure.name}", *cells, _format(change, _signed(measure))])
+    rows = [list(change) for change in list_changes(manifest, rival)]
     return Table(["", "this run", "its rival", "change"], rows)
-
-
-def _signed(measure: Measure) -> str:
-    return f"+{measure.form}"
-
-
-def _differences(manifest: Manifest, rival: Manifest) -> Iterator[str]:
-    """What was different from the start, in sentences."""
-    same = manifest.dataset.payload_sha256 == rival.dataset.payload_sha256
-    yield "The images are the same." if same else "The images are others."
-    drift = manifest.drift
-    if drift and drift.mean_shift is not None and drift.rival == rival.run:
-        yield (
-            f"Their mean moved by {drift.mean_shift:.3f} standard deviations; their spread is "
-            f"{drift.spread_ratio:.3f} times what it was."
-        )
-    for name in sorted(manifest.metrics.keys() - rival.metrics.keys()):
-        yield f"The {name} model is new."
-    for name in sorted(rival.metrics.keys() - manifest.metrics.keys()):
-        yield f"The {name} model is no longer trained."
-    before, now = (_flatten(run.parameters.model_dump()) for run in (rival, manifest))
-    changed = [name for name in now if now[name] != before.get(name)]
-    for name in changed:
-        yield f"Parameter {name}: {now[name]}, before {before.get(name)}."
-    if not changed:
-        yield "The parameters are the same."
-    versions = rival.versions.model_dump()
-    for name, version in manifest.versions.model_dump().items():
-        if version != versions[name]:
-            yield f"Version of {name}: {version}, before {versions[name]}."
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        nested = _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else None
-        flat |= nested if nested is not None else {f"{prefix}{name}": value}
-    return flat
 
 
 def _models(manifest: Manifest) -> Table:

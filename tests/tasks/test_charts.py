@@ -1,10 +1,11 @@
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from tasks.charts import Curve, draw_activity, draw_classes, draw_learning_curves, draw_map
+from tasks.charts import Curve, draw_activity, draw_classes, draw_learning_curves
 
 CURVES = [
     Curve("shallow", [0.35, 0.30, 0.29], [0.32, 0.295, 0.288], 0.2842),
@@ -16,15 +17,12 @@ NAMES = ["bag", "$x$ & <b>", "coat"]
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
 def test_equal_inputs_give_equal_bytes(tmp_path: Path, suffix: str) -> None:
-    generator = np.random.default_rng(0)
-    points, found = generator.random((50, 2)), np.eye(4)
+    found = np.eye(4)
     for name in ("a", "b"):
         draw_learning_curves(CURVES, 0.2422, [tmp_path / f"{name}1{suffix}"])
         draw_classes(NAMES, ERRORS, [tmp_path / f"{name}2{suffix}"])
         draw_activity("deep", np.ones(4), np.arange(4) > 1, found, tmp_path / f"{name}3{suffix}")
-        shares, labels = np.array([0.5, 0.2]), np.arange(50) % 3
-        draw_map("deep", points, shares, NAMES, tmp_path / f"{name}4{suffix}", labels)
-    for number in (1, 2, 3, 4):
+    for number in (1, 2, 3):
         left, right = (tmp_path / f"{name}{number}{suffix}" for name in ("a", "b"))
         assert left.read_bytes() == right.read_bytes()
 
@@ -39,7 +37,7 @@ def test_the_published_value_is_drawn_where_there_is_one(tmp_path: Path) -> None
 def test_a_single_epoch_is_drawn_as_points(tmp_path: Path) -> None:
     draw_learning_curves([Curve("deep", [0.35], [0.32], None)], 0.2422, [tmp_path / "one.png"])
     vermilion = np.array([0xD5, 0x5E, 0x00]) / 255
-    picture = imread(tmp_path / "one.png")[100:, :600, :3]
+    picture = imread(tmp_path / "one.png")[150:, :900, :3]
     assert np.isclose(picture, vermilion, atol=0.02).all(axis=2).any()
 
 
@@ -59,8 +57,18 @@ def test_dead_units_are_told_apart(tmp_path: Path) -> None:
     assert "carries none" not in (tmp_path / "all.svg").read_text()
 
 
-def test_codes_without_classes_are_drawn_in_grey(tmp_path: Path) -> None:
-    points = np.random.default_rng(0).random((50, 2))
-    draw_map("deep", points, np.array([0.5, 0.2]), [], tmp_path / "map.png", None)
-    colours = imread(tmp_path / "map.png")[..., :3]
-    assert np.allclose(colours.max(axis=2), colours.min(axis=2), atol=0.02)
+@pytest.mark.parametrize("epochs", [1, 2, 20, 50])
+def test_epochs_are_whole_and_begin_at_one(epochs: int, tmp_path: Path) -> None:
+    curve = Curve("deep", [0.3] * epochs, [0.31] * epochs, None)
+    draw_learning_curves([curve], 0.2422, [tmp_path / "curves.svg"])
+    axis = (tmp_path / "curves.svg").read_text().partition('id="matplotlib.axis_1"')[2]
+    ticks = re.findall(r">([\d.]+)</text>", axis.partition('id="matplotlib.axis_2"')[0])
+    assert ticks
+    assert all(tick.isdigit() and 1 <= int(tick) <= epochs for tick in ticks)
+
+
+def test_correlations_are_labelled(tmp_path: Path) -> None:
+    draw_activity("deep", np.ones(4), np.ones(4, bool), np.eye(4), tmp_path / "units.svg")
+    drawn = (tmp_path / "units.svg").read_text()
+    assert "Pearson correlation" in drawn
+    assert drawn.count("code unit, in the same order") == 2

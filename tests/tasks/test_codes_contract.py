@@ -102,6 +102,29 @@ def write_variable_length_text(file: h5py.File) -> None:
     file.attrs["split"] = "test"
 
 
+def describe_dataset(file: h5py.File) -> None:
+    file["deep/codes"].attrs["note"] = "of variable length"
+    seal(file)
+
+
+def make_dimension_scale(file: h5py.File) -> None:
+    file["index"].make_scale("row")
+    file["labels"].dims[0].attach_scale(file["index"])
+    seal(file)
+
+
+def share_codes(file: h5py.File) -> None:
+    del file["deep/codes"]
+    file["deep/codes"] = file["shallow/codes"]
+    seal(file)
+
+
+def share_group(file: h5py.File) -> None:
+    del file["deep"]
+    file["deep"] = file["shallow"]
+    seal(file)
+
+
 DAMAGES: dict[str, Callable[[h5py.File], None]] = {
     "do not have the SHA-256": change_value,
     "other is a link": add_external_link,
@@ -111,6 +134,10 @@ DAMAGES: dict[str, Callable[[h5py.File], None]] = {
     "labels lacks chunks": claim_rows_without_chunks,
     "index does not rise": repeat_index,
     "/deep/codes holds values that are not finite": put_nan,
+    "deep/codes has the attribute note, expected none": describe_dataset,
+    "index has the attribute CLASS, expected none": make_dimension_scale,
+    "shallow/codes stands under another name too": share_codes,
+    "shallow stands under another name too": share_group,
     "split is neither a number nor fixed-length UTF-8": write_variable_length_text,
     "deep/codes is missing": lambda file: file.pop("deep/codes"),
     "index is missing": lambda file: file.move("index", "indices"),
@@ -190,6 +217,8 @@ def test_a_flipped_byte_is_refused_or_changes_nothing(path: Path) -> None:
     assert refused > 200
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StepError, match=r"none\.h5 cannot be read"):
-        verify_codes(tmp_path / "none.h5")
+def test_a_file_that_is_not_there_is_named_in_a_short_line(tmp_path: Path) -> None:
+    path = tmp_path / "none.h5"
+    with pytest.raises(StepError) as refusal:
+        verify_codes(path)
+    assert str(refusal.value) == f"{path} cannot be read as a codes file: No such file or directory"

@@ -8,19 +8,19 @@ import pytest
 
 from tasks.codes import open_codes
 from tasks.codes_command import main as codes_main
-from tasks.manifests import published_link, run_folder
+from tasks.manifests import published_link, read_manifest, run_folder
 from tasks.models import ModelRecord
 from tasks.publication import publish
 from tasks.publication_command import main as publication_main
 from tasks.records import DatasetRecord
-from tests.conftest import complete
+from tests.conftest import METRICS, complete
 
 Captured = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
-def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+def narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_codes_are_shown_with_provenance_and_statistics(
 ) -> None:
     assert codes_main([str(codes)], open_codes) == 0
     shown = capsys.readouterr().out
-    for fact in (model.fingerprint, "784-32-784", "autoencoder-flow/codes", "128 x 32"):
+    for fact in (model.fingerprint[:32], "784-32-784", "autoencoder-flow/codes", "128 x 32"):
         assert fact in shown
 
 
@@ -63,7 +63,30 @@ def test_runs_are_listed_with_verdicts_and_losses(codes: Path, capsys: Captured)
     (second,) = (line for line in lines if "run-2" in line)
     assert "shallow 0.3000" in first
     assert "superseded" in first
-    assert "│ published │" in second.replace("published  ", "published ")
+    assert second.split()[-1] == "published"
+
+
+def test_a_list_of_80_columns_shows_all_that_it_has(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, capsys: Captured
+) -> None:
+    """Names as the flow gives them, and a second dataset; what is shown of a name is enough."""
+    runs = [f"5642a5a{number}-1f55-4ac4-93bc-a6869936543a" for number in range(2)]
+    other = dataset.model_copy(update={"name": "a-dataset-with-quite-a-long-name"})
+    worse = METRICS.model_copy(update={"validation_loss": 0.4})
+    for run in runs:
+        complete(run, model, dataset, root)
+    complete("0b3d", model, other, root)
+    complete("77c1", model, dataset, root, worse)
+    assert publication_main(["list"], publish) == 0
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    for word in (dataset.name, other.name, "superseded", "refused", "shallow 0.4000"):
+        assert word in shown
+    first = read_manifest(run_folder(runs[0], root))
+    (line,) = (line for line in shown.splitlines() if "5642a5a0" in line)
+    assert f"{first.finished:%Y-%m-%d %H:%M}" in line
+    assert "shallow 0.3000" in line
+    assert publication_main(["publish", "5642a5a0"], publish) == 0
 
 
 def test_a_run_is_published_by_the_start_of_its_name(

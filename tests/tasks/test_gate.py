@@ -90,7 +90,26 @@ def test_another_size_of_code_is_another_contest() -> None:
 
 
 def test_without_a_rival_it_says_so() -> None:
-    assert "no rival" in verdict({}, rivals={}).reason
+    assert verdict({}, rivals={}).reason.endswith("no rival on these test images yet: deep")
+    assert "no rival" not in verdict({}).reason
+
+
+def test_each_model_without_a_rival_has_its_line() -> None:
+    metrics = {
+        name: METRICS.model_copy(update={"validation_loss": 0.28}) for name in ("deep", "wide")
+    }
+    found = judge(metrics, RIVALS, GateParameters(), RunParameters())
+    assert found.published
+    assert found.reason == "all checks passed; no rival on these test images yet: wide"
+    rows = {check.name: check for check in found.checks}
+    assert rows["deep: loss relative to its rival"].limit is not None
+    assert rows["wide: loss relative to its rival"].limit is None
+    assert "has no rival" in rows["wide: loss relative to its rival"].text
+
+
+def test_a_refusal_says_it_too() -> None:
+    reason = verdict({"live_units": 3}, rivals={}).reason
+    assert re.search("3 live code units.*no rival on these test images yet: deep", reason)
 
 
 def test_the_rival_is_the_best_ever_published_on_the_same_test_images() -> None:

@@ -17,6 +17,7 @@ from tasks.publication import (
     raise_if_refused,
 )
 from tasks.records import DatasetRecord
+from tasks.storage import write_record
 from tests.conftest import BASELINES, METRICS, SUMMARY, complete
 
 WORSE = METRICS.model_copy(update={"validation_loss": 0.31})
@@ -175,6 +176,23 @@ def test_drift_of_the_images_is_measured_and_told(
     assert drift is not None
     assert (drift.rival, drift.mean_shift) == ("run-1", 0.2)
     assert "drifted since run run-1: their mean by 0.200 standard deviations" in caplog.text
+
+
+def test_a_model_that_is_no_longer_published_is_told(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    complete("run-1", model, dataset, root)
+    assert "miss" not in caplog.text
+    manifest = read_manifest(run_folder("run-1", root))
+    metrics = {**manifest.metrics, "wide": METRICS}
+    write_record(
+        run_folder("run-1", root) / "manifest.json",
+        manifest.model_copy(update={"metrics": metrics}),
+    )
+    complete("run-2", model, dataset, root, settings=RunParameters(quick=True))
+    assert "miss" not in caplog.text, "a quick look takes nothing away"
+    complete("run-3", model, dataset, root)
+    assert "Readers will miss codes of wide: the run published before, run-1, has" in caplog.text
 
 
 def test_a_complete_run_is_never_overwritten(

@@ -4,7 +4,9 @@ from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tasks.manifests import Manifest, read_manifest, run_folder
 from tasks.models import ModelRecord
@@ -133,6 +135,61 @@ def test_deltas_to_the_rival_are_shown(manifest: Manifest) -> None:
     assert "shallow: mean squared error |" not in text.split("## Against")[1].split("##")[0]
 
 
+def test_a_change_that_is_not_seen_is_not_listed(manifest: Manifest) -> None:
+    found = manifest.metrics["shallow"]
+    almost = found.model_copy(update={"validation_loss": found.validation_loss + 1e-6})
+    text = render_markdown(manifest, manifest.model_copy(update={"metrics": {"shallow": almost}}))
+    assert "-0.0000" not in text
+    assert "Every metric is the same, in the digits shown here." in text
+
+
+def test_accuracies_differ_by_percentage_points(manifest: Manifest) -> None:
+    found = manifest.metrics["shallow"]
+    assert found.probes
+    before = found.model_copy(update={"probes": found.probes.model_copy(update={"linear": 0.79})})
+    text = render_markdown(manifest, manifest.model_copy(update={"metrics": {"shallow": before}}))
+    assert "| shallow: accuracy: linear probe | 80.00% | 79.00% | +1.00 points |" in text
+
+
+def test_drift_is_told_against_any_rival(manifest: Manifest) -> None:
+    pixels = manifest.baselines.pixels
+    darker = pixels.summary.model_copy(update={"means": ((0.14, 0.34),)})
+    rival = manifest.model_copy(
+        update={
+            "run": "run-0",
+            "dataset": manifest.dataset.model_copy(update={"payload_sha256": "0" * 64}),
+            "baselines": manifest.baselines.model_copy(
+                update={"pixels": pixels.model_copy(update={"summary": darker})}
+            ),
+        }
+    )
+    assert "Their mean moved by 0.200 standard deviations" in render_markdown(manifest, rival)
+
+
+def test_a_code_that_is_almost_one_direction_is_explained(manifest: Manifest, root: Path) -> None:
+    narrow = {"effective_dimension": 1.25, "correlation": 0.76}
+    flat = manifest.metrics["shallow"].model_copy(update=narrow)
+    folder = run_folder("run-1", root)
+    text = Page(
+        render_html(manifest.model_copy(update={"metrics": {"shallow": flat}}), None, folder)
+    )
+    assert "almost one direction: at least 80% of its variance" in text.text
+    assert "mean correlation of two units 0.76" in text.text
+    assert "for 80.0% of the test images, in PCA-32 for 80.0%" in text.text
+    assert "almost one direction" not in Page(render_html(manifest, None, folder)).text
+
+
+def test_large_pictures_are_compressed_in_the_page_alone(manifest: Manifest, root: Path) -> None:
+    picture = run_folder("run-1", root) / "figures" / "a.png"
+    noise = np.random.default_rng(0).integers(0, 256, (600, 600, 3), np.uint8)
+    Image.fromarray(noise).save(picture)
+    before = picture.read_bytes()
+    html = render_html(manifest, None, run_folder("run-1", root))
+    assert "data:image/webp;base64," in html
+    assert len(html) < len(before)
+    assert picture.read_bytes() == before
+
+
 def test_published_results_are_those_of_fashion_mnist_alone(manifest: Manifest) -> None:
     assert "Published results" not in render_markdown(manifest, None)
     named = manifest.dataset.model_copy(update={"name": "fashion-mnist"})
@@ -162,7 +219,7 @@ def test_the_command_compares_any_two_runs(
     output = tmp_path / "out"
     assert main(["run-1", "--against", "run-2", "--output", str(output)], render_files) == 0
     assert "Against run run-2" in (output / "report.html").read_text()
-    assert "Every metric is the same" in (output / "report.md").read_text()
+    assert "Every metric is the same, in the digits" in (output / "report.md").read_text()
     before = read_manifest(run_folder("run-1", root))
     assert main(["run-3"], render_files) == 1
     assert "0 runs have names that begin with 'run-3'" in capsys.readouterr().err
