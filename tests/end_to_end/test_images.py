@@ -28,7 +28,7 @@ FLAGS = [
 def retrain(image: str, folder: Path, *flags: str) -> list[str]:
     """A single run in a container that can reach nothing but two folders."""
     mounts = (f"--volume={SAMPLE_FOLDER}:/data:ro", f"--volume={folder}:/artifacts")
-    command = ("python", "-m", "flows.retrain", *FLAGS, "--folder", "/data", *flags)
+    command = ("python", "-m", "flows.retrain", *FLAGS, "--source.idx-folder", "/data", *flags)
     return [*RESTRICTED, *mounts, image, *command]
 
 
@@ -74,7 +74,14 @@ def test_a_single_run_writes_the_same_codes_as_outside_for_any_user(
     os.chown(inside, 1234, 1234)
     shown = engine.docker("run", "--user=1234:1234", *retrain(cpu_image, inside))
     assert f"Published as /artifacts/published/{SAMPLE.dataset}" in shown
-    command = [sys.executable, "-m", "flows.retrain", *FLAGS, "--folder", str(SAMPLE_FOLDER)]
+    command = [
+        sys.executable,
+        "-m",
+        "flows.retrain",
+        *FLAGS,
+        "--source.idx-folder",
+        str(SAMPLE_FOLDER),
+    ]
     environment = {**os.environ, "AUTOENCODER_ARTIFACTS": str(outside)}
     subprocess.run(command, check=True, cwd=REPOSITORY, env=environment, capture_output=True)
     for split in ("train", "test"):

@@ -15,6 +15,7 @@ import pytest
 
 from tasks.codes import open_published, open_run
 from tasks.records import SPLITS
+from tasks.source_parameters import IdxFolder
 from tests.conftest import SAMPLE, SAMPLE_FOLDER
 from tests.end_to_end.containers import HEALTHY, NAME, REPOSITORY, Stack
 from tests.end_to_end.serving import long_run, wait_until
@@ -25,8 +26,8 @@ GPU_REQUEST = {"Driver": "nvidia", "Count": -1, "Capabilities": [["gpu"]]}
 
 def run_on_the_mount(seed: int) -> dict[str, Any]:
     """A long run on the sample where the stack has it."""
-    data = SAMPLE.model_copy(update={"folder": "/data"}).model_dump(mode="json")
-    return {**long_run(seed), "data": data}
+    data = SAMPLE.model_copy(update={"source": IdxFolder(idx_folder="/data")})
+    return {**long_run(seed), "data": data.model_dump(mode="json")}
 
 
 def test_only_those_who_know_the_password_are_let_in(stack: Stack) -> None:
@@ -133,7 +134,7 @@ def test_the_docker_worker_asks_for_the_gpus_of_its_deployment(
 @contextmanager
 def computing_outside(root: Path) -> Iterator[None]:
     """The long run with seed 1, to which nothing happens, outside of containers, meanwhile."""
-    flags = ("--dataset", SAMPLE.dataset, "--folder", str(SAMPLE_FOLDER), "--seed", "1")
+    flags = ("--dataset", SAMPLE.dataset, "--source.idx-folder", str(SAMPLE_FOLDER), "--seed", "1")
     epochs = ("--shallow-epochs", "2", "--deep-epochs", "1500")
     gate = ("--pca-ratio", "1000", "--live-share", "0")
     process = subprocess.Popen(
