@@ -110,8 +110,8 @@ def docker_worker(stack: Stack) -> Iterator[None]:
         )
     wait_until(lambda: "started!" in log.read_text(), 180, log.read_text)
     yield
-    os.killpg(process.pid, signal.SIGTERM)
-    process.wait(60)
+    os.killpg(process.pid, signal.SIGKILL)  # asked to end, it would wait for its runs
+    process.wait()
 
 
 def container_of(run: str, stack: Stack) -> str:
@@ -159,7 +159,7 @@ def test_runs_survive_the_end_of_their_worker_and_of_their_container(
     stack.engine.docker("kill", container_of(killed, stack))
     with computing_outside(tmp_path):
         for run in (killed, orphan):
-            ended = stack.wait_for(run, "Completed")
+            ended = stack.wait_for(run, "Completed", 600)
             assert ended["run_count"] == 2
             stack.wait_for_message(run, "Resuming the deep model")
     for split in SPLITS:
