@@ -143,8 +143,12 @@ def computing_outside(root: Path) -> Iterator[None]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    yield
-    assert process.wait(300) == 0
+    try:
+        yield
+        assert process.wait(300) == 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_runs_survive_the_end_of_their_worker_and_of_their_container(
@@ -176,7 +180,7 @@ def test_nothing_is_lost_when_the_stack_goes_down_and_up_again(stack: Stack) -> 
         return runs, deployments, open_published(SAMPLE.dataset, stack.artifacts).manifest.run
 
     before, passwords = facts(), stack.passwords.read_bytes()
-    assert len(before[0]) > 3
+    assert before[0]
     stack.make("down")
     stack.make("up")
     stack.wait_until_healthy()
