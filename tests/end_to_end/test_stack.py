@@ -111,8 +111,8 @@ def docker_worker(stack: Stack) -> Iterator[None]:
         )
     wait_until(lambda: "started!" in log.read_text(), 180, log.read_text)
     yield
-    os.killpg(process.pid, signal.SIGTERM)
-    process.wait(60)
+    os.killpg(process.pid, signal.SIGKILL)  # asked to end, it would wait for its runs
+    process.wait()
 
 
 def container_of(run: str, stack: Stack) -> str:
@@ -144,8 +144,12 @@ def computing_outside(root: Path) -> Iterator[None]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    yield
-    assert process.wait(300) == 0
+    try:
+        yield
+        assert process.wait(300) == 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_runs_survive_the_end_of_their_worker_and_of_their_container(
@@ -160,7 +164,7 @@ def test_runs_survive_the_end_of_their_worker_and_of_their_container(
     stack.engine.docker("kill", container_of(killed, stack))
     with computing_outside(tmp_path):
         for run in (killed, orphan):
-            ended = stack.wait_for(run, "Completed")
+            ended = stack.wait_for(run, "Completed", 600)
             assert ended["run_count"] == 2
             stack.wait_for_message(run, "Resuming the deep model")
     for split in SPLITS:
@@ -177,7 +181,7 @@ def test_nothing_is_lost_when_the_stack_goes_down_and_up_again(stack: Stack) -> 
         return runs, deployments, open_published(SAMPLE.dataset, stack.artifacts).manifest.run
 
     before, passwords = facts(), stack.passwords.read_bytes()
-    assert len(before[0]) > 3
+    assert before[0]
     stack.make("down")
     stack.make("up")
     stack.wait_until_healthy()
