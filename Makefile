@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	&& echo $$p && break; done)
 ARGS ?=
 
-.PHONY: run serve deploy image up down logs docker-worker test test-e2e crash bench lint lock schema clean
+.PHONY: run serve deploy image up down logs docker-worker test test-e2e crash bench bench-scale lint lock schema clean
 .DEFAULT_GOAL := run
 
 run: .venv/installed-cpu  ## retrain both models on Fashion-MNIST; flags in ARGS="--quick"
@@ -22,7 +22,8 @@ DOCKER ?= docker
 COMPOSE ?= $(DOCKER) compose
 STACK ?= autoencoder-flow
 PASSWORDS ?= docker/.env
-IN_STACK = STACK=$(STACK) DEVICE=$(DEVICE) $(COMPOSE) --project-name $(STACK) --env-file $(PASSWORDS) \
+DATA ?= $(CURDIR)/docker/data
+IN_STACK = STACK=$(STACK) DATA=$(DATA) DEVICE=$(DEVICE) $(COMPOSE) --project-name $(STACK) --env-file $(PASSWORDS) \
 	--file docker/compose.yaml $(if $(filter gpu,$(DEVICE)),--file docker/compose.gpu.yaml)
 
 image:  ## the container image autoencoder-flow:cpu; DEVICE=gpu makes the other one
@@ -33,6 +34,7 @@ REVISION = $(shell git rev-parse HEAD 2>/dev/null)
 BUILD_ARGS ?=
 
 up: image $(PASSWORDS)  ## server, database and worker in containers (docker/README.md)
+	mkdir -p $(DATA)
 	$(IN_STACK) up --detach $(ARGS)
 
 down: $(PASSWORDS)  ## stop them; what they stored stays
@@ -66,6 +68,9 @@ test-e2e: .venv-e2e/installed-e2e  ## readers that are not ours, full disks; nee
 bench: .venv-bench/installed-bench  ## compare training speeds; some 15 minutes, 3 GB to install
 	.venv-bench/bin/python -m tests.benchmarks.training
 	.venv-bench/bin/python -m tests.benchmarks.encoding
+
+bench-scale: .venv/installed-dev  ## time and memory from 10,000 to a million images; some 10 minutes
+	.venv/bin/python -m tests.benchmarks.scaling
 
 crash: .venv/installed-dev  ## kill the flow a hundred times, besiege its results; some 35 minutes
 	.venv/bin/python -m tests.crash.harness $(ARGS)

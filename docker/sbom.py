@@ -1,4 +1,4 @@
-"""Prints the bill of materials of the image that it runs in: CycloneDX, Python's and Debian's packages."""
+"""Prints the bill of materials of its image: Python's and Debian's packages, as CycloneDX."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ DEBIAN = ["dpkg-query", "--show", "--showformat=${Package} ${Version} ${Architec
 
 def main() -> None:
     """Add Debian's packages to what CycloneDX's own tool finds in the environment."""
-    bom = Bom.from_json(json.loads(output_of(PYTHON)))  # type: ignore[attr-defined]  # made by a decorator
+    bom = Bom.from_json(json.loads(output_of(PYTHON)))
     for line in output_of(DEBIAN).splitlines():
         name, version, architecture = line.split()
         purl = PackageURL("deb", "debian", name, version, {"arch": architecture})

@@ -3,7 +3,7 @@
 import logging
 import os
 
-from flows.failures import hide_expected_tracebacks
+from flows.failures import hide_expected_tracebacks, hide_retracing_warnings
 
 # Otherwise Prefect calls home once it is imported, and so does the temporary server of a command.
 os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -15,3 +15,4 @@ for name in ("flows", "tasks"):
     logging.getLogger(name).setLevel(logging.INFO)
 
 hide_expected_tracebacks()
+hide_retracing_warnings()

@@ -28,6 +28,7 @@ from prefect.artifacts import (
 
 from tasks.manifests import Manifest
 from tasks.state import Progress
+from tasks.sweeps import CHART_FILE, MARKDOWN_FILE, Sweep, summarize
 
 logger = logging.getLogger(__name__)
 
@@ -136,6 +137,34 @@ def _metrics_table(manifest: Manifest) -> list[dict[str, Any]]:
             "live units": f"{found.live_units} of {found.code_size}",
         }
         for name, found in manifest.metrics.items()
+    ]
+
+
+def show_sweep(sweep: Sweep, folder: Path) -> None:
+    """Show a finished sweep: its table, and its chart.
+
+    Args:
+        folder: of the sweep.
+    """
+    key = f"sweep-{sweep.dataset.name}"
+    with failures_logged("about the results"):
+        text = (folder / MARKDOWN_FILE).read_text()
+        create_markdown_artifact(text, f"{key}-report", f"Sweep {sweep.run}")
+        create_table_artifact(_sweep_table(sweep), key, "Test images")
+        create_image_artifact(thumbnail(folder / CHART_FILE), f"{key}-chart", "Loss by code size")
+
+
+def _sweep_table(sweep: Sweep) -> list[dict[str, Any]]:
+    return [
+        {
+            "architecture": one.architecture,
+            "code size": one.code_size,
+            "seeds": len(one.losses),
+            "loss (nats per pixel)": round(one.loss, 4),
+            "mean squared error": round(one.error, 5),
+            "PCA's": round(sweep.pca_error(one.code_size), 5),
+        }
+        for one in summarize(sweep.points)
     ]
 
 

@@ -9,7 +9,7 @@ from prefect.events.actions import ChangeFlowRunState, SendNotification
 from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
-FLOWS = ["retrain", "neighbors"]
+FLOWS = ["retrain", "neighbors", "sweep", "encode"]
 SILENCE_SECONDS = 90
 """Three heartbeats of a run that a worker started (see prefect.yaml)."""
 REST_SECONDS = 15

@@ -21,3 +21,19 @@ def hide_expected_tracebacks() -> None:
     """Install the filter where Prefect's engines log exceptions."""
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(WithoutTraceback())
+
+
+class WithoutRetracing(logging.Filter):
+    """Drops TensorFlow's warning of functions traced again: several models are several functions.
+
+    It tells functions apart by the line that they are made in.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is to be logged."""
+        return "triggered tf.function retracing" not in str(record.msg)
+
+
+def hide_retracing_warnings() -> None:
+    """Install the filter where TensorFlow logs."""
+    logging.getLogger("tensorflow").addFilter(WithoutRetracing())

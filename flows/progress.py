@@ -28,7 +28,7 @@ def show_progress(spec: TrainingSpec) -> Iterator[Report]:
         with _live_bar(spec.architecture.name, console) as report:
             yield report
     else:
-        yield _plain_lines(spec.architecture.name)
+        yield log_progress(spec.architecture.name)
 
 
 def log_console() -> Console:
@@ -63,7 +63,8 @@ def _live_bar(name: str, console: Console) -> Iterator[Report]:
         yield report
 
 
-def _plain_lines(name: str) -> Report:
+def log_progress(name: str) -> Report:
+    """Give a function to call with the training's progress; it logs a line now and then."""
     started = last = time.monotonic()
 
     def report(progress: TrainingProgress) -> None:

@@ -9,6 +9,7 @@ from tasks.neighbors import NeighborsRecord, neighbors_folder
 from tasks.references import LAB_LOSSES
 from tasks.shards import EncodingRecord, encoding_folder
 from tasks.storage import artifacts_root
+from tasks.sweeps import Sweep, summarize, sweep_folder
 
 
 def print_outcome(outcome: Outcome, durations: dict[str, float]) -> None:
@@ -42,6 +43,30 @@ def print_encoding(record: EncodingRecord, durations: dict[str, float]) -> None:
     console.print(_step_table(durations))
     path = encoding_folder(record.plan.name, artifacts_root()) / record.codes.path
     console.print(str(path), soft_wrap=True)
+
+
+def print_sweep(sweep: Sweep, durations: dict[str, float]) -> None:
+    """Print the losses by code size, the seconds by step, and where everything is."""
+    console = Console()
+    names = ("code size", "seeds", "loss", "error", "PCA's error")
+    table = Table(
+        "architecture",
+        *(Column(name, justify="right") for name in names),
+        title="Validation loss: binary cross-entropy per pixel, nats; error: mean squared; means",
+    )
+    for one in summarize(sweep.points):
+        table.add_row(
+            one.architecture,
+            str(one.code_size),
+            str(len(one.losses)),
+            f"{one.loss:.4f}",
+            f"{one.error:.5f}",
+            f"{sweep.pca_error(one.code_size):.5f}",
+        )
+    console.print(table)
+    console.print(_step_table(durations))
+    folder = sweep_folder(sweep.run, artifacts_root())
+    console.print(f"Table and chart are in {folder}", soft_wrap=True)
 
 
 def _step_table(durations: dict[str, float]) -> Table:

@@ -79,15 +79,17 @@ def _fetch(parameters: SourceParameters, choose: Choose, root: Path) -> DatasetR
     raise TransientError(
         f"No place serves {name}. {'; '.join(reasons)}. Place "
         f"{', '.join(f'{file}.gz' for file in IDX_FILES.values())} in a folder and name it with "
-        "--source.kind idx --source.folder"
+        "--source.idx-folder"
     )
 
 
 def _places(name: str, source: AnySource, root: Path) -> list[Place]:
     if not isinstance(source, FashionMnist):
-        return [Place(f"source {source.kind}", lambda: open_source(source))]
+        return [Place(str(source.model_config["title"]), lambda: open_source(source))]
     if name != fashion_mnist.NAME:
-        raise StepError(f"The dataset {name} needs a source: name it with --source.kind")
+        raise StepError(
+            f"The dataset {name} needs a source: name one with --source.picture-folder or the like"
+        )
     copy = root / dataset_folder(name, fashion_mnist.PAYLOADS)
     stored = [Place(f"the copy {copy.name}", lambda: _open_copy(copy))] if copy.exists() else []
     return [*stored, *fashion_mnist.places()]

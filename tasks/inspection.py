@@ -179,8 +179,6 @@ def _inspect_images(rows: Rows, known: "_RowDigests | None") -> _Found:
     digest = IdxDigest((len(rows), *image_shape(rows)), stored_type(rows))
     first, maximum, constant = None, 0.0, True
     for block in sound_images(rows):
-        if not len(block):
-            continue
         first = block[0] if first is None else first
         digest.update(block)
         maximum = max(maximum, float(block.max()))

@@ -22,14 +22,14 @@ from tasks.evaluation import (
 from tasks.image_store import open_images
 from tasks.models import ModelRecord
 from tasks.probes import probe, probed_rows
-from tasks.records import SPLITS, ClassMetrics, DatasetRecord, Metrics, Probes
+from tasks.records import SPLITS, ClassMetrics, DatasetRecord, Metrics, Probes, Split
 
 SHOWN_EXTREMES = 10
 """Images restored worst, and best, that a run remembers."""
 
 
 class ImageScores(NamedTuple):
-    """How well each test image is restored."""
+    """How well each image is restored."""
 
     losses: NDArray[np.float32]
     """(N,) binary cross-entropy per pixel, in nats."""
@@ -41,9 +41,11 @@ class ImageScores(NamedTuple):
     """(N,) structural similarity."""
 
 
-def score_images(model: ModelRecord, dataset: DatasetRecord, root: Path) -> ImageScores:
-    """Restore every test image, block by block, and compare."""
-    images = open_images(dataset, "test", root)
+def score_images(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, split: Split = "test"
+) -> ImageScores:
+    """Restore every image of a split, block by block, and compare."""
+    images = open_images(dataset, split, root)
     blocks, start = [], 0
     for block in load_autoencoder(model, root)(images, dataset.scale):
         raw = images[start : start + len(block.codes)]

@@ -97,7 +97,8 @@ def obtain_model(
     """Give the model of this fingerprint: the stored one if its files verify, else a trained one.
 
     Args:
-        report: called many times a second while training.
+        report: called many times a second while training; where nobody can interrupt the calling
+            thread, it may raise `TrainingStoppedError` instead.
         retrain: train even if it is stored.
     """
     fingerprint = fingerprint_of(dataset, spec, device)
@@ -182,7 +183,7 @@ def _log_summaries(training: "Training", pixels: int) -> None:
 
 
 class TrainingStoppedError(Exception):
-    """The training ended between two segments because its process is to end."""
+    """The training ended between two segments because its process, or who waits for it, does."""
 
 
 def run_interruptibly(
@@ -197,12 +198,16 @@ def run_interruptibly(
     stop = threading.Event()
 
     def train() -> None:
-        for _ in training.advance():
-            if stop.is_set() or checkpoints.due:
-                checkpoints.save(training.state)
-            if stop.is_set():
-                raise TrainingStoppedError
-            report(training.progress)
+        try:
+            for _ in training.advance():
+                if stop.is_set():
+                    raise TrainingStoppedError
+                if checkpoints.due:
+                    checkpoints.save(training.state)
+                report(training.progress)
+        except TrainingStoppedError:
+            checkpoints.save(training.state)
+            raise
 
     with ThreadPoolExecutor(1, thread_name_prefix="training") as executor:
         # The context carries the Prefect run that log lines belong to.

@@ -9,14 +9,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.evaluation import Images, image_blocks
+from tasks.evaluation import Images, image_blocks, on_unit_scale
 from tasks.rows import spaced_rows
 
 COVARIANCE_PIXELS = 3072
 """Up to so many pixels, those of 32 x 32 in colour, the covariance of all of them is held."""
-SAMPLED_BYTES = 2**30
+SAMPLED_BYTES = 2**29
 """Beyond, the components are those of a sample, as float32: they need several passes over it."""
-BATCH_BYTES = 64 * 2**20
+BATCH_BYTES = 16 * 2**20
 """Part of the sample that is in memory at once, unless more components than it has are wanted."""
 
 
@@ -97,7 +97,7 @@ def _by_sample(images: Images, scale: float, count: int) -> PixelStatistics:
     spread = np.sqrt(np.maximum(squares / len(images) - mean**2, 0))
     pca = IncrementalPCA(min(count, len(images)))
     for batch in _batches(images, count):
-        pca.partial_fit(np.concatenate(list(float_blocks(batch, scale))).astype(np.float32))
+        pca.partial_fit(on_unit_scale(batch, scale).reshape(len(batch), -1))
     return PixelStatistics(mean, spread, _oriented(pca.components_.astype(np.float64)))
 
 

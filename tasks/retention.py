@@ -1,4 +1,4 @@
-"""Which runs are kept, and the deletion of what no kept run needs.
+"""Which runs and sweeps are kept, and the deletion of what none of them needs.
 
 Nothing is deleted that this project did not make: a folder counts as ours when the record in it
 says that it is the folder it stands in.
@@ -19,6 +19,7 @@ from tasks.journal import forget_runs, superseded_at
 from tasks.manifests import Manifest, find_runs, published_link, run_folder
 from tasks.records import DatasetRecord, Record
 from tasks.storage import PARTIAL_PREFIX, delete_folder, lock_if_free, lock_path
+from tasks.sweeps import Sweep, find_sweeps, sweep_folder
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +38,8 @@ def collect(own_run: str, dataset: str, keep: int, grace: timedelta, root: Path)
 
     Kept are what is published, what was superseded, or finished without being published, less than
     `grace` ago, and the newest `keep` runs of those that were published and of those that were not.
-    Models, datasets, neighbours and leftovers of killed processes that no run needs go when they
-    are older than `grace` and no other process works on a run.
+    Models, datasets, neighbours and leftovers of killed processes that no run and no sweep needs go
+    when they are older than `grace` and no other process works on a run or a sweep.
     """
     runs = find_runs(root)
     doomed = [
@@ -49,11 +50,35 @@ def collect(own_run: str, dataset: str, keep: int, grace: timedelta, root: Path)
     for run in doomed:
         _delete(run_folder(run.run, root))
     forget_runs({run.run for run in doomed}, dataset, root)
+    kept = [run for run in runs if run not in doomed]
+    _collect_unused(own_run, kept, find_sweeps(root), grace, root)
+
+
+def collect_sweeps(own_run: str, dataset: str, keep: int, grace: timedelta, root: Path) -> None:
+    """Delete old sweeps of a dataset, and what is not needed; the caller holds the same lock.
+
+    Kept are the newest `keep`, and what finished less than `grace` ago. For the rest see `collect`.
+    """
+    sweeps, now = find_sweeps(root), datetime.now(UTC)
+    of_dataset = [sweep for sweep in sweeps if sweep.dataset.name == dataset]
+    doomed = [
+        sweep
+        for sweep in of_dataset[:-keep]
+        if sweep.run != own_run and now - sweep.finished >= grace
+    ]
+    for sweep in doomed:
+        _delete(sweep_folder(sweep.run, root))
+    kept = [sweep for sweep in sweeps if sweep not in doomed]
+    _collect_unused(own_run, find_runs(root), kept, grace, root)
+
+
+def _collect_unused(
+    own_run: str, runs: list[Manifest], sweeps: list[Sweep], grace: timedelta, root: Path
+) -> None:
     if _another_run_is_active(own_run, grace, root):
         logger.info("Unused models and leftovers stay: another run is in progress")
         return
-    kept = [run for run in runs if run not in doomed]
-    for folder in _unused(kept, root):
+    for folder in _unused(runs, sweeps, root):
         if _idle(folder) > grace:
             _delete(folder)
 
@@ -87,13 +112,14 @@ def _another_run_is_active(own_run: str, grace: timedelta, root: Path) -> bool:
     return False
 
 
-def _unused(kept: list[Manifest], root: Path) -> Iterator[Path]:
-    """Folders of ours that none of these runs needs."""
-    for kind in ("runs", "models", "datasets", "neighbors"):
+def _unused(runs: list[Manifest], sweeps: list[Sweep], root: Path) -> Iterator[Path]:
+    """Folders of ours that none of these runs and sweeps needs."""
+    for kind in ("runs", "models", "datasets", "neighbors", "sweeps", "encodings"):
         yield from (root / kind).glob(f"{PARTIAL_PREFIX}*")
-    needed = {model.folder for run in kept for model in run.models}
-    needed |= {run.dataset.folder for run in kept}
-    needed |= {f"neighbors/{run.run}" for run in kept}
+    needed = {model.folder for run in runs for model in run.models}
+    needed |= {point.model.folder for sweep in sweeps for point in sweep.points}
+    needed |= {run.dataset.folder for run in runs} | {sweep.dataset.folder for sweep in sweeps}
+    needed |= {f"neighbors/{run.run}" for run in runs}
     for kind, is_ours in (
         ("models", _is_model),
         ("datasets", _is_dataset),

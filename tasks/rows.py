@@ -179,8 +179,10 @@ class _SelectedRows(Rows):
     def blocks(self) -> Iterator[NDArray[Any]]:
         start = 0
         for block in self._rows.blocks():
-            yield block[self._wanted[start : start + len(block)]]
+            chosen = block[self._wanted[start : start + len(block)]]
             start += len(block)
+            if len(chosen):
+                yield chosen
 
     def row_name(self, row: int) -> str:
         return self._rows.row_name(int(np.flatnonzero(self._wanted)[row]))

@@ -1,93 +1,125 @@
 """Where images come from, as a person describes it: in the form, by flags, in the manifest."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BaseModel, Discriminator, Tag, field_validator
 
 from tasks.fields import Group, parameter
 
 DATASET_PATTERN = r"^[a-z0-9][a-z0-9-]*$"
 """Names become folders, so they can hold nothing that leads elsewhere."""
+A_SHARE = "empty: a share of the images is set apart"
 
 
 class FashionMnist(Group, title="Fashion-MNIST"):
     """Looked for on this machine, then downloaded."""
 
-    kind: Literal["fashion-mnist"]
+
+class Described(Group):
+    """A source that is not looked for but named."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty_is_nothing(cls, value: Any) -> Any:
+        """A form sends an empty text for a field that was cleared."""
+        return None if value == "" else value
 
 
-class IdxFolder(Group, title="Folder of IDX files"):
+class IdxFolder(Described, title="Folder of IDX files"):
     """The files of the MNIST family, gzipped or not."""
 
-    kind: Literal["idx"]
-    folder: str = parameter(
+    idx_folder: str = parameter(
         ...,
-        "Folder",
+        "Folder of IDX files",
         "Holds train-images-idx3-ubyte and, if there are any, train-labels-idx1-ubyte, "
         "t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte; each may end in .gz",
     )
 
 
-class NpzFile(Group, title="NumPy archive (.npz)"):
+class NpzFile(Described, title="NumPy archive (.npz)"):
     """Arrays by name in one file."""
 
-    kind: Literal["npz"]
-    path: str = parameter(..., "File", "Path of the .npz file")
-    images: str = parameter("x_train", "Images", "Name of the array of images")
-    labels: str | None = parameter(None, "Labels", "Name of the array of their classes, if any")
-    test_images: str | None = parameter(
-        None, "Test images", "Name of the array of test images; empty: a share of the images"
+    npz_file: str = parameter(..., "NumPy archive", "Path of the .npz file")
+    images_array: str = parameter("x_train", "Array of images", "Its name in the archive")
+    labels_array: str | None = parameter(
+        None, "Array of labels", "Name of the array of their classes, if there is one"
     )
-    test_labels: str | None = parameter(None, "Test labels", "Name of the array of their classes")
+    test_images_array: str | None = parameter(None, "Array of test images", f"Its name; {A_SHARE}")
+    test_labels_array: str | None = parameter(
+        None, "Array of test labels", "Name of the array of their classes, if there is one"
+    )
 
 
-class NpyFiles(Group, title="NumPy files (.npy)"):
+class NpyFiles(Described, title="NumPy files (.npy)"):
     """One array a file."""
 
-    kind: Literal["npy"]
-    images: str = parameter(..., "Images", "Path of the .npy file of images")
-    labels: str | None = parameter(None, "Labels", "Path of the file of their classes, if any")
-    test_images: str | None = parameter(
-        None, "Test images", "Path of the file of test images; empty: a share of the images"
+    images_file: str = parameter(..., "File of images", "Path of the .npy file")
+    labels_file: str | None = parameter(
+        None, "File of labels", "Path of the .npy file of their classes, if there is one"
     )
-    test_labels: str | None = parameter(None, "Test labels", "Path of the file of their classes")
+    test_images_file: str | None = parameter(None, "File of test images", f"Its path; {A_SHARE}")
+    test_labels_file: str | None = parameter(
+        None, "File of test labels", "Path of the .npy file of their classes, if there is one"
+    )
 
 
-class Hdf5File(Group, title="HDF5 file"):
+class Hdf5File(Described, title="HDF5 file"):
     """Datasets by path in one file."""
 
-    kind: Literal["hdf5"]
-    path: str = parameter(..., "File", "Path of the HDF5 file")
-    images: str = parameter("images", "Images", "Path, in the file, of the dataset of images")
-    labels: str | None = parameter(None, "Labels", "Path of the dataset of their classes, if any")
-    test_images: str | None = parameter(
-        None, "Test images", "Path of the dataset of test images; empty: a share of the images"
+    hdf5_file: str = parameter(..., "HDF5 file", "Path of the file")
+    images_dataset: str = parameter("images", "Dataset of images", "Its path in the file")
+    labels_dataset: str | None = parameter(
+        None, "Dataset of labels", "Path of the dataset of their classes, if there is one"
     )
-    test_labels: str | None = parameter(None, "Test labels", "Path of the dataset of their classes")
+    test_images_dataset: str | None = parameter(
+        None, "Dataset of test images", f"Its path in the file; {A_SHARE}"
+    )
+    test_labels_dataset: str | None = parameter(
+        None, "Dataset of test labels", "Path of the dataset of their classes, if there is one"
+    )
 
 
-class PictureFolder(Group, title="Folder of pictures"):
+class PictureFolder(Described, title="Folder of pictures"):
     """PNG and JPEG files of one size."""
 
-    kind: Literal["pictures"]
-    folder: str = parameter(
-        ..., "Folder", "Holds the pictures; in sub-folders, their names are the classes"
+    picture_folder: str = parameter(
+        ..., "Folder of pictures", "Where they are; in sub-folders, whose names are the classes"
     )
-    test_folder: str | None = parameter(
-        None, "Test folder", "Holds the test pictures; empty: a share of the pictures"
+    test_picture_folder: str | None = parameter(
+        None, "Folder of test pictures", f"Where they are; {A_SHARE}"
     )
+
+
+KINDS: dict[str, type[Group]] = {
+    kind.__name__: kind for kind in (IdxFolder, NpzFile, NpyFiles, Hdf5File, PictureFolder)
+}
+
+
+def _kind_of(value: Any) -> str:
+    """No two kinds share a field: Prefect's form tells them apart by their fields alone."""
+    if isinstance(value, BaseModel):
+        return type(value).__name__
+    if isinstance(value, dict):
+        for name, kind in KINDS.items():
+            if kind.model_fields.keys() & value.keys():
+                return name
+    return FashionMnist.__name__
+
+
+AnySource = Annotated[
+    Annotated[FashionMnist, Tag("FashionMnist")]
+    | Annotated[IdxFolder, Tag("IdxFolder")]
+    | Annotated[NpzFile, Tag("NpzFile")]
+    | Annotated[NpyFiles, Tag("NpyFiles")]
+    | Annotated[Hdf5File, Tag("Hdf5File")]
+    | Annotated[PictureFolder, Tag("PictureFolder")],
+    Discriminator(_kind_of),
+]
 
 
 def _offer_each(schema: dict[str, Any]) -> None:
     """Prefect's form knows the choice between objects as `anyOf` alone."""
     schema["anyOf"] = schema.pop("oneOf")
-    del schema["discriminator"]
-
-
-AnySource = Annotated[
-    FashionMnist | IdxFolder | NpzFile | NpyFiles | Hdf5File | PictureFolder,
-    Field(discriminator="kind"),
-]
 
 
 class SourceParameters(Group):
@@ -103,7 +135,7 @@ class SourceParameters(Group):
         max_length=64,
     )
     source: AnySource = parameter(
-        FashionMnist(kind="fashion-mnist"),
+        FashionMnist(),
         "Source",
         "What holds the images: grey (N x height x width) or in colour (N x height x width x 3), "
         "of any size, 8 or 16 bit or float",

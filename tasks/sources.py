@@ -150,46 +150,70 @@ def _idx_split(resolve: Callable[[Path], Path], images: Path, labels: Path) -> R
     )
 
 
-def _open_named(source: Any, open_rows: Callable[[str], Rows]) -> RawDataset:
-    """A source that names its four arrays, as most do."""
-    if source.test_labels and not source.test_images:
+def _open_named(
+    open_rows: Callable[[str], Rows],
+    images: str,
+    labels: str | None,
+    test_images: str | None,
+    test_labels: str | None,
+) -> RawDataset:
+    """A source that names its arrays."""
+    if test_labels and not test_images:
         raise StepError("Test labels are named without test images: name both")
 
     def open_split(images: str, labels: str | None) -> RawSplit:
         return RawSplit(open_rows(images), open_rows(labels) if labels else None)
 
     return RawDataset(
-        images=open_split(source.images, source.labels),
-        test=open_split(source.test_images, source.test_labels) if source.test_images else None,
+        images=open_split(images, labels),
+        test=open_split(test_images, test_labels) if test_images else None,
     )
 
 
 def _open_idx(source: IdxFolder, _stack: ExitStack) -> RawDataset:
-    return open_idx_folder(allowed_path(source.folder), allowed_path)
+    return open_idx_folder(allowed_path(source.idx_folder), allowed_path)
 
 
 def _open_npz(source: NpzFile, _stack: ExitStack) -> RawDataset:
-    path = allowed_path(source.path)
-    return _open_named(source, lambda name: open_npz(path, name))
+    path = allowed_path(source.npz_file)
+    return _open_named(
+        lambda name: open_npz(path, name),
+        source.images_array,
+        source.labels_array,
+        source.test_images_array,
+        source.test_labels_array,
+    )
 
 
 def _open_npy(source: NpyFiles, _stack: ExitStack) -> RawDataset:
-    return _open_named(source, lambda name: open_npy(allowed_path(name)))
+    return _open_named(
+        lambda name: open_npy(allowed_path(name)),
+        source.images_file,
+        source.labels_file,
+        source.test_images_file,
+        source.test_labels_file,
+    )
 
 
 def _open_hdf5(source: Hdf5File, stack: ExitStack) -> RawDataset:
-    path = allowed_path(source.path)
-    return _open_named(source, lambda name: open_hdf5(path, name, stack))
+    path = allowed_path(source.hdf5_file)
+    return _open_named(
+        lambda name: open_hdf5(path, name, stack),
+        source.images_dataset,
+        source.labels_dataset,
+        source.test_images_dataset,
+        source.test_labels_dataset,
+    )
 
 
 def _open_pictures(source: PictureFolder, _stack: ExitStack) -> RawDataset:
-    folder = allowed_path(source.folder)
+    folder = allowed_path(source.picture_folder)
     files = find_pictures(folder, data_root())
     classes = class_folders(folder, files)
     images = _picture_split(folder, files, classes)
-    if source.test_folder is None:
+    if source.test_picture_folder is None:
         return RawDataset(images, None, tuple(classes))
-    test_folder = allowed_path(source.test_folder)
+    test_folder = allowed_path(source.test_picture_folder)
     test = _picture_split(test_folder, find_pictures(test_folder, data_root()), classes)
     return RawDataset(images, test, tuple(classes))
 

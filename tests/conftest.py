@@ -35,7 +35,7 @@ from tasks.storage import write_bytes
 
 SAMPLE_FOLDER = Path(__file__).parent / "fixtures" / "fashion-mnist-sample"
 SAMPLE = DataParameters(
-    dataset="fashion-mnist-sample", source=IdxFolder(kind="idx", folder=str(SAMPLE_FOLDER))
+    dataset="fashion-mnist-sample", source=IdxFolder(idx_folder=str(SAMPLE_FOLDER))
 )
 """512 training and 128 test images."""
 GATE = GateParameters(pca_ratio=1000, live_share=0)

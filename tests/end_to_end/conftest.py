@@ -20,6 +20,13 @@ from tasks.publication import building_folder, complete_run
 from tasks.recipes import choose_recipe
 from tasks.records import SPLITS, DatasetRecord
 from tests.conftest import BASELINES, GATE, METRICS, SAMPLE, SPEC
+from tests.end_to_end.containers import (
+    Engine,
+    Stack,
+    build_image,
+    start_engine,
+    start_stack,
+)
 from tests.end_to_end.serving import Served, serve
 
 if TYPE_CHECKING:
@@ -101,3 +108,27 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with serve(tmp_path_factory.mktemp("served"), **hurry) as served:
         yield served
     assert served.log.read_text().endswith("Stopped\n")
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    with start_engine() as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def cpu_image(engine: Engine) -> str:
+    return build_image(engine, "cpu")
+
+
+@pytest.fixture(scope="session")
+def gpu_image(engine: Engine) -> str:
+    return build_image(engine, "gpu")
+
+
+@pytest.fixture(scope="session")
+def stack(
+    engine: Engine, cpu_image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    with start_stack(engine, tmp_path_factory.mktemp("stack")) as stack:
+        yield stack

@@ -1,4 +1,4 @@
-"""`make serve`, as the end-to-end tests use it."""
+"""A Prefect server of ours and its worker, as the end-to-end tests use them."""
 
 import os
 import signal
@@ -46,38 +46,22 @@ def wait_until(
 
 
 @dataclass(frozen=True)
-class Served:
-    """A served project, and a client that knows its password.
+class Server:
+    """A Prefect server with a worker, and a client that knows its password.
 
     The client tries again when the server is busy, as all of Prefect's do.
     """
 
     client: PrefectHttpxSyncClient
-    process: subprocess.Popen[bytes]
-    home: Path
     artifacts: Path
-    log: Path
 
     @property
     def address(self) -> str:
         return str(self.client.base_url).removesuffix("/api/")
 
-    @property
-    def secret(self) -> str:
-        return (self.home / "password").read_text().strip()
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What a command of Prefect's needs to talk to the server."""
-        return {
-            **os.environ,
-            "PREFECT_API_URL": f"{self.address}/api",
-            "PREFECT_API_AUTH_STRING": self.secret,
-            "PREFECT_HOME": str(self.home / "client"),
-        }
-
     def tail(self) -> str:
-        return self.log.read_text()[-3000:]
+        """The last that server and worker said."""
+        raise NotImplementedError
 
     def find(self, what: str, **filters: Any) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.client.post(f"{what}/filter", json=filters).json()
@@ -87,9 +71,11 @@ class Served:
         found: dict[str, Any] = self.client.get(f"deployments/name/{name}").json()
         return found
 
-    def start(self, parameters: dict[str, Any], **options: Any) -> str:
-        """Start a run of `retrain/weekly`; return its id."""
-        identity = self.deployment("retrain/weekly")["id"]
+    def start(
+        self, parameters: dict[str, Any], deployment: str = "retrain/weekly", **options: Any
+    ) -> str:
+        """Start a run of a deployment; return its id."""
+        identity = self.deployment(deployment)["id"]
         body = {"parameters": parameters, "state": {"type": "SCHEDULED"}, **options}
         started = self.client.post(f"deployments/{identity}/create_flow_run", json=body)
         run: str = started.json()["id"]
@@ -151,6 +137,32 @@ class Served:
         wait_until(under_way, 180, self.tail)
 
 
+@dataclass(frozen=True)
+class Served(Server):
+    """`make serve`."""
+
+    process: subprocess.Popen[bytes]
+    home: Path
+    log: Path
+
+    @property
+    def secret(self) -> str:
+        return (self.home / "password").read_text().strip()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a command of Prefect's needs to talk to the server."""
+        return {
+            **os.environ,
+            "PREFECT_API_URL": f"{self.address}/api",
+            "PREFECT_API_AUTH_STRING": self.secret,
+            "PREFECT_HOME": str(self.home / "client"),
+        }
+
+    def tail(self) -> str:
+        return self.log.read_text()[-3000:]
+
+
 @contextmanager
 def serve(folder: Path, **environment: str) -> Iterator[Served]:
     """`make serve`, with all its files in a folder; stopped as Ctrl-C does it."""
@@ -168,17 +180,22 @@ def serve(folder: Path, **environment: str) -> Iterator[Served]:
             log.read_text,
         )
         assert process.poll() is None, log.read_text()
-        user, _, password = (home / "password").read_text().strip().partition(":")
-        with PrefectHttpxSyncClient(
-            base_url=f"http://127.0.0.1:{port}/api",
-            auth=(user, password),
-            trust_env=False,
-            enable_csrf_support=False,
-        ) as client:
-            yield Served(client, process, home, artifacts, log)
+        with client_of(port, (home / "password").read_text().strip()) as client:
+            yield Served(client, artifacts, process, home, log)
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(90) == 0, log.read_text()
+
+
+def client_of(port: int, secret: str) -> PrefectHttpxSyncClient:
+    """A client of the server on a port; the secret is `user:password`."""
+    user, _, password = secret.partition(":")
+    return PrefectHttpxSyncClient(
+        base_url=f"http://127.0.0.1:{port}/api",
+        auth=(user, password),
+        trust_env=False,
+        enable_csrf_support=False,
+    )
 
 
 def free_port() -> int:

@@ -8,7 +8,7 @@ from tests.crash.harness import Victim, prefect_server, results
 from tests.crash.victim import POINTS
 
 FLAGS = [
-    *("--dataset", SAMPLE.dataset, "--source.kind", "idx", "--source.folder", str(SAMPLE_FOLDER)),
+    *("--dataset", SAMPLE.dataset, "--source.idx-folder", str(SAMPLE_FOLDER)),
     *("--shallow-epochs", "4", "--deep-epochs", "4"),
     *("--pca-ratio", "1000", "--live-share", "0"),
 ]

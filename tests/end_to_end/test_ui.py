@@ -54,8 +54,8 @@ def test_a_person_changes_a_parameter_submits_and_reads_the_report(
     deployment = served.deployment("retrain/weekly")["id"]
     page.goto(f"{served.address}/deployments/deployment/{deployment}/run")
     field(page, "Dataset (Optional)", "textarea").fill(SAMPLE.dataset)
-    page.get_by_role("button", name="str", exact=True).click()
-    field(page, "Folder (Optional)", "textarea").fill(str(SAMPLE_FOLDER))
+    page.get_by_role("button", name="Folder of IDX files", exact=True).click()
+    field(page, "Holds train-images", "textarea").fill(str(SAMPLE_FOLDER))
     field(page, "Code size").fill("16")
     field(page, "Shallow epochs").fill("3")
     field(page, "Deep epochs").fill("3")

@@ -29,12 +29,12 @@ def test_no_flags_are_the_defaults() -> None:
 
 def test_flags_are_flat_whatever_their_group() -> None:
     flags = ["--recipe", "lab", "--quick", "--dataset", "mine"]
-    flags += ["--source.kind", "idx", "--source.folder", "/data"]
+    flags += ["--source.idx-folder", "/data"]
     parameters = parse(retrain, Parameters, flags)
     assert parameters.training.recipe == "lab"
     assert parameters.run.quick
     assert parameters.data.dataset == "mine"
-    assert parameters.data.source == IdxFolder(kind="idx", folder="/data")
+    assert parameters.data.source == IdxFolder(idx_folder="/data")
 
 
 def test_no_environment_variable_changes_a_parameter(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,9 +99,7 @@ def test_a_refused_run_ends_with_exit_code_3_and_the_reason(
 
 def test_a_failing_step_fails_the_run_in_one_line(root: Path) -> None:
     state = retrain(
-        data=DataParameters(
-            dataset="mine", source=IdxFolder(kind="idx", folder=str(root / "absent"))
-        ),
+        data=DataParameters(dataset="mine", source=IdxFolder(idx_folder=str(root / "absent"))),
         return_state=True,
     )
     assert state.is_failed()

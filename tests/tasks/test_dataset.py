@@ -27,7 +27,7 @@ def copy_sample(folder: Path) -> Path:
 
 
 def fashion_mnist(folder: Path) -> DataParameters:
-    return DataParameters(source=IdxFolder(kind="idx", folder=str(folder)))
+    return DataParameters(source=IdxFolder(idx_folder=str(folder)))
 
 
 def test_stores_the_arrays_for_memory_mapping(dataset: DatasetRecord, root: Path) -> None:
@@ -153,11 +153,11 @@ def save(
 ) -> DataParameters:
     """A dataset of one's own, from `.npy` files."""
     np.save(folder / "images.npy", images)
-    files = {"images": str(folder / "images.npy")}
+    files = {"images_file": str(folder / "images.npy")}
     if test is not None:
         np.save(folder / "test.npy", test)
-        files["test_images"] = str(folder / "test.npy")
-    return DataParameters.model_validate({"dataset": "mine", "source": {"kind": "npy", **files}})
+        files["test_images_file"] = str(folder / "test.npy")
+    return DataParameters.model_validate({"dataset": "mine", "source": files})
 
 
 def random_images(count: int, *shape: int) -> NDArray[np.uint8]:

@@ -29,22 +29,21 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def write_npz(folder: Path, images: NDArray[Any]) -> dict[str, Any]:
     np.savez_compressed(folder / "all.npz", x_train=images, y_train=LABELS)
-    return {"kind": "npz", "path": str(folder / "all.npz"), "labels": "y_train"}
+    return {"npz_file": str(folder / "all.npz"), "labels_array": "y_train"}
 
 
 def write_npy(folder: Path, images: NDArray[Any]) -> dict[str, Any]:
     np.save(folder / "images.npy", images)
     np.save(folder / "labels.npy", LABELS)
-    paths = {name: str(folder / f"{name}.npy") for name in ("images", "labels")}
-    return {"kind": "npy", **paths}
+    return {f"{name}_file": str(folder / f"{name}.npy") for name in ("images", "labels")}
 
 
 def write_hdf5(folder: Path, images: NDArray[Any]) -> dict[str, Any]:
     with h5py.File(folder / "all.h5", "w") as file:
         file.create_dataset("set/images", data=images, chunks=(4, *images.shape[1:]))
         file["set/labels"] = LABELS
-    paths = {"path": str(folder / "all.h5"), "images": "set/images", "labels": "set/labels"}
-    return {"kind": "hdf5", **paths}
+    names = {f"{name}_dataset": f"set/{name}" for name in ("images", "labels")}
+    return {"hdf5_file": str(folder / "all.h5"), **names}
 
 
 def write_pictures(folder: Path, images: NDArray[Any]) -> dict[str, Any]:
@@ -52,7 +51,7 @@ def write_pictures(folder: Path, images: NDArray[Any]) -> dict[str, Any]:
         path = folder / "pictures" / NAMES[LABELS[row]] / f"{row:03}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path)
-    return {"kind": "pictures", "folder": str(folder / "pictures")}
+    return {"picture_folder": str(folder / "pictures")}
 
 
 WRITERS = (write_npz, write_npy, write_hdf5, write_pictures)
@@ -92,7 +91,7 @@ def test_a_share_can_be_drawn_from_every_kind(write: Any, tmp_path: Path) -> Non
 
 
 def test_joined_splits_stand_one_after_the_other() -> None:
-    with open_source(described({"kind": "idx", "folder": str(SAMPLE_FOLDER)})) as raw:
+    with open_source(described({"idx_folder": str(SAMPLE_FOLDER)})) as raw:
         assert raw.test is not None
         whole = join(raw)
         assert len(whole.images) == 640
@@ -113,13 +112,13 @@ def test_test_pictures_have_the_classes_of_the_others(tmp_path: Path) -> None:
     test = tmp_path / "test" / "shirt" / "1.png"
     test.parent.mkdir(parents=True)
     Image.fromarray(GREY[0]).save(test)
-    with open_source(described({**source, "test_folder": str(tmp_path / "test")})) as raw:
+    with open_source(described({**source, "test_picture_folder": str(tmp_path / "test")})) as raw:
         assert raw.test is not None
         assert read_all(raw.test.labels).tolist() == [2]
     test.parent.rename(tmp_path / "test" / "sock")
     with (
         pytest.raises(StepError, match="sock/1.png is in none of the classes boot, coat, shirt"),
-        open_source(described({**source, "test_folder": str(tmp_path / "test")})),
+        open_source(described({**source, "test_picture_folder": str(tmp_path / "test")})),
     ):
         pass
 
@@ -127,13 +126,13 @@ def test_test_pictures_have_the_classes_of_the_others(tmp_path: Path) -> None:
 def test_names_the_missing_file_of_a_folder(tmp_path: Path) -> None:
     with (
         pytest.raises(StepError, match=r"train-images-idx3-ubyte\.gz is missing"),
-        open_source(described({"kind": "idx", "folder": str(tmp_path)})),
+        open_source(described({"idx_folder": str(tmp_path)})),
     ):
         pass
 
 
 def test_test_labels_need_test_images(tmp_path: Path) -> None:
-    source = {**write_npy(tmp_path, GREY), "test_labels": "somewhere"}
+    source = {**write_npy(tmp_path, GREY), "test_labels_file": "somewhere"}
     with pytest.raises(StepError, match="without test images"), open_source(described(source)):
         pass
 
@@ -182,6 +181,6 @@ def test_an_idx_file_may_not_be_a_link_that_leads_out(
     (tmp_path / "train-images-idx3-ubyte.gz").symlink_to(
         SAMPLE_FOLDER / "train-images-idx3-ubyte.gz"
     )
-    source = described({"kind": "idx", "folder": str(tmp_path)})
+    source = described({"idx_folder": str(tmp_path)})
     with pytest.raises(StepError, match="is outside"), open_source(source):
         pass

@@ -1,0 +1,76 @@
+"""Many models at once: a grid of architectures, code sizes and seeds, trained and compared."""
+
+import sys
+from datetime import UTC, datetime
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows import steps, sweep_steps
+from flows.runners import fan_out, gather
+from tasks.parameters import DataParameters, TrainingParameters
+from tasks.publication import run_in_progress
+from tasks.storage import artifacts_root
+from tasks.sweep_parameters import GridParameters, SweepParameters, SweepResultParameters
+from tasks.sweeps import Sweep, SweepRecord
+
+
+@flow(name="sweep", description=__doc__)
+def sweep(
+    data: DataParameters = DataParameters(),
+    grid: GridParameters = GridParameters(),
+    training: TrainingParameters = TrainingParameters(),
+    results: SweepResultParameters = SweepResultParameters(),
+) -> Sweep:
+    """Train every model of a grid that was not trained before; compare their losses.
+
+    Args:
+        data: which images to learn from.
+        grid: which models learn.
+        training: how they learn.
+        results: how long what comes out stays.
+    """
+    parameters = SweepParameters(data=data, grid=grid, training=training, results=results)
+    name = str(flow_run.get_id())
+    with run_in_progress(name, artifacts_root()):
+        return make_sweep(name, parameters)
+
+
+def make_sweep(name: str, parameters: SweepParameters) -> Sweep:
+    """The steps, in order; those of the grid at once."""
+    started = datetime.now(UTC)
+    if finished := sweep_steps.finish_sweep(name):
+        return finished
+
+    with fan_out() as runner:
+        dataset = steps.fetch_dataset(parameters.data)
+        trained = [
+            runner.submit(sweep_steps.train_point, name, dataset, spec, parameters.training.device)
+            for spec in parameters.specs()
+        ]
+        baselines = sweep_steps.measure_images(dataset, parameters.grid.code_sizes)  # meanwhile
+        points = gather(trained)
+    return sweep_steps.complete_sweep(
+        SweepRecord(
+            run=name,
+            started=started,
+            parameters=parameters,
+            dataset=dataset,
+            baselines=baselines,
+            points=tuple(points),
+        )
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Run as a command; return the exit code."""
+    from flows.command_line import parse, run_from_command_line
+    from flows.summary import print_sweep
+
+    parameters = parse(sweep, SweepParameters, arguments)
+    modules = ("tasks.encoding", "tasks.training")
+    return run_from_command_line(sweep, parameters, print_sweep, modules)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

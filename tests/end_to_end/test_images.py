@@ -1,0 +1,137 @@
+"""Our container images, built and run on a real engine."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SAMPLE, SAMPLE_FOLDER
+from tests.end_to_end.containers import DOCKER, NAME, REPOSITORY, Engine
+from tests.end_to_end.serving import wait_until
+
+pytestmark = pytest.mark.timeout(900)
+RESTRICTED = (
+    *("--rm", "--read-only", "--tmpfs=/tmp", "--network=none"),
+    *("--cap-drop=ALL", "--security-opt=no-new-privileges"),
+)
+LEFTOVERS = "/root/.cache /tmp /var/cache /var/lib/apt/lists"
+FLAGS = [
+    *("--dataset", SAMPLE.dataset, "--shallow-epochs", "2", "--deep-epochs", "2"),
+    *("--pca-ratio", "1000", "--live-share", "0"),
+]
+
+
+def retrain(image: str, folder: Path, *flags: str) -> list[str]:
+    """A single run in a container that can reach nothing but two folders."""
+    mounts = (f"--volume={SAMPLE_FOLDER}:/data:ro", f"--volume={folder}:/artifacts")
+    command = ("python", "-m", "flows.retrain", *FLAGS, "--folder", "/data", *flags)
+    return [*RESTRICTED, *mounts, image, *command]
+
+
+def test_the_image_holds_what_it_needs_and_nothing_to_build_with(
+    engine: Engine, cpu_image: str
+) -> None:
+    image = engine.inspect(cpu_image)
+    assert image["Size"] < 2.5e9
+    assert image["Config"]["User"] == "10001:10001"
+    assert image["Config"]["Labels"]["org.opencontainers.image.licenses"] == "MIT"
+    assert look(engine, cpu_image, "ls /app").split() == [
+        *("LICENSE", "flows", "prefect.yaml", "pyproject.toml", "tasks")
+    ]
+    assert look(engine, cpu_image, f"find {LEFTOVERS} -type f; which pip gcc cc || true") == ""
+
+
+def look(engine: Engine, image: str, script: str) -> str:
+    """What a shell script prints in an image."""
+    return engine.docker("run", "--rm", "--user=0", "--entrypoint=sh", image, "-c", script)
+
+
+def test_the_bill_of_materials_names_every_package(engine: Engine, cpu_image: str) -> None:
+    bill = json.loads(engine.docker("run", "--rm", cpu_image, "cat", "/opt/venv/sbom.cdx.json"))
+    named = {f"{found['name']} {found['version']}" for found in bill["components"]}
+    installed = (
+        "import importlib.metadata as m; [print(d.name, d.version) for d in m.distributions()]"
+    )
+    python = engine.docker("run", "--rm", cpu_image, "python", "-c", installed)
+    debian = ("dpkg-query", "--show", "--showformat=${Package} ${Version}\n")
+    packages = {
+        *python.splitlines(),
+        *engine.docker("run", "--rm", cpu_image, *debian).splitlines(),
+    }
+    assert packages == named
+    assert len(packages) > 200
+
+
+def test_a_single_run_writes_the_same_codes_as_outside_for_any_user(
+    engine: Engine, cpu_image: str, tmp_path: Path
+) -> None:
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    inside.mkdir()
+    os.chown(inside, 1234, 1234)
+    shown = engine.docker("run", "--user=1234:1234", *retrain(cpu_image, inside))
+    assert f"Published as /artifacts/published/{SAMPLE.dataset}" in shown
+    command = [sys.executable, "-m", "flows.retrain", *FLAGS, "--folder", str(SAMPLE_FOLDER)]
+    environment = {**os.environ, "AUTOENCODER_ARTIFACTS": str(outside)}
+    subprocess.run(command, check=True, cwd=REPOSITORY, env=environment, capture_output=True)
+    for split in ("train", "test"):
+        ours, theirs = (
+            root / "published" / SAMPLE.dataset / "codes" / f"{split}.h5"
+            for root in (inside, outside)
+        )
+        assert ours.resolve().stat().st_uid == 1234
+        assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_docker_stop_lets_a_training_store_its_state(
+    engine: Engine, cpu_image: str, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o777)
+    name = f"--name={NAME}-stopped"
+    engine.docker(
+        "run", "--detach", name, *retrain(cpu_image, tmp_path, "--deep-epochs", "10000")[1:]
+    )
+    wait_until(lambda: list(tmp_path.glob("models/*/checkpoints/*/*")), 90, lambda: "no checkpoint")
+    before = time.time()
+    engine.docker("stop", "--time=60", f"{NAME}-stopped")
+    assert time.time() - before < 30
+    assert engine.inspect(f"{NAME}-stopped")["State"]["ExitCode"] == 128 + 15
+    states = tmp_path.glob("models/*/checkpoints/*/*")
+    assert max(path.stat().st_mtime for path in states) > before - 1
+    engine.docker("rm", f"{NAME}-stopped")
+
+
+LOAD_LIBRARIES = """
+import ctypes, pathlib, sysconfig
+import tensorflow as tf
+root = pathlib.Path(sysconfig.get_path("purelib"), "nvidia")
+names = ("cublas", "cublasLt", "cudart", "cudnn", "cufft", "cusolver", "cusparse", "nccl", "nvrtc")
+for name in names:
+    (path,) = root.glob(f"*/lib/lib{name}.so.*")
+    ctypes.CDLL(path)
+print(tf.test.is_built_with_cuda(), len(names))
+"""
+
+
+def test_the_gpu_image_has_cuda_and_the_libraries_that_it_needs(
+    engine: Engine, gpu_image: str
+) -> None:
+    shown = engine.docker("run", "--rm", gpu_image, "python", "-c", LOAD_LIBRARIES)
+    assert shown == "True 9\n"
+
+
+def test_the_gpu_image_computes_on_the_cpu_unless_told_otherwise(
+    engine: Engine, gpu_image: str, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o777)
+    refused = engine.run(
+        DOCKER, "run", *retrain(gpu_image, tmp_path, "--device", "gpu"), check=False
+    )
+    assert refused.returncode == 1
+    assert "device=gpu, but TensorFlow sees no GPU" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    engine.docker("run", *retrain(gpu_image, tmp_path, "--quick"))
+    assert len(list(tmp_path.glob("runs/*/codes/test.h5"))) == 1

@@ -1,0 +1,184 @@
+"""The stack of containers for real: attacked, interrupted, stopped and started again."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tasks.codes import open_published, open_run
+from tasks.records import SPLITS
+from tests.conftest import SAMPLE, SAMPLE_FOLDER
+from tests.end_to_end.containers import HEALTHY, NAME, REPOSITORY, Stack
+from tests.end_to_end.serving import long_run, wait_until
+
+pytestmark = pytest.mark.timeout(900)
+GPU_REQUEST = {"Driver": "nvidia", "Count": -1, "Capabilities": [["gpu"]]}
+
+
+def run_on_the_mount(seed: int) -> dict[str, Any]:
+    """A long run on the sample where the stack has it."""
+    data = SAMPLE.model_copy(update={"folder": "/data"}).model_dump(mode="json")
+    return {**long_run(seed), "data": data}
+
+
+def test_only_those_who_know_the_password_are_let_in(stack: Stack) -> None:
+    assert stat.S_IMODE(stack.passwords.stat().st_mode) == 0o600
+    for path, body in (("flows/count", {}), ("deployments/filter", {}), ("admin/settings", None)):
+        method = "GET" if body is None else "POST"
+        stranger = httpx.request(method, f"{stack.address}/api/{path}", json=body, trust_env=False)
+        assert stranger.status_code == 401
+    secrets = [line.partition("=")[2] for line in stack.passwords.read_text().splitlines()]
+    assert len(secrets) == 2
+    seen = stack.engine.run(*stack.command("logs", "--no-color")).stdout
+    seen += stack.engine.docker("history", "--no-trunc", f"{NAME}:cpu")
+    seen += "".join(
+        path.read_text() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()
+    )
+    assert not [secret for secret in secrets if secret.rpartition(":")[2] in seen]
+
+
+@pytest.mark.parametrize("service", [*HEALTHY, "init"])
+def test_a_container_can_do_no_more_than_it_needs(stack: Stack, service: str) -> None:
+    found = stack.engine.inspect(stack.container(service))
+    host = found["HostConfig"]
+    assert found["Config"]["User"] == ("postgres" if service == "database" else "10001:10001")
+    assert host["ReadonlyRootfs"]
+    assert host["CapDrop"] == ["ALL"]
+    assert host["SecurityOpt"] == ["no-new-privileges:true"]
+    assert not host["Privileged"]
+    assert min(host["Memory"], host["NanoCpus"], host["PidsLimit"]) > 0
+    mounted = {mount["Destination"] for mount in found["Mounts"]}
+    assert mounted == {
+        "database": {"/var/lib/postgresql/data"},
+        "worker": {"/artifacts", "/data"},
+    }.get(service, set())
+    published = [port["HostIp"] for ports in host["PortBindings"].values() for port in ports]
+    assert published == (["127.0.0.1"] if service == "server" else [])
+
+
+def test_the_worker_does_not_see_the_database(stack: Stack) -> None:
+    networks = {
+        service: set(stack.engine.inspect(stack.container(service))["NetworkSettings"]["Networks"])
+        for service in HEALTHY
+    }
+    assert not networks["worker"] & networks["database"]
+    assert stack.engine.inspect(f"{NAME}_database")["Internal"]
+
+
+def test_the_worker_gets_the_gpus_that_the_compose_file_asks_for(stack: Stack) -> None:
+    name = f"{NAME}-gpu"
+    create = ("--file", "docker/compose.gpu.yaml", "up", "--no-start", "--no-deps", "worker")
+    stack.engine.run(*stack.command(*create, project=name))
+    (request,) = stack.engine.inspect(f"{name}_worker_1")["HostConfig"]["DeviceRequests"]
+    assert request.items() >= GPU_REQUEST.items()
+
+
+def test_a_run_survives_a_restart_of_the_database(stack: Stack) -> None:
+    run = stack.start(run_on_the_mount(seed=3))
+    stack.wait_until_training(run)
+    stack.engine.docker("restart", stack.container("database"))
+    ended = stack.wait_for(run, "Completed")
+    assert ended["run_count"] == 1
+    published = open_published(SAMPLE.dataset, stack.artifacts)
+    assert published.manifest.run == run
+    assert published.file("codes/test.h5").stat().st_uid == 10001
+    wait_until((stack.artifacts / "neighbors" / run).exists, 90, stack.tail)
+
+
+@pytest.fixture(scope="module")
+def docker_worker(stack: Stack) -> Iterator[None]:
+    """`make docker-worker`, on the host."""
+    command = stack.engine.make_command("docker-worker", **stack.variables)
+    log = stack.passwords.with_name("docker-worker.log")
+    environment = {**stack.engine.environment, "PREFECT_HOME": str(log.parent / "prefect")}
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=REPOSITORY,
+            env={**environment, **stack.variables},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    wait_until(lambda: "started!" in log.read_text(), 180, log.read_text)
+    yield
+    os.killpg(process.pid, signal.SIGTERM)
+    process.wait(60)
+
+
+def container_of(run: str, stack: Stack) -> str:
+    """The container that the Docker worker made for a run."""
+    label = f"--filter=label=io.prefect.flow-run-id={run}"
+    return stack.engine.docker("ps", "--quiet", label).strip()
+
+
+def test_the_docker_worker_asks_for_the_gpus_of_its_deployment(
+    stack: Stack, docker_worker: None, gpu_image: str
+) -> None:
+    run = stack.start(run_on_the_mount(seed=0), "retrain/container-gpu")
+    ended = stack.wait_for(run, "Crashed", 60)
+    # What an engine says that has no GPU to give.
+    refusal = 'could not select device driver "nvidia" with capabilities: [[gpu]]'
+    assert refusal in ended["state"]["message"]
+
+
+@contextmanager
+def computing_outside(root: Path) -> Iterator[None]:
+    """The long run with seed 1, to which nothing happens, outside of containers, meanwhile."""
+    flags = ("--dataset", SAMPLE.dataset, "--folder", str(SAMPLE_FOLDER), "--seed", "1")
+    epochs = ("--shallow-epochs", "2", "--deep-epochs", "1500")
+    gate = ("--pca-ratio", "1000", "--live-share", "0")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.retrain", *flags, *epochs, *gate],
+        cwd=REPOSITORY,
+        env={**os.environ, "AUTOENCODER_ARTIFACTS": str(root)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    yield
+    assert process.wait(300) == 0
+
+
+def test_runs_survive_the_end_of_their_worker_and_of_their_container(
+    stack: Stack, docker_worker: None, tmp_path: Path
+) -> None:
+    orphan = stack.start(run_on_the_mount(seed=2))
+    stack.wait_until_training(orphan)
+    stack.engine.docker("restart", stack.container("worker"))
+    # Until somebody misses the orphan, there is time for another.
+    killed = stack.start(run_on_the_mount(seed=1), "retrain/container")
+    stack.wait_until_training(killed)
+    stack.engine.docker("kill", container_of(killed, stack))
+    with computing_outside(tmp_path):
+        for run in (killed, orphan):
+            ended = stack.wait_for(run, "Completed")
+            assert ended["run_count"] == 2
+            stack.wait_for_message(run, "Resuming the deep model")
+    for split in SPLITS:
+        resumed = open_run(killed, stack.artifacts).file(f"codes/{split}.h5")
+        (whole,) = tmp_path.glob(f"runs/*/codes/{split}.h5")
+        assert resumed.read_bytes() == whole.read_bytes()
+
+
+def test_nothing_is_lost_when_the_stack_goes_down_and_up_again(stack: Stack) -> None:
+    def facts() -> tuple[set[str], set[str], str]:
+        completed = {"state": {"type": {"any_": ["COMPLETED", "CRASHED"]}}}
+        runs = {run["id"] for run in stack.find("flow_runs", flow_runs=completed)}
+        deployments = {found["id"] for found in stack.find("deployments")}
+        return runs, deployments, open_published(SAMPLE.dataset, stack.artifacts).manifest.run
+
+    before, passwords = facts(), stack.passwords.read_bytes()
+    assert len(before[0]) > 3
+    stack.make("down")
+    stack.make("up")
+    stack.wait_until_healthy()
+    assert facts() == before
+    assert stack.passwords.read_bytes() == passwords
