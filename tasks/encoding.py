@@ -19,6 +19,7 @@ from tasks.compiled import compile_autoencoder, compile_encoder
 from tasks.image_store import open_images, open_index, open_labels
 from tasks.models import AUTOENCODER_FILE, ModelRecord
 from tasks.records import DatasetRecord, Split
+from tasks.rows import evaluation_rows
 
 
 class Reconstructed(NamedTuple):
@@ -73,9 +74,15 @@ def _load(record: ModelRecord, root: Path) -> keras.Model:
 
 
 def _run_blocks(
-    run_block: Callable[..., tuple[tf.Tensor, ...]], images: Images, scale: float
+    compiled: tf.types.experimental.PolymorphicFunction, images: Images, scale: float
 ) -> Iterator[tuple[NDArray[np.float32], ...]]:
     scale_tensor = tf.constant(scale, tf.float32)
+    image = images[0]
+    block_shape = evaluation_rows(image.size), image.size
+    # Traced once: called as it is, it would be traced by every thread that comes first.
+    run_block = compiled.get_concrete_function(
+        tf.TensorSpec(block_shape, image.dtype), scale_tensor
+    )
 
     def run(block: Block) -> tuple[NDArray[np.float32], ...]:
         outputs = run_block(block.images, scale_tensor)

@@ -90,6 +90,12 @@ class Server:
 
         return wait_until(found, seconds, lambda: f"{run} is not {state}:\n{self.tail()}")
 
+    def ended(self, run: str, attempt: int) -> bool:
+        """Whether this attempt of a run is over."""
+        current = self.client.get(f"flow_runs/{run}").json()
+        final = current["state_type"] in ("COMPLETED", "FAILED", "CRASHED")
+        return final and current["run_count"] == attempt
+
     def states(self, run: str) -> list[str]:
         """The names of all states that a run was in."""
         found = self.client.get("flow_run_states/", params={"flow_run_id": run}).json()

@@ -35,10 +35,12 @@ pytestmark = pytest.mark.timeout(600)
 
 def test_only_those_who_know_the_password_are_let_in(served: Served) -> None:
     assert stat.S_IMODE((served.home / "password").stat().st_mode) == 0o600
+    assert stat.S_IMODE(served.home.stat().st_mode) == 0o700, "the database is in it"
     stranger = httpx.post(f"{served.address}/api/flows/count", json={}, trust_env=False)
     assert stranger.status_code == 401
     password = served.secret.partition(":")[2]
     assert password not in served.log.read_text()
+    assert "prefect worker start" not in served.log.read_text(), "there is one already"
     for command in Path("/proc").glob("[0-9]*/cmdline"):
         assert password.encode() not in command.read_bytes()
 

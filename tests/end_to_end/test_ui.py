@@ -1,12 +1,14 @@
 """What a person does in Prefect's UI, in a real browser."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks.image_store import array_file
+from tasks.dataset import fetch_dataset
 from tests.conftest import SAMPLE, SAMPLE_FOLDER
 from tests.end_to_end.serving import RUN, Served, long_run, wait_until
 
@@ -18,14 +20,19 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture
 def page(served: Served, browser: "Browser") -> Iterator["Page"]:
-    """A page whose reader has signed in."""
+    """A page whose reader has signed in; none of what is opened on it asks anybody else."""
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
     page.goto(served.address)
     page.locator("input").first.fill(served.secret)
     page.keyboard.press("Enter")
     page.wait_for_url("**/dashboard**")
     yield page
     page.close()
+    ours = (served.address, "data:", "blob:")
+    assert asked
+    assert not [url for url in asked if not url.startswith(ours)]
 
 
 def field(page: "Page", title: str, tag: str = "input") -> "Locator":
@@ -70,7 +77,8 @@ def test_a_person_changes_a_parameter_submits_and_reads_the_report(
     keys = {found["key"]: found["id"] for found in artifacts}
     page.goto(f"{served.address}/artifacts/artifact/{keys[f'report-{SAMPLE.dataset}']}")
     page.get_by_text("cross-entropy per pixel").first.wait_for()
-    page.screenshot(path=tmp_path / "report.png")
+    assert not page.locator("article img, .p-markdown-renderer img").count(), "broken pictures"
+    page.screenshot(path=tmp_path / "report.png", full_page=True)
     page.goto(f"{served.address}/artifacts/artifact/{keys[f'{SAMPLE.dataset}-comparison']}")
     figure = page.locator("img[src^='data:image/png']").first
     figure.wait_for()
@@ -78,11 +86,12 @@ def test_a_person_changes_a_parameter_submits_and_reads_the_report(
     page.screenshot(path=tmp_path / "figure.png")
 
 
-def test_a_failed_step_is_retried_and_the_run_resumes(served: Served, page: "Page") -> None:
+def test_a_failed_run_is_retried_from_the_command_line_and_the_ui(
+    served: Served, page: "Page"
+) -> None:
     training = {"shallow_epochs": 2, "deep_epochs": 2, "seed": 21}
-    dataset = next(served.artifacts.glob(f"datasets/{SAMPLE.dataset}-*"))
+    dataset = served.artifacts / fetch_dataset(SAMPLE, served.artifacts).folder
     stone = dataset / "baselines.json"
-    (dataset / array_file("test_images")).stat()  # the right folder
     stone.unlink(missing_ok=True)
     stone.mkdir()
     run = served.start({**RUN, "training": training})
@@ -90,6 +99,10 @@ def test_a_failed_step_is_retried_and_the_run_resumes(served: Served, page: "Pag
     served.wait_for_step(run, "Encode the test images")
     done = [step["name"] for step in served.steps(run) if step["state_name"] == "Completed"]
     assert done[-1] == "Encode the test images"
+    retry = [sys.executable, "-m", "prefect", "flow-run", "retry", run]
+    subprocess.run(retry, check=True, env=served.environment)
+    wait_until(lambda: served.ended(run, attempt=2), 120, served.tail)
+    assert stone.is_dir()
     stone.rmdir()
 
     page.goto(f"{served.address}/runs/flow-run/{run}")
@@ -99,11 +112,14 @@ def test_a_failed_step_is_retried_and_the_run_resumes(served: Served, page: "Pag
     served.wait_for_message(run, "The deep model is there already")
     served.wait_for_step(run, "Publish the run")
     attempts = served.steps(run)
-    again = {
-        step["name"]: step["total_run_time"] for step in attempts if step["flow_run_run_count"] == 2
-    }
-    redone = {name: again[name] for name in done if name != "Choose the device"}
-    assert max(redone.values()) < 1, redone
+    for attempt in (2, 3):
+        again = {
+            step["name"]: step["total_run_time"]
+            for step in attempts
+            if step["flow_run_run_count"] == attempt
+        }
+        redone = {name: again[name] for name in done}
+        assert max(redone.values()) < 1, redone
 
 
 def test_a_cancelled_run_leaves_a_checkpoint_and_nothing_half_written(
