@@ -79,7 +79,7 @@ def test_a_person_changes_a_parameter_submits_and_reads_the_report(
 
 
 def test_a_failed_step_is_retried_and_the_run_resumes(served: Served, page: "Page") -> None:
-    training = {"shallow_epochs": 2, "deep_epochs": 2, "seed": 21}
+    training = {**RUN["training"], "seed": 21}
     dataset = next(served.artifacts.glob(f"datasets/{SAMPLE.dataset}-*"))
     stone = dataset / "baselines.json"
     (dataset / array_file("test_images")).stat()  # the right folder
