@@ -15,9 +15,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping
 from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import MappingProxyType
 
 from tasks.codes import open_published
 from tasks.dataset import fetch_dataset
@@ -33,6 +35,8 @@ KEEP = 2
 READERS = 2
 WORSE = METRICS.model_copy(update={"validation_loss": 0.4})
 REFUSED_SHARE = 0.2
+EVENTS = {"published": "switches", "refused": "refusals"}
+"""What a run's outcome is counted as."""
 LIFETIME_SECONDS = (0.2, 4.0)
 """Of a publishing process, from when it is ready until it is killed."""
 
@@ -57,9 +61,9 @@ def publish_forever(root: Path, seed: int) -> None:
         with run_in_progress(run, root):
             model = train(number, dataset, root)
             manifest = complete(run, model, dataset, root, metrics, settings=settings)
-        print(manifest.verdict.outcome, flush=True)
+        print(EVENTS[manifest.verdict.outcome], flush=True)
         for _ in before - _runs(root):
-            print("deleted", flush=True)
+            print("deletions", flush=True)
 
 
 def _runs(root: Path) -> set[str]:
@@ -99,7 +103,10 @@ def read_everything(root: Path) -> str:
 
 
 def publish_and_die(root: Path, seed: int, seconds: float) -> Counter[str]:
-    """Publish for so long, then die at whatever point that is; tell what happened until then."""
+    """Publish for so long, then die at whatever point that is; count what happened until then.
+
+    What happened just before the death may not have been told: there is at least so much.
+    """
     command = [sys.executable, "-m", "tests.crash.readers", "--publish", str(root)]
     with subprocess.Popen(
         [*command, "--seed", str(seed)], stdout=subprocess.PIPE, text=True
@@ -115,8 +122,14 @@ def publish_and_die(root: Path, seed: int, seconds: float) -> Counter[str]:
     return events
 
 
-def besiege(root: Path, seconds: float, seed: int = 0) -> dict[str, int]:
-    """Publish and read for so long.
+def besiege(
+    root: Path, seconds: float, seed: int = 0, least: Mapping[str, int] = MappingProxyType({})
+) -> dict[str, int]:
+    """Publish and read for so long; count reads, switches, refusals, deletions and kills.
+
+    Args:
+        least: of what is counted until the last kill, go on until there was so much: a busy machine
+            takes its time.
 
     Raises:
         AssertionError: a reader saw something that must not be.
@@ -133,7 +146,7 @@ def besiege(root: Path, seconds: float, seed: int = 0) -> dict[str, int]:
     generator = random.Random(seed)  # noqa: S311 - no secret
     figures: Counter[str] = Counter()
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while time.monotonic() < end or any(figures[name] < count for name, count in least.items()):
         lifetime = generator.uniform(*LIFETIME_SECONDS)
         figures += publish_and_die(root, figures["kills"], lifetime)
         figures["kills"] += 1

@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 import pytest
 from prefect.client.base import PrefectHttpxSyncClient
 
-from tests.conftest import GATE, SAMPLE
+from tests.conftest import GATE, SAMPLE, TRAINING
 
-RUN = {
+RUN: dict[str, Any] = {
     "data": SAMPLE.model_dump(mode="json"),
-    "training": {"shallow_epochs": 2, "deep_epochs": 2},
-    "gate": GATE.model_copy(update={"tolerance": 100}).model_dump(mode="json"),
+    "training": TRAINING.model_dump(mode="json"),
+    "gate": GATE.model_dump(mode="json"),
 }
 """Parameters of a run that takes seconds."""
 
@@ -29,8 +29,7 @@ T = TypeVar("T")
 
 def long_run(seed: int) -> dict[str, Any]:
     """Parameters of a run whose deep training can be met half-way; each seed is new work."""
-    training = {"shallow_epochs": 2, "deep_epochs": 1500, "seed": seed}
-    return {**RUN, "training": training}
+    return {**RUN, "training": {**RUN["training"], "deep_epochs": 800, "seed": seed}}
 
 
 def wait_until(

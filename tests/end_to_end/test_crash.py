@@ -3,14 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import SAMPLE, SAMPLE_FOLDER
+from tests.conftest import GATE, SAMPLE, SAMPLE_FOLDER, TRAINING
 from tests.crash.harness import Victim, prefect_server, results
 from tests.crash.victim import POINTS
 
 FLAGS = [
     *("--dataset", SAMPLE.dataset, "--source.idx-folder", str(SAMPLE_FOLDER)),
-    *("--shallow-epochs", "4", "--deep-epochs", "4"),
-    *("--pca-ratio", "1000", "--live-share", "0"),
+    *("--shallow-epochs", str(TRAINING.shallow_epochs), "--deep-epochs", str(TRAINING.deep_epochs)),
+    *("--batch-size", str(TRAINING.batch_size), "--pca-ratio", str(GATE.pca_ratio)),
 ]
 
 

@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from tasks.codes import open_published
+from tasks.manifests import read_manifest, run_folder
 from tests.conftest import SAMPLE
 from tests.end_to_end.serving import (
     RUN,
@@ -94,6 +95,25 @@ def test_a_run_publishes_and_its_event_starts_the_search_for_neighbours(served: 
     assert kinds[f"{SAMPLE.dataset}-comparison"] == "image"
     progress = [found for found in artifacts if found["key"] == "training-deep"]
     assert [found["data"] for found in progress] == [100.0]
+
+
+TOO_SHORT = {**RUN, "training": {**RUN["training"], "shallow_epochs": 2}}
+"""A run whose shallow model is refused by the same limits."""
+
+
+def test_a_run_that_is_not_good_enough_leaves_what_is_published(served: Served) -> None:
+    good = served.start(RUN)
+    served.wait_for(good, "Completed")
+    poor = served.start(TOO_SHORT)
+    ended = served.wait_for(poor, "Failed")
+    assert "the shallow model has" in ended["state"]["message"]
+    published = open_published(SAMPLE.dataset, served.artifacts).manifest
+    assert published.run != poor
+    assert published.verdict.reason.startswith("all checks passed")
+    assert all(check.passed for check in published.verdict.checks)
+    refused = read_manifest(run_folder(poor, served.artifacts))
+    failed = {check.name for check in refused.verdict.checks if not check.passed}
+    assert "shallow: error relative to PCA" in failed
 
 
 def test_wrong_values_are_refused_by_the_form_and_by_the_flow(served: Served) -> None:
@@ -193,8 +213,7 @@ def test_a_person_is_notified_of_a_refused_run(served: Served) -> None:
         save = [sys.executable, "-c", SAVE_BLOCK, address]
         subprocess.run(save, check=True, env=served.environment)
         assert deploy(served, "--notify", "custom-webhook/night-shift").returncode == 0
-        strict = {"gate": {"pca_ratio": 0.001}, "training": {**RUN["training"], "seed": 4}}
-        run = served.start({**RUN, **strict})
+        run = served.start(TOO_SHORT)
         served.wait_for(run, "Failed")
         wait_until(lambda: received, 30, served.tail)
     assert received[0]["subject"].startswith("retrain failed")

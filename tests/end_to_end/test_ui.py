@@ -89,7 +89,7 @@ def test_a_person_changes_a_parameter_submits_and_reads_the_report(
 def test_a_failed_run_is_retried_from_the_command_line_and_the_ui(
     served: Served, page: "Page"
 ) -> None:
-    training = {"shallow_epochs": 2, "deep_epochs": 2, "seed": 21}
+    training = {**RUN["training"], "seed": 21}
     dataset = served.artifacts / fetch_dataset(SAMPLE, served.artifacts).folder
     stone = dataset / "baselines.json"
     stone.unlink(missing_ok=True)

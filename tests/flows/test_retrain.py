@@ -13,7 +13,7 @@ from tests.conftest import GATE, SAMPLE, SAMPLE_FOLDER
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
-TRAINING = TrainingParameters(shallow_epochs=2, deep_epochs=3, batch_size=64)
+TRAINING = TrainingParameters(shallow_epochs=40, deep_epochs=40, batch_size=64)
 
 
 def test_a_run_leaves_models_codes_and_figures_and_publishes_them(root: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from tasks.manifests import find_runs, published_link
 from tasks.models import ModelRecord, obtain_model
+from tasks.neighbors import NeighborsRecord
 from tasks.parameters import RunParameters
 from tasks.publication import publish, run_in_progress
 from tasks.records import DatasetRecord
@@ -147,6 +148,26 @@ def test_a_dataset_goes_with_its_last_run(
     collect("run-3", SAMPLE.dataset, 5, NOW, root)
     assert not unused.exists()
     assert (root / dataset.folder).exists()
+
+
+def test_neighbours_go_with_their_run(four_runs: list[str], root: Path) -> None:
+    for run in ("run-2", "run-3", "run-gone"):
+        record = NeighborsRecord(run=run, codes_sha256={}, files=())
+        write_record(root / "neighbors" / run / "neighbors.json", record)
+        make_old(root / "neighbors" / run)
+    young = root / "neighbors" / "run-young"
+    write_record(
+        young / "neighbors.json", NeighborsRecord(run=young.name, codes_sha256={}, files=())
+    )
+    collect("run-3", SAMPLE.dataset, 1, HOUR, root)
+    assert sorted(path.name for path in (root / "neighbors").iterdir()) == [
+        "run-2",
+        "run-3",
+        young.name,
+    ]
+    collect("run-3", SAMPLE.dataset, 1, NOW, root)
+    assert names(root) == ["run-3"]
+    assert [path.name for path in (root / "neighbors").iterdir()] == ["run-3"]
 
 
 def test_nothing_shared_is_deleted_while_another_run_is_in_progress(
