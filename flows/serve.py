@@ -21,6 +21,7 @@ from typing import NoReturn, Self
 import httpx
 
 from flows.deploy import CODE, WORK_POOL
+from tasks.sources import DATA_ROOT_VARIABLE
 
 HOME = CODE / ".prefect"
 HOST = "127.0.0.1"
@@ -104,6 +105,8 @@ def serving_environment(home: Path, port: int) -> dict[str, str]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "AUTOENCODER_CODE": str(CODE),
+        # Whoever may start runs must not read every image file of the machine with them.
+        DATA_ROOT_VARIABLE: os.environ.get(DATA_ROOT_VARIABLE) or str(Path.home()),
     }
 
 

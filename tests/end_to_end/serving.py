@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import pytest
 from prefect.client.base import PrefectHttpxSyncClient
 
-from tests.conftest import GATE, SAMPLE, TRAINING
+from tests.conftest import GATE, SAMPLE, SAMPLE_FOLDER, TRAINING
 
 RUN: dict[str, Any] = {
     "data": SAMPLE.model_dump(mode="json"),
@@ -30,6 +30,12 @@ T = TypeVar("T")
 def long_run(seed: int) -> dict[str, Any]:
     """Parameters of a run whose deep training can be met half-way; each seed is new work."""
     return {**RUN, "training": {**RUN["training"], "deep_epochs": 800, "seed": seed}}
+
+
+def flags_of(run: dict[str, Any]) -> list[str]:
+    """What such a run's training and gate are on the command line."""
+    values = {**run["training"], **run["gate"]}
+    return [word for name in values for word in (f"--{name.replace('_', '-')}", str(values[name]))]
 
 
 def wait_until(
@@ -169,7 +175,12 @@ def serve(folder: Path, **environment: str) -> Iterator[Served]:
     log = folder / f"{port}.log"
     command = [sys.executable, "-m", "flows.serve", "--port", str(port), "--home", str(home)]
     artifacts = folder / "artifacts"
-    variables = {**os.environ, "AUTOENCODER_ARTIFACTS": str(artifacts), **environment}
+    variables = {
+        **os.environ,
+        "AUTOENCODER_ARTIFACTS": str(artifacts),
+        "AUTOENCODER_DATA_ROOT": str(SAMPLE_FOLDER),
+        **environment,
+    }
     with log.open("w") as output:
         process = subprocess.Popen(command, env=variables, stdout=output, stderr=output)
     try:

@@ -18,7 +18,7 @@ from tasks.records import SPLITS
 from tasks.source_parameters import IdxFolder
 from tests.conftest import SAMPLE, SAMPLE_FOLDER
 from tests.end_to_end.containers import HEALTHY, NAME, REPOSITORY, Stack
-from tests.end_to_end.serving import long_run, wait_until
+from tests.end_to_end.serving import flags_of, long_run, wait_until
 
 pytestmark = pytest.mark.timeout(900)
 GPU_REQUEST = {"Driver": "nvidia", "Count": -1, "Capabilities": [["gpu"]]}
@@ -134,11 +134,9 @@ def test_the_docker_worker_asks_for_the_gpus_of_its_deployment(
 @contextmanager
 def computing_outside(root: Path) -> Iterator[None]:
     """The long run with seed 1, to which nothing happens, outside of containers, meanwhile."""
-    flags = ("--dataset", SAMPLE.dataset, "--source.idx-folder", str(SAMPLE_FOLDER), "--seed", "1")
-    epochs = ("--shallow-epochs", "2", "--deep-epochs", "1500")
-    gate = ("--pca-ratio", "1000", "--live-share", "0")
+    flags = ("--dataset", SAMPLE.dataset, "--source.idx-folder", str(SAMPLE_FOLDER))
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.retrain", *flags, *epochs, *gate],
+        [sys.executable, "-m", "flows.retrain", *flags, *flags_of(long_run(seed=1))],
         cwd=REPOSITORY,
         env={**os.environ, "AUTOENCODER_ARTIFACTS": str(root)},
         stdout=subprocess.DEVNULL,
