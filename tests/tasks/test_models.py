@@ -140,7 +140,7 @@ def test_a_training_that_is_told_to_stop_stores_its_state(
     with pytest.raises(TrainingStoppedError):
         obtain_model(dataset, spec, "cpu", root, stop)
     folder = root / "models" / fingerprint_of(dataset, spec, "cpu") / "checkpoints"
-    assert [path.name[:13] for path in folder.iterdir()] == ["000003-000000"]
+    assert max(path.name[:13] for path in folder.iterdir()) == "000003-000000"
 
 
 def test_two_that_want_the_same_model_train_it_once(

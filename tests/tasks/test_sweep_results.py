@@ -60,9 +60,7 @@ def test_the_table_has_one_line_for_each_model() -> None:
 
 def test_the_report_has_means_and_ranges_beside_pca() -> None:
     text = render_markdown(RECORD)
-    assert (
-        "| shallow | 8 | 2 | 0.3250 (0.3200-0.3300) | 0.03050 (0.03000-0.03100) |" in text
-    )
+    assert "| shallow | 8 | 2 | 0.3250 (0.3200-0.3300) | 0.03050 (0.03000-0.03100) |" in text
     assert "| shallow | 32 | 1 | 0.2900 | 0.01400 | 0.01510 |" in text
 
 
