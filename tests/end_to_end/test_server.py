@@ -74,9 +74,9 @@ def test_everything_is_registered_once_however_often(served: Served) -> None:
     assert sorted(again) == [*ours, "on-publication__automation_1"]
     # An update would forget the heartbeats of the runs under way.
     assert all(again[name] == automations[name] for name in ours)
-    deployed = ("retrain/weekly", "neighbors/on-publication")
+    deployed = ("retrain/weekly", "neighbors/on-publication", "sweep/on-demand")
     schedules = {name: served.deployment(name)["schedules"] for name in deployed}
-    assert [len(found) for found in schedules.values()] == [1, 0]
+    assert [len(found) for found in schedules.values()] == [1, 0, 0]
     assert schedules["retrain/weekly"][0]["schedule"]["timezone"] == "Europe/Berlin"
 
 

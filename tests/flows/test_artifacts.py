@@ -11,12 +11,19 @@ import pytest
 from PIL import Image
 
 from flows import artifacts
-from flows.artifacts import THUMBNAIL_BYTES, progress_artifact, show_run, thumbnail
+from flows.artifacts import (
+    THUMBNAIL_BYTES,
+    progress_artifact,
+    show_run,
+    show_sweep,
+    thumbnail,
+)
 from tasks.models import ModelRecord
 from tasks.publication import building_folder
 from tasks.records import DatasetRecord, EpochRecord, FigureRecord
 from tasks.state import Progress
 from tests.conftest import complete
+from tests.sweeping import SWEEP
 
 IDENTITY = "00000000-0000-0000-0000-000000000001"
 REPORT = "# A report\n\n![Two (2) lines](figures/a.png)\n\nIn (words)\n"
@@ -114,6 +121,21 @@ def test_a_run_is_shown_with_report_metrics_and_figures(
         (f"{dataset.name}-map-my-model", "shows map-my_model"),
     ]
     assert building_folder("x", root).exists()
+
+
+def test_a_sweep_is_shown_with_report_table_and_chart(
+    calls: list[tuple[Any, ...]], tmp_path: Path
+) -> None:
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "sweep.md").write_text("# A sweep")
+    Image.new("RGB", (30, 20)).save(tmp_path / "figures" / "loss-by-code-size.png")
+    show_sweep(SWEEP, tmp_path)
+    markdown, table, chart = calls
+    assert markdown[:2] == ("# A sweep", "sweep-mine-report")
+    assert table[1] == "sweep-mine"
+    assert [row["code size"] for row in table[0]] == [8, 32]
+    assert table[0][0]["PCA's"] == 0.0264
+    assert chart[1] == "sweep-mine-chart"
 
 
 @pytest.mark.parametrize("side", [100, 2000])

@@ -5,18 +5,21 @@ import sys
 import time
 
 import pytest
+from pydantic import BaseModel
 from rich.console import Console
 
 from flows import progress
 from flows.command_line import parse
-from flows.failures import WithoutTraceback
+from flows.failures import WithoutRetracing, WithoutTraceback
 from flows.progress import show_progress
 from flows.retrain import retrain
+from flows.sweep import sweep
 from tasks.errors import StepError
 from tasks.parameters import Parameters
 from tasks.records import EpochRecord
 from tasks.source_parameters import IdxFolder
 from tasks.state import Progress
+from tasks.sweep_parameters import SweepParameters
 from tests.conftest import SPEC
 
 HISTORY = (EpochRecord(loss=0.3, validation_loss=0.31),)
@@ -43,14 +46,17 @@ def test_no_environment_variable_changes_a_parameter(monkeypatch: pytest.MonkeyP
     assert parse(retrain, Parameters, []) == Parameters()
 
 
-def test_every_parameter_is_a_flag() -> None:
+@pytest.mark.parametrize(
+    ("module", "parameters"), [("flows.retrain", Parameters), ("flows.sweep", SweepParameters)]
+)
+def test_every_parameter_is_a_flag(module: str, parameters: type[BaseModel]) -> None:
     shown = subprocess.run(
-        [sys.executable, "-m", "flows.retrain", "--help"],
+        [sys.executable, "-m", module, "--help"],
         check=True,
         capture_output=True,
         text=True,
     ).stdout
-    for group in Parameters.model_fields.values():
+    for group in parameters.model_fields.values():
         assert group.annotation is not None
         for name in group.annotation.model_fields:
             assert f"--{name.replace('_', '-')}" in shown
@@ -76,6 +82,22 @@ def test_wrong_values_are_refused_with_exit_code_2(
         parse(retrain, Parameters, flags)
     assert refusal.value.code == 2
     assert reason in capsys.readouterr().err
+
+
+def test_a_grid_is_a_list_or_a_flag_said_twice() -> None:
+    expected = (8, 16)
+    for flags in (["--code-sizes", "8,16"], ["--code-sizes", "8", "--code-sizes", "16"]):
+        assert parse(sweep, SweepParameters, flags).grid.code_sizes == expected
+
+
+def test_tensorflow_s_retracing_is_no_news_but_its_other_warnings_are() -> None:
+    told = {
+        "6 out of the last 6 calls to %s triggered tf.function retracing. Tracing is": False,
+        "The optimizer is gone": True,
+    }
+    for text, shown in told.items():
+        record = logging.LogRecord("tensorflow", logging.WARNING, "", 0, text, (), None)
+        assert WithoutRetracing().filter(record) is shown
 
 
 @pytest.mark.parametrize(

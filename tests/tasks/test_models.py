@@ -12,6 +12,7 @@ import pytest
 from tasks.errors import StepError
 from tasks.models import (
     ModelRecord,
+    TrainingStoppedError,
     fingerprint_of,
     obtain_model,
     read_history,
@@ -126,6 +127,20 @@ def test_an_interrupted_training_resumes_to_the_same_bits(
     whole = obtain_model(dataset, spec, "cpu", elsewhere, ignore)
     assert resumed.weights_sha256 == whole.weights_sha256
     assert read_history(resumed, root) == read_history(whole, elsewhere)
+
+
+def test_a_training_that_is_told_to_stop_stores_its_state(
+    dataset: DatasetRecord, root: Path
+) -> None:
+    def stop(progress: Progress) -> None:
+        if progress.epochs_done == 3:
+            raise TrainingStoppedError
+
+    spec = SPEC.model_copy(update={"recipe": SPEC.recipe.model_copy(update={"epochs": 30})})
+    with pytest.raises(TrainingStoppedError):
+        obtain_model(dataset, spec, "cpu", root, stop)
+    folder = root / "models" / fingerprint_of(dataset, spec, "cpu") / "checkpoints"
+    assert max(path.name[:13] for path in folder.iterdir()) == "000003-000000"
 
 
 def test_two_that_want_the_same_model_train_it_once(

@@ -2,7 +2,7 @@ import os
 import subprocess
 import sys
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,9 +13,11 @@ from tasks.neighbors import NeighborsRecord
 from tasks.parameters import RunParameters
 from tasks.publication import publish, run_in_progress
 from tasks.records import DatasetRecord
-from tasks.retention import collect
+from tasks.retention import collect, collect_sweeps
 from tasks.storage import write_record
+from tasks.sweeps import SweepPoint, find_sweeps
 from tests.conftest import SAMPLE, SPEC, complete
+from tests.sweeping import SWEEP
 
 NOW, HOUR = timedelta(0), timedelta(hours=1)
 
@@ -194,3 +196,48 @@ def test_nothing_shared_is_deleted_while_another_run_is_in_progress(
         collect("run-3", SAMPLE.dataset, 1, NOW, root)
     assert not leftover.exists()
     assert [path.name for path in (root / "locks").glob("run-*")] == ["run-run-3.lock"]
+
+
+def sweep_of(run: str, model: ModelRecord, dataset: DatasetRecord, root: Path) -> None:
+    """A sweep of one model that just finished."""
+    facts = {
+        "run": run,
+        "dataset": dataset,
+        "points": (SweepPoint(model=model, reconstruction_mse=0.1),),
+        "finished": datetime.now(UTC),
+    }
+    write_record(root / "sweeps" / run / "sweep.json", SWEEP.model_copy(update=facts))
+
+
+def test_the_newest_sweeps_are_kept_and_their_models_go_with_them(
+    four_runs: list[str], dataset: DatasetRecord, root: Path
+) -> None:
+    others = [
+        obtain_model(
+            dataset, SPEC.model_copy(update={"seed": seed}), "cpu", root, lambda progress: None
+        )
+        for seed in (1, 2)
+    ]
+    for number, model in enumerate(others):
+        sweep_of(f"sweep-{number}", model, dataset, root)
+        make_old(root / model.folder)
+    collect("run-3", SAMPLE.dataset, 5, HOUR, root)
+    assert all((root / model.folder).exists() for model in others), "runs spare what sweeps need"
+    collect_sweeps("sweep-1", SAMPLE.dataset, 1, HOUR, root)
+    assert len(find_sweeps(root)) == 2, "too young"
+    leftover = root / "sweeps" / ".partial-sweep-9"
+    leftover.mkdir()
+    collect_sweeps("sweep-1", SAMPLE.dataset, 1, NOW, root)
+    assert [sweep.run for sweep in find_sweeps(root)] == ["sweep-1"]
+    assert [(root / model.folder).exists() for model in others] == [False, True]
+    assert not leftover.exists()
+    assert names(root) == four_runs
+
+
+def test_sweeps_over_other_datasets_are_left_alone(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    for run, name in (("sweep-0", "other"), ("sweep-1", SAMPLE.dataset), ("sweep-2", "other")):
+        sweep_of(run, model, dataset.model_copy(update={"name": name}), root)
+    collect_sweeps("sweep-1", SAMPLE.dataset, 1, NOW, root)
+    assert [sweep.run for sweep in find_sweeps(root)] == ["sweep-0", "sweep-1", "sweep-2"]

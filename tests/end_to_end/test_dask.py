@@ -1,0 +1,144 @@
+"""Sweeps on Dask: a scheduler and workers as processes of their own, on loopback."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from prefect.settings import PREFECT_API_URL
+from prefect.testing.utilities import prefect_test_harness
+
+from flows.sweep import sweep
+from tasks.sweeps import Sweep, find_sweeps
+from tests.conftest import SAMPLE
+from tests.end_to_end.serving import free_port, wait_until
+
+pytestmark = pytest.mark.timeout(600)
+
+GRID = ["--architectures", "deep", "--code-sizes", "4,8", "--batch-size", "4", "--deep-epochs"]
+"""With small batches an epoch of the sample takes a while, but does not need all cores."""
+LOADED = "cpu_feature_guard"
+"""TensorFlow says so once, when a process first computes with it."""
+
+
+@contextmanager
+def started(command: list[str], log: Path, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A command in the background, with its output in a file; ended by force if it must be."""
+    environment = {**os.environ, **variables}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command], env=environment, stdout=output, stderr=output
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A scheduler and two workers."""
+
+    scheduler: str
+    workers: list[subprocess.Popen[bytes]]
+    logs: list[Path]
+    artifacts: Path
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return {"AUTOENCODER_RUNNER": "dask", "AUTOENCODER_DASK_SCHEDULER": self.scheduler}
+
+    def tell(self) -> str:
+        return "\n".join(log.read_text()[-2000:] for log in self.logs)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server() -> Iterator[None]:
+    """A temporary Prefect server, so that the commands need none each."""
+    with prefect_test_harness(server_startup_timeout=90):
+        yield
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Without nannies: a worker that dies is not started again."""
+    folder, port = tmp_path_factory.mktemp("dask"), free_port()
+    address, loopback = f"tcp://127.0.0.1:{port}", ["--host", "127.0.0.1", "--no-dashboard"]
+    logs = [folder / f"worker-{number}.log" for number in (0, 1)]
+    memory = ["--nthreads", "1", "--no-nanny", "--memory-limit", "0"]
+    worker = ["distributed.cli.dask_worker", address, *loopback, *memory]
+    artifacts = folder / "artifacts"
+    variables = {"AUTOENCODER_ARTIFACTS": str(artifacts), "TF_CPP_MIN_LOG_LEVEL": "0"}
+    with ExitStack() as stack:
+        scheduler = ["distributed.cli.dask_scheduler", *loopback, "--port", str(port)]
+        stack.enter_context(started(scheduler, folder / "scheduler.log"))
+        workers = [
+            stack.enter_context(
+                started([*worker, "--local-directory", str(log.with_suffix(""))], log, **variables)
+            )
+            for log in logs
+        ]
+        yield Cluster(address, workers, logs, artifacts)
+
+
+@contextmanager
+def sweeping(
+    root: Path, *flags: str, **variables: str
+) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    log = root.with_suffix(".log")
+    data = ["--dataset", SAMPLE.dataset, "--folder", str(SAMPLE.folder)]
+    where = {"AUTOENCODER_ARTIFACTS": str(root), "PREFECT_API_URL": PREFECT_API_URL.value() or ""}
+    with started(["flows.sweep", *data, *flags], log, **where, **variables) as process:
+        yield process, log
+
+
+def completed(process: subprocess.Popen[bytes], log: Path, root: Path) -> Sweep:
+    """Wait for a sweep's end; the newest one in the folder."""
+    assert process.wait(240) == 0, log.read_text()[-3000:]
+    return find_sweeps(root)[-1]
+
+
+def models_under_way(root: Path) -> set[str]:
+    return {path.parents[1].name for path in root.glob("models/*/checkpoints/[!.]*")}
+
+
+def test_workers_stop_training_what_nobody_waits_for_any_more(cluster: Cluster) -> None:
+    root = cluster.artifacts
+    with sweeping(root, *GRID, "10000", **cluster.variables) as (process, _):
+        wait_until(lambda: len(models_under_way(root)) == 2, 240, cluster.tell)
+        process.send_signal(signal.SIGKILL)
+    stopped = "TrainingStoppedError"
+    wait_until(lambda: all(stopped in log.read_text() for log in cluster.logs), 60, cluster.tell)
+    assert len(models_under_way(root)) == 2
+
+
+def test_no_byte_depends_on_the_runner_or_on_a_worker_that_dies(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = cluster.artifacts
+    given_up = models_under_way(root)
+    with sweeping(root, *GRID, "60", **cluster.variables) as (process, log):
+        wait_until(lambda: len(models_under_way(root) - given_up) == 2, 240, cluster.tell)
+        cluster.workers[0].send_signal(signal.SIGKILL)
+        found = completed(process, log, root)
+    survivor = cluster.logs[1].read_text()
+    assert "Resuming the deep model" in survivor
+    assert survivor.count("Finished in state Completed()") == 2
+    assert survivor.count(LOADED) == 1
+
+    with sweeping(root, *GRID, "60", AUTOENCODER_RUNNER="dask") as (process, log):
+        again = completed(process, log, root)
+    assert again.run != found.run
+    assert (again.points, again.files) == (found.points, found.files)
+
+    monkeypatch.setenv("AUTOENCODER_ARTIFACTS", str(tmp_path))
+    in_threads = sweep(**dict(found.parameters))
+    weights = [point.model.weights_sha256 for point in found.points]
+    assert [point.model.weights_sha256 for point in in_threads.points] == weights
+    assert in_threads.files == found.files

@@ -1,0 +1,78 @@
+from pathlib import Path
+
+import pytest
+
+from flows.retrain import retrain
+from flows.sweep import sweep
+from tasks.models import ModelRecord, fingerprint_of, obtain_model
+from tasks.parameters import ModelParameters, TrainingParameters
+from tasks.records import DatasetRecord
+from tasks.sweep_parameters import GridParameters, SweepParameters
+from tasks.sweeps import read_sweep
+from tests.conftest import GATE, SAMPLE
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+TRAINING = TrainingParameters(shallow_epochs=2, deep_epochs=2, batch_size=64)
+GRID = GridParameters(code_sizes=(4, 8))
+
+
+@pytest.fixture(autouse=True)
+def four_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOENCODER_WORKERS", "4")
+
+
+def models_of(root: Path) -> dict[str, int]:
+    """When each stored model was trained."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in root.glob("models/*/model.json")}
+
+
+def test_models_trained_at_once_have_the_bits_of_those_trained_alone(
+    root: Path, trained: tuple[DatasetRecord, ModelRecord, Path]
+) -> None:
+    done = sweep(data=SAMPLE, grid=GRID, training=TRAINING)
+    dataset, _, alone = trained
+    specs = SweepParameters(data=SAMPLE, grid=GRID, training=TRAINING).specs()
+    assert [point.model.spec for point in done.points] == specs
+    for point in done.points:
+        expected = obtain_model(dataset, point.model.spec, "cpu", alone, lambda progress: None)
+        assert point.model.weights_sha256 == expected.weights_sha256
+    again = sweep(data=SAMPLE, grid=GRID, training=TRAINING)
+    assert (again.points, again.files) == (done.points, done.files)
+    folder = root / "sweeps" / done.run
+    assert read_sweep(folder) == done
+    assert {path.name for path in folder.rglob("*") if path.is_file()} == {
+        "sweep.json",
+        "sweep.md",
+        "models.csv",
+        "loss-by-code-size.png",
+        "loss-by-code-size.svg",
+    }
+
+
+def test_a_sweep_and_a_run_train_no_model_twice(root: Path) -> None:
+    shallow = GridParameters(architectures=("shallow",), code_sizes=(4,))
+    both = GridParameters(code_sizes=(4,))
+    sweep(data=SAMPLE, grid=shallow, training=TRAINING)
+    by_sweep = models_of(root)
+    assert len(by_sweep) == 1
+    retrain(data=SAMPLE, models=ModelParameters(code_size=4), training=TRAINING, gate=GATE)
+    by_both = models_of(root)
+    assert by_both.items() > by_sweep.items()
+    sweep(data=SAMPLE, grid=both, training=TRAINING)
+    assert models_of(root) == by_both
+
+
+def test_a_model_that_fails_fails_the_sweep_but_not_the_others(
+    root: Path, dataset: DatasetRecord
+) -> None:
+    parameters = SweepParameters(data=SAMPLE, grid=GRID, training=TRAINING)
+    broken, *others = (fingerprint_of(dataset, spec, "cpu") for spec in parameters.specs())
+    (root / "models").mkdir()
+    (root / "models" / broken).touch()
+    state = sweep(data=SAMPLE, grid=GRID, training=TRAINING, return_state=True)
+    assert state.is_failed()
+    assert state.message is not None
+    assert broken in state.message
+    assert set(models_of(root)) == set(others)
+    assert not list((root / "sweeps").glob("[!.]*"))
