@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
+from flows.automations import SILENCE_SECONDS
 from tasks.codes import open_published
 from tasks.manifests import read_manifest, run_folder
 from tests.conftest import SAMPLE
@@ -78,6 +79,12 @@ def test_everything_is_registered_once_however_often(served: Served) -> None:
     schedules = {name: served.deployment(name)["schedules"] for name in deployed}
     assert [len(found) for found in schedules.values()] == [1, 0, 0]
     assert schedules["retrain/weekly"][0]["schedule"]["timezone"] == "Europe/Berlin"
+
+
+def test_silence_is_three_heartbeats_of_a_run_of_any_deployment(served: Served) -> None:
+    variables = [found["job_variables"]["env"] for found in served.find("deployments")]
+    beats = {int(found["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]) for found in variables}
+    assert {3 * seconds for seconds in beats} == {SILENCE_SECONDS}
 
 
 def test_a_run_publishes_and_its_event_starts_the_search_for_neighbours(served: Served) -> None:

@@ -12,6 +12,7 @@ from tasks.records import DatasetRecord
 from tasks.shards import EncodingRecord, encoding_folder
 from tests.conftest import SAMPLE, complete
 
+pytestmark = pytest.mark.usefixtures("prefect_server")
 IMAGES = ImagesParameters(dataset=SAMPLE.dataset, source=SAMPLE.source)
 ENCODER = EncoderParameters(learned_from=SAMPLE.dataset)
 
