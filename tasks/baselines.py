@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -23,7 +24,7 @@ from tasks.image_store import open_images, open_labels
 from tasks.pca import COVARIANCE_PIXELS, Pca, measure_pixels
 from tasks.probes import probe, probed_rows
 from tasks.records import SPLITS, DatasetRecord, DataSummary, FileRecord, Probes, Record
-from tasks.storage import atomic_file, describe_file, is_file, lock, sweep_partial, write_record
+from tasks.storage import describe_file, is_file, lock, sweep_partial, write_bytes, write_record
 
 logger = logging.getLogger(__name__)
 
@@ -118,8 +119,9 @@ def _measure_pixels(dataset: DatasetRecord, count: int, root: Path) -> PixelBase
         count = min(dataset.pixels, MAX_CODE_SIZE)
     measured = measure_pixels(train, dataset.scale, count)
     folder = root / dataset.folder
-    with atomic_file(folder / COMPONENTS_FILE) as partial:
-        np.save(partial, np.vstack([measured.mean, measured.components]), allow_pickle=False)
+    content = BytesIO()  # straight to a full disk, NumPy would not say what is wrong
+    np.save(content, np.vstack([measured.mean, measured.components]), allow_pickle=False)
+    write_bytes(folder / COMPONENTS_FILE, content.getvalue())
     baselines = PixelBaselines(
         entropy_floor=entropy_floor(open_images(dataset, "test", root), dataset.scale),
         probes=_probe(dataset, lambda images: _flat(images, dataset.scale), root),

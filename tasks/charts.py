@@ -61,6 +61,7 @@ def _draw_curve(axes: Axes, curve: Curve, color: str) -> None:
         curve.training,
         color=color,
         marker=marker,
+        markerfacecolor="white",
         linestyle=(0, (1, 1)),
         label=f"{curve.name}, training",
     )
