@@ -85,8 +85,7 @@ def test_a_quick_look_is_not_published(root: Path) -> None:
 def test_a_refused_run_ends_with_exit_code_3_and_the_reason(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ["--dataset", SAMPLE.dataset, "--source.kind", "idx"]
-    flags += ["--source.folder", str(SAMPLE_FOLDER)]
+    flags = ["--dataset", SAMPLE.dataset, "--source.idx-folder", str(SAMPLE_FOLDER)]
     flags += ["--shallow-epochs", "2", "--deep-epochs", "3", "--batch-size", "64"]
     assert main(flags) == 3
     told = capsys.readouterr().err
