@@ -5,11 +5,11 @@ import pytest
 from flows.retrain import retrain
 from flows.sweep import sweep
 from tasks.models import ModelRecord, fingerprint_of, obtain_model
-from tasks.parameters import ModelParameters, TrainingParameters
+from tasks.parameters import ModelParameters, RunParameters, TrainingParameters
 from tasks.records import DatasetRecord
 from tasks.sweep_parameters import GridParameters, SweepParameters
 from tasks.sweeps import read_sweep
-from tests.conftest import GATE, SAMPLE
+from tests.conftest import SAMPLE
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -56,7 +56,12 @@ def test_a_sweep_and_a_run_train_no_model_twice(root: Path) -> None:
     sweep(data=SAMPLE, grid=shallow, training=TRAINING)
     by_sweep = models_of(root)
     assert len(by_sweep) == 1
-    retrain(data=SAMPLE, models=ModelParameters(code_size=4), training=TRAINING, gate=GATE)
+    retrain(
+        data=SAMPLE,
+        models=ModelParameters(code_size=4),
+        training=TRAINING,
+        run=RunParameters(publish_anyway=True),
+    )
     by_both = models_of(root)
     assert by_both.items() > by_sweep.items()
     sweep(data=SAMPLE, grid=both, training=TRAINING)
