@@ -15,7 +15,7 @@ from tasks.errors import StepError, TransientError
 from tasks.idx import IdxDigest, idx_sha256
 from tasks.inspection import Facts, label_type, sound_images, sound_labels
 from tasks.records import DatasetRecord, ImageType, Sha256, Split
-from tasks.rows import ArrayRows, Index
+from tasks.rows import ArrayRows, Index, spaced_rows
 from tasks.sources import IDX_FILES, RawSplit
 from tasks.storage import atomic_folder, lock, write_record
 
@@ -163,3 +163,15 @@ def open_index(record: DatasetRecord, split: Split, root: Path) -> Index:
     if part in record.payloads:
         return open_array(root / record.folder / array_file(part))
     return range(record.rows[split])
+
+
+def typical_rows(record: DatasetRecord, split: Split, count: int, root: Path) -> NDArray[np.int64]:
+    """Rows of images that stand for all of a split, at most `count`, rising.
+
+    The first ones, which are read in one piece, if no class is missing among them; otherwise, and
+    where there are no labels, rows at equal distances: the images may stand in order.
+    """
+    labels = open_labels(record, split, root)
+    if labels is not None and np.array_equal(np.unique(labels[:count]), np.unique(labels)):
+        return np.arange(min(count, len(labels)))
+    return spaced_rows(record.rows[split], count)

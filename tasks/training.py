@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from tasks.architectures import Autoencoder, build_autoencoder
 from tasks.batches import (
@@ -29,10 +30,9 @@ from tasks.compiled import (
 from tasks.errors import StepError
 from tasks.recipes import TrainingSpec, learning_rates
 from tasks.records import EpochRecord
-from tasks.rows import spaced_rows
 from tasks.state import Progress, TrainingState
 
-REBALANCE_ROWS = 2048
+SAMPLE_ROWS = 2048
 """Training images that tell which units of a code are dead."""
 
 
@@ -44,7 +44,12 @@ class Training:
     """One model on its way from its first weights to its last."""
 
     def __init__(
-        self, spec: TrainingSpec, images: Images, validation: Images, scale: float
+        self,
+        spec: TrainingSpec,
+        images: Images,
+        validation: Images,
+        scale: float,
+        sample: NDArray[np.int64] | None = None,
     ) -> None:
         """Build the model at its first weights; compile at the first segment.
 
@@ -52,11 +57,13 @@ class Training:
             images: (N, height, width[, 3]).
             validation: (M, height, width[, 3]), of the same type.
             scale: the value that becomes 1.0.
+            sample: rows of images that stand for all; the first `SAMPLE_ROWS` by default.
         """
         self.spec = spec
         self.plan = SegmentPlan.of(images, spec.recipe.batch_size)
         self._images = images
         self._validation = validation
+        self._sample = np.arange(min(len(images), SAMPLE_ROWS)) if sample is None else sample
         self._scale = tf.constant(scale, tf.float32)
         self.models: Autoencoder = build_autoencoder(
             spec.architecture,
@@ -152,11 +159,10 @@ class Training:
 
     def _rebalance_code(self) -> None:
         """Bring back code units that are dead or always positive on a sample of the images."""
-        rows = spaced_rows(len(self._images), REBALANCE_ROWS)
         pre_activations = np.concatenate(
             [
                 self._pre_activate(block.images, self._scale).numpy()[: block.rows]
-                for block in evaluation_blocks(self._images, rows)
+                for block in evaluation_blocks(self._images, self._sample)
             ]
         )
         code, following = code_layers(self.models.logits)

@@ -12,7 +12,13 @@ from tasks import image_store
 from tasks.dataset import fetch_dataset, fetch_images
 from tasks.errors import StepError
 from tasks.fashion_mnist import Place
-from tasks.image_store import array_file, open_images, open_index, open_labels
+from tasks.image_store import (
+    array_file,
+    open_images,
+    open_index,
+    open_labels,
+    typical_rows,
+)
 from tasks.inspection import sound_images
 from tasks.parameters import DataParameters
 from tasks.records import DatasetRecord
@@ -252,3 +258,25 @@ def test_images_that_change_while_they_are_read_are_noticed(
     with pytest.raises(StepError, match="changed while they were read"):
         fetch_dataset(parameters, root)
     assert not list(root.glob("datasets/[!.]*"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([0, 1] * 10, [0, 1, 2, 3]),
+        ([0] * 10 + [1] * 10, [0, 5, 10, 15]),
+        (None, [0, 5, 10, 15]),
+    ],
+    ids=["mixed", "in order", "unlabelled"],
+)
+def test_typical_images_are_of_all_classes(
+    labels: list[int] | None, expected: list[int], tmp_path: Path, root: Path
+) -> None:
+    images = random_images(20, 3, 2)
+    parameters = save(tmp_path, images, images[:1])
+    if labels:
+        np.save(tmp_path / "labels.npy", labels)
+        source = parameters.source.model_copy(update={"labels_file": str(tmp_path / "labels.npy")})
+        parameters = parameters.model_copy(update={"source": source})
+    record = fetch_dataset(parameters, root)
+    assert typical_rows(record, "train", 4, root).tolist() == expected
