@@ -8,12 +8,14 @@ do not count, as the kernel takes them back when it needs them. Compilation is n
 import json
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +24,29 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from tasks.dataset import fetch_dataset
+from tasks import fashion_mnist
+from tasks.codes import PublishedRun, open_published
+from tasks.dataset import fetch_dataset, fetch_images
 from tasks.figures import STYLE, save
 from tasks.image_store import open_images
 from tasks.parameters import DataParameters, Parameters, RunParameters
 from tasks.recipes import TrainingSpec
 from tasks.records import SPLITS, DatasetRecord
-from tasks.source_parameters import NpyFiles
-from tasks.storage import artifacts_root, write_bytes
+from tasks.shards import (
+    EncodingPlan,
+    begin_encoding,
+    obtain_shard,
+    plan_encoding,
+    shard_spans,
+)
+from tasks.source_parameters import NpyFiles, SourceParameters
+from tasks.storage import ROOT_VARIABLE, artifacts_root, write_bytes
 from tests.benchmarks.training import RESULTS
 
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 FITTED_FROM = 100_000
 """Slopes are those of the sizes from here on; below, what does not grow weighs too much."""
 WORKERS = (1, 2)
-ENCODED = 300_000
-"""Images that workers encode."""
 SHARD_ROWS = 16_384
 SAMPLE_SECONDS = 0.02
 AUGMENTED_ROWS = 10_000
@@ -171,20 +180,32 @@ def measure_stages(dataset: DatasetRecord, root: Path) -> dict[str, Result]:
 
 
 def measure_workers(images: Path, root: Path) -> dict[int, float]:
-    """Images a second that the flow `encode` encodes with so many Dask workers, start included."""
-    environment = {"AUTOENCODER_ARTIFACTS": str(root), "AUTOENCODER_RUNNER": "dask"}
-    command = [sys.executable, "-m", "flows.encode", "--dataset", "augmented"]
-    command += ["--source.images-file", str(images), "--shard-rows", str(SHARD_ROWS)]
+    """Images a second that so many processes encode, in shards that are written and verified."""
+    plan, run = _plan(images, root)
+    spans = shard_spans(plan.dataset.rows["all"], SHARD_ROWS)
+    context = multiprocessing.get_context("spawn")
     rates = {}
     for workers in WORKERS:
-        started = time.perf_counter()
-        subprocess.run(
-            command,
-            check=True,
-            env={**os.environ, **environment, "AUTOENCODER_WORKERS": str(workers)},
-        )
-        rates[workers] = ENCODED / (time.perf_counter() - started)
+        begin_encoding(plan, run, root)
+        with ProcessPoolExecutor(workers, context) as executor:
+            warm = [executor.submit(obtain_shard, plan, span, root) for span in spans[:workers]]
+            wait(warm)  # each process has loaded and compiled the encoders
+            started = time.perf_counter()
+            wait([executor.submit(obtain_shard, plan, span, root) for span in spans[workers:]])
+            seconds = time.perf_counter() - started
+        rates[workers] = (spans[-1][1] - spans[workers][0]) / seconds
+        shutil.rmtree(root / "encodings")
     return rates
+
+
+def _plan(images: Path, root: Path) -> tuple[EncodingPlan, PublishedRun]:
+    """To encode images with the encoders of a published run of one epoch."""
+    command = [sys.executable, "-m", "flows.retrain", "--publish-anyway"]
+    command += ["--shallow-epochs", "1", "--deep-epochs", "1"]
+    subprocess.run(command, check=True, env={**os.environ, ROOT_VARIABLE: str(root)})
+    source = SourceParameters(dataset="augmented", source=NpyFiles(images_file=str(images)))
+    run = open_published(fashion_mnist.NAME, root)
+    return plan_encoding(fetch_images(source, root), run), run
 
 
 def slope(results: dict[int, dict[str, Result]], stage: str, what: str) -> float:
@@ -239,7 +260,7 @@ def main() -> None:
             dataset = fetch_dataset(data, folder / "artifacts")
             results[size] = measure_stages(dataset, folder / "artifacts")
             print(json.dumps({size: results[size]}, indent=2), flush=True)
-        rates = measure_workers(folder / f"{ENCODED}.npy", root)
+        rates = measure_workers(folder / f"{SIZES[-1]}.npy", folder / "artifacts")
     slopes = {
         stage: {what: slope(results, stage, what) for what in ("seconds", "peak_bytes")}
         for stage in STAGES
@@ -248,7 +269,7 @@ def main() -> None:
         "cores": os.cpu_count(),
         "sizes": results,
         "slopes": slopes,
-        "encoded_images_per_second_by_workers": rates,
+        "images_encoded_a_second_by_processes": rates,
     }
     text = json.dumps(content, indent=2)
     print(text)
