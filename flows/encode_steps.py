@@ -4,7 +4,7 @@ import logging
 
 from flows.steps import step
 from tasks import shards
-from tasks.codes import PublishedRun, open_published, open_run
+from tasks.codes import PublishedRun, open_wanted
 from tasks.dataset import fetch_images as fetch
 from tasks.encode_parameters import EncoderParameters, ImagesParameters
 from tasks.records import DatasetRecord
@@ -17,10 +17,7 @@ logger = logging.getLogger(__name__)
 @step("Find the encoders")
 def find_encoders(parameters: EncoderParameters) -> PublishedRun:
     """The run whose encoders are wanted."""
-    root = artifacts_root()
-    if parameters.run:
-        return open_run(parameters.run, root)
-    return open_published(parameters.learned_from, root)
+    return open_wanted(parameters.learned_from, parameters.run, artifacts_root())
 
 
 @step("Fetch and verify the images")

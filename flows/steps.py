@@ -24,7 +24,7 @@ from flows.timing import record_duration
 from tasks import dataset as datasets
 from tasks import publication
 from tasks.baselines import Baselines, obtain_baselines
-from tasks.codes import PublishedRun, is_sound, open_published, open_run
+from tasks.codes import PublishedRun, is_sound, open_wanted
 from tasks.manifests import ATTEMPT_FOLDER, Manifest, RunRecord, published_run, run_folder
 from tasks.models import ModelRecord, fingerprint_of, obtain_model
 from tasks.neighbors import NeighborsRecord, obtain_neighbors
@@ -209,10 +209,7 @@ def publish_run(record: RunRecord) -> Manifest:
 @step("Find the codes")
 def find_codes(parameters: CodesParameters) -> PublishedRun:
     """The run whose codes are wanted."""
-    root = artifacts_root()
-    if parameters.run:
-        return open_run(parameters.run, root)
-    return open_published(parameters.dataset, root)
+    return open_wanted(parameters.dataset, parameters.run, artifacts_root())
 
 
 @step("Search the nearest neighbours")

@@ -325,6 +325,11 @@ def open_run(run: str, root: Path) -> PublishedRun:
     return PublishedRun(folder, read_manifest(folder))
 
 
+def open_wanted(dataset: str, run: str | None, root: Path) -> PublishedRun:
+    """The run of that name, or, where none is named, the published one of a dataset."""
+    return open_run(run, root) if run else open_published(dataset, root)
+
+
 if __name__ == "__main__":
     from tasks.codes_command import main
 

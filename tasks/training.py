@@ -28,7 +28,7 @@ from tasks.compiled import (
     compile_segment,
 )
 from tasks.errors import StepError
-from tasks.recipes import TrainingSpec, learning_rates
+from tasks.recipes import Recipe, TrainingSpec, learning_rates
 from tasks.records import EpochRecord
 from tasks.state import Progress, TrainingState
 
@@ -38,6 +38,15 @@ SAMPLE_ROWS = 2048
 
 def _mean_pixel(images: Images, scale: float) -> float:
     return float(images.mean(dtype=np.float64)) / scale
+
+
+def _build_optimizer(recipe: Recipe, model: keras.Model) -> keras.optimizers.Optimizer:
+    optimizer = keras.optimizers.Adam(
+        beta_2=recipe.beta_2, weight_decay=recipe.weight_decay or None
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    optimizer.build(model.trainable_variables)
+    return optimizer
 
 
 class Training:
@@ -73,11 +82,7 @@ class Training:
             code_bias=spec.recipe.code_bias,
             centre=_mean_pixel(images, scale) if spec.architecture.centred else 0.0,
         )
-        self._optimizer = keras.optimizers.Adam(
-            beta_2=spec.recipe.beta_2, weight_decay=spec.recipe.weight_decay or None
-        )
-        self._optimizer.exclude_from_weight_decay(var_names=["bias"])
-        self._optimizer.build(self.models.logits.trainable_variables)
+        self._optimizer = _build_optimizer(spec.recipe, self.models.logits)
         self._variables = [*self.models.logits.variables, *self._optimizer.variables]
         self._rates = learning_rates(spec.recipe, spec.recipe.epochs * self.plan.steps)
         self._run_segment = compile_segment(self.models.logits, self._optimizer, self.plan)
