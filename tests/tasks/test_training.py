@@ -186,4 +186,4 @@ def test_training_version_is_raised_when_weights_change(sample: Sample) -> None:
     training = start(training_of(DEEP), sample)
     finish(training)
     found = (TRAINING_VERSION, *(round(epoch.validation_loss, 4) for epoch in training.history))
-    assert found == (1, 0.5261, 0.4903)
+    assert found == (2, 0.5261, 0.4903)
