@@ -29,7 +29,7 @@ PAGE = 4096
 """A tmpfs hands out room in pages."""
 PLENTY: dict[Resource, int] = {"size": 16384, "nr_inodes": 2000}
 """Pages, and files: more than any test here needs."""
-MOST_ATTEMPTS = 500
+MOST_ATTEMPTS = 2000
 NEXT_RUN = "run-2"
 COUNTED_LAST = ("models/", "datasets/")
 """Whole files may stand here before the record that makes them count."""
