@@ -13,8 +13,8 @@ from tasks.errors import StepError
 from tasks.rows import ArrayRows, Rows
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
-MAX_PICTURE_VALUES = 2**20
-"""Height times width times channels of the largest picture."""
+MAX_PICTURE_PIXELS = 2**20
+"""Height times width of the largest picture that is unpacked."""
 GREY_MODES = {"1": "L", "L": "L", "LA": "L", "I;16": "I;16", "I;16B": "I;16", "I": "I;16"}
 """What becomes of a picture's mode; every other one becomes RGB. Transparency is ignored."""
 
@@ -119,10 +119,10 @@ def _read_picture(file: Path) -> NDArray[Any]:
     bombs = (Image.DecompressionBombError, Image.DecompressionBombWarning)
     try:
         with Image.open(file, formats=("PNG", "JPEG")) as picture:
-            if picture.width * picture.height * 3 > 3 * MAX_PICTURE_VALUES:
+            if picture.width * picture.height > MAX_PICTURE_PIXELS:
                 raise StepError(
                     f"{file} has {picture.width} x {picture.height} pixels, expected at most "
-                    f"{MAX_PICTURE_VALUES:,}: make it smaller"
+                    f"{MAX_PICTURE_PIXELS:,}: make it smaller"
                 )
             upright = ImageOps.exif_transpose(picture)
             return np.asarray(upright.convert(GREY_MODES.get(upright.mode, "RGB")))
