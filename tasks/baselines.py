@@ -12,7 +12,6 @@ from pydantic import Field, ValidationError
 
 from tasks.architectures import MAX_CODE_SIZE
 from tasks.evaluation import (
-    Images,
     entropy_floor,
     image_blocks,
     mean_squared_errors,
@@ -24,6 +23,7 @@ from tasks.image_store import open_images, open_labels
 from tasks.pca import COVARIANCE_PIXELS, Pca, measure_pixels
 from tasks.probes import probe, probed_rows
 from tasks.records import SPLITS, DatasetRecord, DataSummary, FileRecord, Probes, Record
+from tasks.rows import Images
 from tasks.storage import describe_file, is_file, lock, sweep_partial, write_bytes, write_record
 
 logger = logging.getLogger(__name__)
@@ -168,9 +168,10 @@ def _probe(
         if labels is None:
             return None
         rows = probed_rows(dataset, split)
-        parts = np.array_split(rows, min(PARTS, len(rows)))
-        features = [features_of(images[part]) for part in parts]
-        sample += [np.concatenate(features), labels[rows]]
+        features = np.empty((len(rows), features_of(images[:1]).shape[1]), np.float32)
+        for part in np.array_split(np.arange(len(rows)), min(PARTS, len(rows))):
+            features[part] = features_of(images[rows[part]])
+        sample += [features, labels[rows]]
     return probe(*sample)
 
 

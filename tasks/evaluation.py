@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.rows import evaluation_rows
+from tasks.rows import Images, evaluation_rows
 
-Images = NDArray[Any]
-"""(N, height, width[, 3]) uint8, uint16 or float32, as a rule memory-mapped."""
 BLOCK_BYTES = 32 * 2**20
 """Upper bound of the images that are on the 0 to 1 scale at once, as float64."""
 LINEAR_IMAGES = 10_000

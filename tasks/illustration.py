@@ -12,7 +12,6 @@ from tasks.code_map import CLASS_COLORS, NAMED_CLASSES, draw_map
 from tasks.codes import Codes, read_codes
 from tasks.encoding import load_autoencoder, reconstruct_rows
 from tasks.evaluation import (
-    Images,
     activity,
     correlations,
     live_units,
@@ -25,7 +24,7 @@ from tasks.image_store import open_images
 from tasks.models import ModelRecord, read_history
 from tasks.records import DatasetRecord, FigureRecord, Metrics
 from tasks.references import LAB_LOSSES
-from tasks.rows import spaced_rows
+from tasks.rows import Images, spaced_rows
 
 LAB_SEEDS = {"shallow": 50, "deep": 42}
 """Seeds with which the lab draws the images of its two figures."""

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.evaluation import Images, image_blocks, on_unit_scale
-from tasks.rows import spaced_rows
+from tasks.evaluation import image_blocks, on_unit_scale
+from tasks.rows import Images, spaced_rows
 
 COVARIANCE_PIXELS = 3072
 """Up to so many pixels, those of 32 x 32 in colour, the covariance of all of them is held."""

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from tasks.errors import StepError
 
+Images = NDArray[Any]
+"""(N, height, width[, 3]) uint8, uint16 or float32, as a rule memory-mapped."""
 Index = NDArray[np.int64] | range
 """Row numbers, rising; a range takes no memory."""
 BLOCK_BYTES = 8 * 2**20

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from tasks.architectures import Autoencoder, build_autoencoder
 from tasks.batches import (
-    Images,
     Segment,
     SegmentPlan,
     blocks_in_order,
@@ -30,6 +29,7 @@ from tasks.compiled import (
 from tasks.errors import StepError
 from tasks.recipes import Recipe, TrainingSpec, learning_rates
 from tasks.records import EpochRecord
+from tasks.rows import Images
 from tasks.state import Progress, TrainingState
 
 SAMPLE_ROWS = 2048

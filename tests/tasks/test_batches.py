@@ -2,18 +2,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tasks import batches
-from tasks.batches import (
-    SegmentPlan,
-    blocks_in_order,
-    shuffled_rows,
-    shuffled_segments,
-)
+from tasks.batches import SegmentPlan, blocks_in_order, shuffled_segments
 from tasks.compiled import normalize
 from tasks.evaluation import on_unit_scale
 from tasks.rows import EVALUATION_ROWS
+from tasks.shuffling import shuffled_rows
 
-PLAN = SegmentPlan(rows=1000, row_bytes=2, batch_size=30, steps=34, segment_steps=10)
+PLAN = SegmentPlan(batch_size=30, steps=34, segment_steps=10)
 
 
 def numbered(rows: int) -> np.ndarray:
@@ -42,29 +37,6 @@ def test_blocks_hold_every_row_once_and_have_one_shape(rows: int) -> None:
     assert {tuple(block.images.shape) for block in blocks} == {(EVALUATION_ROWS, 2)}
     held = [row for block in blocks for row in rows_of(block.images[: block.rows])]
     assert held == list(range(rows))
-
-
-def test_the_order_is_a_function_of_seed_and_epoch() -> None:
-    order = shuffled_rows(1000, 784, 1, 2)
-    assert sorted(order) == list(range(1000))
-    shuffled_rows.cache_clear()
-    assert np.array_equal(shuffled_rows(1000, 784, 1, 2), order)
-    others = [shuffled_rows(1000, 784, *position) for position in ((1, 3), (2, 2), (2, 1))]
-    assert all(not np.array_equal(order, other) for other in others)
-
-
-def test_the_order_of_a_large_set_reads_long_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows of 200 rows, each made of 20 whole runs of 10 neighbours; 1003 rows in all."""
-    monkeypatch.setattr(batches, "SHUFFLE_BYTES", 2000)
-    monkeypatch.setattr(batches, "RUN_BYTES", 100)
-    order = shuffled_rows(1003, 10, 0, 0)
-    assert sorted(order) == list(range(1003))
-    shuffled_rows.cache_clear()
-    for start in range(0, 1003, 200):
-        window = order[start : start + 200]
-        assert len({row // 10 for row in window}) <= 21
-        assert not (np.abs(np.diff(window)) == 1).all()
-    assert len({row // 10 for row in order[:20]}) > 10
 
 
 @pytest.mark.parametrize(

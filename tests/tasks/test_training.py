@@ -68,7 +68,7 @@ def test_training_sees_what_numpy_would_compute() -> None:
     model = keras.Model(inputs, keras.layers.Dense(256)(spy(inputs)))
     optimizer = keras.optimizers.Adam()
     optimizer.build(model.trainable_variables)
-    plan = SegmentPlan(rows=1, row_bytes=256, batch_size=1, steps=1, segment_steps=1)
+    plan = SegmentPlan(batch_size=1, steps=1, segment_steps=1)
     run = compile_segment(model, optimizer, plan)
     run(tf.constant(values), tf.constant(1), tf.constant(255.0), np.zeros(1, np.float32))
     assert spy.seen.numpy().tobytes() == (values.astype("float32") / np.float32(255)).tobytes()

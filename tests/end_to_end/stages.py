@@ -1,0 +1,54 @@
+"""Every stage of a run over large `.npy` files, one after the other, in one process.
+
+`python -m tests.end_to_end.stages FOLDER` works on the `images.npy` and `labels.npy` of a folder
+and prints a line for each stage that is done.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tasks.baselines import obtain_baselines
+from tasks.dataset import fetch_dataset
+from tasks.encoding import encode_split
+from tasks.measuring import measure_model
+from tasks.models import obtain_model
+from tasks.parameters import DataParameters, Parameters, RunParameters
+from tasks.records import SPLITS
+from tasks.source_parameters import NpyFiles
+
+
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Tell when it is done, and how long it took."""
+    started = time.monotonic()
+    yield
+    print(f"{name}: {time.monotonic() - started:.1f} s", flush=True)
+
+
+def main(folder: Path, root: Path) -> None:
+    """Fetch, train an epoch of the shallow model, encode, measure, evaluate."""
+    source = NpyFiles(
+        images_file=str(folder / "images.npy"), labels_file=str(folder / "labels.npy")
+    )
+    data = DataParameters(dataset="large", source=source, test_share=0.01)
+    with stage("normalization"):
+        dataset = fetch_dataset(data, root)
+    with stage("training"):
+        spec = Parameters(run=RunParameters(quick=True)).specs()[0]
+        model = obtain_model(dataset, spec, "cpu", root, lambda _: None)
+    with stage("encoding"):
+        for split in SPLITS:
+            encode_split(split, dataset, [model], root / f"{split}.h5", root)
+    with stage("baselines"):
+        baselines = obtain_baselines(dataset, {32}, root)
+    with stage("evaluation"):
+        measure_model(model, dataset, baselines, root, root)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory(dir=sys.argv[1]) as artifacts:
+        main(Path(sys.argv[1]), Path(artifacts))
