@@ -6,10 +6,13 @@ images within windows of many runs, and each window is read once, run by run.
 """
 
 from functools import lru_cache
+from io import FileIO
+from mmap import mmap
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.errors import StepError
 from tasks.rows import Images
 
 SHUFFLE_BYTES = 128 * 2**20
@@ -90,8 +93,30 @@ class ShuffledImages:
             return
         first = number * self._window_rows
         self._held_rows = np.sort(order[first : first + self._window_rows])
-        take_rows(self._images, self._held_rows, self._buffer)
+        _read_rows(self._images, self._held_rows, self._buffer)
         self._held = (epoch, number)
+
+
+def _read_rows(images: Images, rows: NDArray[np.int64], out: Images) -> None:
+    """Copy rising rows to the start of `out`, run by run.
+
+    Of a memory-mapped file, they are read from the file: a page fault may read ahead for megabytes
+    beyond the run.
+
+    Raises:
+        StepError: the file has become shorter.
+    """
+    base: object = images.base
+    if not (isinstance(images, np.memmap) and isinstance(base, mmap) and images.filename):
+        take_rows(images, rows, out)
+        return
+    borders = np.flatnonzero(np.diff(rows) != 1) + 1
+    runs, targets = (np.split(array, borders) for array in (rows, out[: len(rows)]))
+    with FileIO(images.filename) as file:
+        for run, target in zip(runs, targets, strict=True):
+            file.seek(images.offset + int(run[0]) * images[0].nbytes)
+            if file.readinto(target.data) != target.nbytes:
+                raise StepError(f"{images.filename} has become shorter while it was read")
 
 
 def take_rows(images: Images, rows: NDArray[np.int64], out: Images) -> None:
