@@ -165,18 +165,23 @@ def _measured(name: str, dataset: DatasetRecord, root: Path, answers: Any) -> No
 
 
 def measure_stages(dataset: DatasetRecord, root: Path) -> dict[str, Result]:
-    """Every stage, one after the other."""
-    context = multiprocessing.get_context("spawn")
+    """Every stage, one after the other; the model is made before, as its training takes memory."""
+    _run_apart(_model, dataset, _spec(1), root)
     results = {}
     for name in STAGES:
-        answers = context.SimpleQueue()
-        process = context.Process(target=_measured, args=(name, dataset, root, answers))
-        process.start()
-        process.join()
-        if process.exitcode:
-            raise RuntimeError(f"The stage {name} ended with exit code {process.exitcode}")
+        answers = multiprocessing.get_context("spawn").SimpleQueue()
+        _run_apart(_measured, name, dataset, root, answers)
         results[name] = answers.get()
     return results
+
+
+def _run_apart(function: Callable[..., Any], *arguments: Any) -> None:
+    """Call a function in a process of its own."""
+    process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise RuntimeError(f"{function.__name__}{arguments} ended with code {process.exitcode}")
 
 
 def measure_workers(images: Path, root: Path) -> dict[int, float]:
