@@ -5,7 +5,6 @@ page, each page many times. So beyond `SHUFFLE_BYTES`, runs of neighbours are sh
 images within windows of many runs, and each window is read once, run by run.
 """
 
-from functools import lru_cache
 from io import FileIO
 from mmap import mmap
 
@@ -26,9 +25,8 @@ def window_rows(row_bytes: int) -> int:
     return max(1, SHUFFLE_BYTES // row_bytes)
 
 
-@lru_cache(maxsize=1)  # the segments of an epoch are gathered one after the other
 def shuffled_rows(rows: int, row_bytes: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order of an epoch, (rows,) int64, a function of its arguments alone; read-only.
+    """The order of an epoch, (rows,) int64, a function of its arguments alone.
 
     Up to `SHUFFLE_BYTES` every order is equally likely.
     """
@@ -56,11 +54,11 @@ class ShuffledImages:
         """
         self._images, self._seed = images, seed
         self.image_shape, self.dtype = images.shape[1:], images.dtype
+        self._epoch, self._order = -1, np.zeros(0, np.int64)
         self._window_rows = window_rows(images[0].nbytes)
-        windows = len(images) > self._window_rows
-        self._buffer = np.empty((self._window_rows * windows, *self.image_shape), self.dtype)
-        self._held = (-1, -1)
-        self._held_rows = np.zeros(0, np.int64)
+        held = self._window_rows if len(images) > self._window_rows else 0
+        self._window, self._held_rows = -1, np.zeros(0, np.int64)
+        self._held = np.empty((held, *self.image_shape), self.dtype)
 
     def take(self, epoch: int, first: int, out: Images) -> int:
         """Copy images from a position in an epoch's order on, as many as fit and are left.
@@ -73,28 +71,33 @@ class ShuffledImages:
         Returns:
             How many were copied to the start of `out`.
         """
-        order = shuffled_rows(len(self._images), self._images[0].nbytes, self._seed, epoch)
-        chosen = order[first : first + len(out)]
-        if not len(self._buffer):
+        self._enter(epoch)
+        chosen = self._order[first : first + len(out)]
+        if not len(self._held):
             take_rows(self._images, chosen, out)
             return len(chosen)
         taken = 0
         while taken < len(chosen):
-            number, before = divmod(first + taken, self._window_rows)
+            window, before = divmod(first + taken, self._window_rows)
             part = chosen[taken : taken + self._window_rows - before]
-            self._hold(epoch, number, order)
-            take_rows(self._buffer, np.searchsorted(self._held_rows, part), out[taken:])
+            self._hold(window)
+            take_rows(self._held, np.searchsorted(self._held_rows, part), out[taken:])
             taken += len(part)
         return taken
 
-    def _hold(self, epoch: int, number: int, order: NDArray[np.int64]) -> None:
+    def _enter(self, epoch: int) -> None:
+        if self._epoch != epoch:
+            image = self._images[0]
+            self._order = shuffled_rows(len(self._images), image.nbytes, self._seed, epoch)
+            self._epoch, self._window = epoch, -1
+
+    def _hold(self, window: int) -> None:
         """Read a window into memory, unless it is there."""
-        if self._held == (epoch, number):
-            return
-        first = number * self._window_rows
-        self._held_rows = np.sort(order[first : first + self._window_rows])
-        _read_rows(self._images, self._held_rows, self._buffer)
-        self._held = (epoch, number)
+        if self._window != window:
+            first = window * self._window_rows
+            self._held_rows = np.sort(self._order[first : first + self._window_rows])
+            _read_rows(self._images, self._held_rows, self._held)
+            self._window = window
 
 
 def _read_rows(images: Images, rows: NDArray[np.int64], out: Images) -> None:

@@ -15,7 +15,6 @@ from tasks.shuffling import ShuffledImages, shuffled_rows
 def test_the_order_is_a_function_of_seed_and_epoch() -> None:
     order = shuffled_rows(1000, 784, 1, 2)
     assert sorted(order) == list(range(1000))
-    shuffled_rows.cache_clear()
     assert np.array_equal(shuffled_rows(1000, 784, 1, 2), order)
     others = [shuffled_rows(1000, 784, *position) for position in ((1, 3), (2, 2), (2, 1))]
     assert all(not np.array_equal(order, other) for other in others)
@@ -27,7 +26,6 @@ def test_the_order_of_a_large_set_reads_long_runs(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(shuffling, "RUN_BYTES", 100)
     order = shuffled_rows(1003, 10, 0, 0)
     assert sorted(order) == list(range(1003))
-    shuffled_rows.cache_clear()
     for start in range(0, 1003, 200):
         window = order[start : start + 200]
         assert len({row // 10 for row in window}) <= 21
@@ -60,6 +58,15 @@ def test_images_come_in_the_order_of_their_epochs(
             assert not out[taken:].any()
             found.append(out[:taken])
         assert np.array_equal(np.concatenate(found), images[shuffled_rows(rows, 10, 3, epoch)])
+
+
+@pytest.mark.usefixtures("small_windows")
+@pytest.mark.parametrize("first", [0, 19, 20, 57, 102])
+def test_an_epoch_can_be_entered_anywhere(first: int) -> None:
+    images = np.arange(103 * 5, dtype=np.uint16).reshape(103, 5, 1)
+    out = np.zeros((30, 5, 1), np.uint16)
+    taken = ShuffledImages(images, seed=3).take(1, first, out)
+    assert np.array_equal(out[:taken], images[shuffled_rows(103, 10, 3, 1)[first : first + 30]])
 
 
 @pytest.mark.usefixtures("small_windows")
