@@ -14,7 +14,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tasks.batches import Block, blocks_in_order, map_ahead
-from tasks.codes import CodesBlock, ModelCodes, write_codes
+from tasks.codes_writer import CodesBlock, ModelCodes, write_codes
 from tasks.compiled import compile_autoencoder, compile_encoder
 from tasks.image_store import open_images, open_index, open_labels
 from tasks.models import AUTOENCODER_FILE, ModelRecord

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from tasks.codes import CodesBlock, ModelCodes, PublishedRun, open_codes, write_codes
+from tasks.codes import PublishedRun, open_codes
 from tasks.codes_contract import chunks_of, provenance_of
+from tasks.codes_writer import CodesBlock, ModelCodes, write_codes
 from tasks.errors import StepError
 from tasks.image_store import open_images, open_index, open_labels
 from tasks.manifests import check_file

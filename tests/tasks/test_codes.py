@@ -11,15 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tasks.codes import (
-    CodesBlock,
-    ModelCodes,
-    open_published,
-    open_run,
-    read_codes,
-    write_codes,
-)
+from tasks.codes import open_published, open_run, read_codes
 from tasks.codes_contract import CHUNK_BYTES
+from tasks.codes_writer import CodesBlock, ModelCodes, write_codes
 from tasks.encoding import encode_split
 from tasks.errors import StepError
 from tasks.models import ModelRecord

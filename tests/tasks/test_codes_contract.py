@@ -6,8 +6,9 @@ import h5py
 import numpy as np
 import pytest
 
-from tasks.codes import CodesBlock, ModelCodes, read_codes, verify_codes, write_codes
+from tasks.codes import read_codes, verify_codes
 from tasks.codes_contract import CONTENT_SHA256, content_sha256, write_attributes
+from tasks.codes_writer import CodesBlock, ModelCodes, write_codes
 from tasks.errors import StepError
 from tests.conftest import EXAMPLE_DATASET, example_model
 
