@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from tasks import checkpoints, codes, publication, storage
+from tasks import checkpoints, codes_writer, publication, storage
 from tasks.checkpoints import Checkpoints
 
 Kill = Callable[[], None]
@@ -100,7 +100,7 @@ ARMS: dict[str, Callable[[Kill], None]] = {
     "before a checkpoint's rename": lambda kill: around_rename(kill, _nothing),
     "after a checkpoint's rename": lambda kill: around_rename(_nothing, kill),
     "between the models": lambda kill: _call_after(Checkpoints, "clear", kill),
-    "amid the codes' write": lambda kill: _call_after(codes, "_write_model", kill),
+    "amid the codes' write": lambda kill: _call_after(codes_writer, "_write_model", kill),
     "before the switch": lambda kill: _call_before(publication, "_switch", kill),
     "after the switch": lambda kill: _call_after(publication, "_switch", kill),
 }

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 def long_run(seed: int) -> dict[str, Any]:
     """Parameters of a run whose deep training can be met half-way; each seed is new work."""
-    return {**RUN, "training": {**RUN["training"], "deep_epochs": 800, "seed": seed}}
+    return {**RUN, "training": {**RUN["training"], "deep_epochs": 500, "seed": seed}}
 
 
 def flags_of(run: dict[str, Any]) -> list[str]:

@@ -63,10 +63,10 @@ def test_a_silent_run_of_a_worker_is_dead_and_no_other(served: Served) -> None:
     alive, typed, silent = (
         begin(served, "RUNNING", deployed=deployed) for deployed in (True, False, True)
     )
-    tell(served, "heartbeat", alive, ago=SILENCE_SECONDS / 2)
+    tell(served, "heartbeat", alive)
     tell(served, "heartbeat", typed, ago=SILENCE_SECONDS, deployed=False)
     tell(served, "heartbeat", silent, ago=SILENCE_SECONDS)
-    wait_until(lambda: "Crashed" in served.states(silent), 40, served.tail)
+    wait_until(lambda: "Crashed" in served.states(silent), SILENCE_SECONDS - 10, served.tail)
     assert served.states(alive)[-1] == served.states(typed)[-1] == "Running"
     go_through(served, alive, "CANCELLED")
     go_through(served, typed, "CANCELLED")
