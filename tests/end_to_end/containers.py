@@ -71,6 +71,7 @@ class Engine:
             "COMPOSE": "docker-compose",
             "STACK": NAME,
             "BUILD_ARGS": " ".join(build),
+            "ARGS": "",  # not those of the `make` that runs the tests
             **variables,
         }
         return ["make", target, *(f"{name}={value}" for name, value in settings.items())]

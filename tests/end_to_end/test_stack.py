@@ -165,6 +165,7 @@ def test_runs_survive_the_end_of_their_worker_and_of_their_container(
             ended = stack.wait_for(run, "Completed", 600)
             assert ended["run_count"] == 2
             stack.wait_for_message(run, "Resuming the deep model")
+    wait_until(lambda: not container_of(killed, stack), 60, stack.tail)  # it ends after its run
     for split in SPLITS:
         resumed = open_run(killed, stack.artifacts).file(f"codes/{split}.h5")
         (whole,) = tmp_path.glob(f"runs/*/codes/{split}.h5")
