@@ -20,6 +20,9 @@ from tasks.parameters import DataParameters, Parameters, RunParameters
 from tasks.records import SPLITS
 from tasks.source_parameters import NpyFiles
 
+TEST_SHARE = 0.05
+"""Enough that every sample of test images is full at the sizes that are compared."""
+
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:
@@ -34,7 +37,7 @@ def main(folder: Path, root: Path) -> None:
     source = NpyFiles(
         images_file=str(folder / "images.npy"), labels_file=str(folder / "labels.npy")
     )
-    data = DataParameters(dataset="large", source=source, test_share=0.01)
+    data = DataParameters(dataset="large", source=source, test_share=TEST_SHARE)
     with stage("normalization"):
         dataset = fetch_dataset(data, root)
     with stage("training"):

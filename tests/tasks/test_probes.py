@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from sklearn.linear_model import RidgeClassifier
 
-from tasks.probes import probe
+from tasks.probes import RIDGE, probe
 
 
 def test_classes_that_lie_apart_are_told_apart() -> None:
@@ -28,6 +29,17 @@ def test_five_outvote_one() -> None:
         train, np.array([1, 0, 0, 0, 0, 1]), np.array([[0.1]], np.float32), np.array([0])
     )
     assert (probes.nearest_1, probes.nearest_5) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 5])
+def test_the_linear_probe_is_a_ridge_classifier(classes: int) -> None:
+    generator = np.random.default_rng(0)
+    features = generator.standard_normal((400, 6)).astype(np.float32)
+    labels = (features[:, 0] * classes).astype(np.int64) % classes * 10
+    train, test = slice(300), slice(300, None)
+    known = RidgeClassifier(alpha=RIDGE).fit(features[train], labels[train])
+    probes = probe(features[train].copy(), labels[train], features[test], labels[test])
+    assert probes.linear == known.score(features[test], labels[test])
 
 
 def test_labels_may_be_bytes_up_to_255() -> None:
