@@ -17,6 +17,9 @@ from tasks.rows import ArrayRows, Rows, StreamRows
 
 MAX_CHUNK_BYTES = 256 * 2**20
 """Largest chunk of an HDF5 dataset; one is in memory at a time."""
+CHUNK_ROWS_BYTES = 64 * 2**20
+"""Upper bound of the rows that are read together as their chunks are: these may hold parts of very
+many rows, and are then unpacked several times."""
 
 
 def open_npy(path: Path) -> Rows:
@@ -29,10 +32,12 @@ def open_npy(path: Path) -> Rows:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise StepError(f"{path} is missing: place the file there") from None
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, OverflowError, EOFError, OSError) as error:
         raise StepError(f"{path} cannot be read as an .npy file: {error}") from None
     if not isinstance(array, np.ndarray) or array.ndim == 0:
         raise StepError(f"{path} is no .npy file with rows")
+    if not array.flags.c_contiguous:  # each row would be read from all over the file
+        raise StepError(f"{path} must hold rows in C order: save np.ascontiguousarray of it")
     return ArrayRows(str(path), array)
 
 
@@ -51,7 +56,7 @@ def open_npz(path: Path, name: str) -> Rows:
         with archive.open(member) as file:
             shape, fortran_order, dtype = _read_npy_header(file)
             header_bytes = file.tell()
-        if fortran_order or dtype.hasobject or not shape:
+        if fortran_order or dtype.hasobject or not shape or min(shape) < 0:
             raise StepError(f"{where} must hold rows of numbers in C order: save it again")
         size = int(np.prod(shape, dtype=np.float64)) * dtype.itemsize
         if size > MAX_GZIP_RATIO * member.compress_size:
@@ -87,7 +92,10 @@ def _npz_errors_explained(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise StepError(f"{path} is missing: place the file there") from None
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError) as error:
+    except (
+        *(zipfile.BadZipFile, zlib.error, ValueError, OverflowError, EOFError),
+        *(NotImplementedError, RuntimeError),  # what zipfile says of encrypted files
+    ) as error:
         raise StepError(f"{path} cannot be read as an .npz file: {error}") from None
 
 
@@ -115,7 +123,8 @@ def open_hdf5(path: Path, name: str, stack: ExitStack) -> Rows:
         raise StepError(f"{where} has chunks of shape {chunk}, larger than 256 MiB: store it again")
     if dataset.nbytes > MAX_GZIP_RATIO * dataset.id.get_storage_size():
         raise StepError(f"{where} announces {dataset.nbytes} bytes, more than the file holds")
-    return ArrayRows(where, dataset, chunk[0])
+    row_bytes = max(1, dataset.nbytes // max(1, len(dataset)))
+    return ArrayRows(where, dataset, min(chunk[0], max(1, CHUNK_ROWS_BYTES // row_bytes)))
 
 
 def _follow(file: h5py.File, name: str, where: str) -> h5py.Dataset:

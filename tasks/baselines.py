@@ -73,7 +73,7 @@ class Baselines(Record):
 
 def obtain_baselines(dataset: DatasetRecord, code_sizes: set[int], root: Path) -> Baselines:
     """Read the dataset's baselines; compute and store what is not there yet."""
-    folder, most = root / dataset.folder, max(code_sizes, default=1)
+    folder, most = root / dataset.folder, min(max(code_sizes, default=1), dataset.pixels)
     with lock(folder.name, root):
         sweep_partial(folder)
         pixels = _stored(folder / BASELINES_FILE, PixelBaselines)

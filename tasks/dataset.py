@@ -118,7 +118,20 @@ def _inspect(name: str, raw: RawDataset, choose: Choose) -> tuple[Splits, Facts]
             facts = inspect(splits)
     if "train" in splits:
         _check_worth_learning(splits["train"], facts)
+        _warn_of_brightness(splits, facts)
     return splits, facts
+
+
+def _warn_of_brightness(splits: Splits, facts: Facts) -> None:
+    train, test = facts.maxima["train"], facts.maxima["test"]
+    if test > train:
+        logger.warning(
+            "%s has values up to %g, %s up to %g: what is brighter counts as white",
+            splits["test"].images.where,
+            test,
+            splits["train"].images.where,
+            train,
+        )
 
 
 def _check_worth_learning(train: RawSplit, facts: Facts) -> None:

@@ -108,5 +108,6 @@ def encode_split(
 
 
 def reconstruct_rows(autoencoder: Autoencoder, images: Images, scale: float) -> Reconstructed:
-    """Encode and decode a few images, at most one block of them."""
-    return next(autoencoder(images, scale))
+    """Encode and decode a few images."""
+    blocks = autoencoder(images, scale)
+    return Reconstructed(*(np.concatenate(column) for column in zip(*blocks, strict=True)))

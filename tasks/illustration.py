@@ -174,7 +174,8 @@ class Illustrator:
         variances, axes = np.linalg.eigh(centred.T @ centred)
         axes = axes[:, ::-1][:, :2]
         axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])
-        shares = variances[::-1][:2] / variances.sum()
+        total = max(variances.sum(), np.finfo(np.float64).tiny)  # zero where all codes are equal
+        shares = variances[::-1][:2] / total
         names: list[str] = []
         labels = None
         shown = spaced_rows(len(centred), MAP_POINTS)

@@ -63,33 +63,50 @@ def find_pictures(folder: Path, allowed: Path | None) -> list[Path]:
         allowed: no picture may be a link that leads out of this folder.
 
     Raises:
-        StepError: there is none, or one leads elsewhere.
+        StepError: there is none, one leads elsewhere, or a sub-folder cannot be looked into.
     """
-    found = [
-        Path(parent, name)
-        for parent, _, names in os.walk(folder)  # does not follow links to folders
-        for name in names
-        if name.lower().endswith(SUFFIXES) and not name.startswith(".")
-    ]
+    found = list(_walk(folder))
     if not found:
         raise StepError(f"{folder} holds no PNG or JPEG file: place the images there")
-    if allowed:
-        for file in found:
-            if not file.resolve().is_relative_to(allowed):
-                raise StepError(f"{file} leads out of {allowed}, the only place data may be in")
+    for file in found:
+        if not file.is_file():  # nor does a link in a circle lead to one
+            raise StepError(f"{file} is no file: remove it")
+        if allowed and not file.resolve().is_relative_to(allowed):
+            raise StepError(f"{file} leads out of {allowed}, the only place data may be in")
     return sorted(found, key=lambda file: file.relative_to(folder).parts)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Every picture that is not hidden; a class that cannot be seen must not vanish silently."""
+
+    def refuse(error: OSError) -> None:
+        raise StepError(f"{error.filename} cannot be looked into: {error.strerror}")
+
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in folders:
+            if Path(parent, name).is_symlink():
+                raise StepError(
+                    f"{Path(parent, name)} is a link to a folder: place the pictures there"
+                )
+        for name in names:
+            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                yield Path(parent, name)
 
 
 def class_folders(folder: Path, files: list[Path]) -> list[str]:
     """The names of the sub-folders that the pictures are in, sorted; none if they are in none.
 
     Raises:
-        StepError: some pictures are in sub-folders and some are not.
+        StepError: some pictures are in sub-folders and some are not, or a name is no text.
     """
     names = {_class_folder(folder, file) for file in files}
     if "" in names and len(names) > 1:
         stray = next(file for file in files if not _class_folder(folder, file))
         raise StepError(f"{stray} is in no sub-folder, others are: give each its class, or none")
+    for name in names:
+        if not name.isprintable():
+            raise StepError(f"{folder} has a sub-folder {name!r}, no name for a class: rename it")
     return sorted(names - {""})
 
 
@@ -123,6 +140,11 @@ def _read_picture(file: Path) -> NDArray[Any]:
                 raise StepError(
                     f"{file} has {picture.width} x {picture.height} pixels, expected at most "
                     f"{MAX_PICTURE_PIXELS:,}: make it smaller"
+                )
+            if picture.mode in ("LA", "RGB", "RGBA") and ";16" in str(picture.tile):
+                raise StepError(
+                    f"{file} has colour or transparency in 16 bits, of which only 8 could be read: "
+                    "store the images in a NumPy or HDF5 file"
                 )
             upright = ImageOps.exif_transpose(picture)
             return np.asarray(upright.convert(GREY_MODES.get(upright.mode, "RGB")))

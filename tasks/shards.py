@@ -6,6 +6,7 @@ cut, so neither do those of the whole.
 
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,9 +33,13 @@ from tasks.storage import (
     write_record,
 )
 
+logger = logging.getLogger(__name__)
+
 RECORD_FILE = "encoding.json"
 CODES_FILE = "codes/all.h5"
 SHARDS_FOLDER = "shards"
+OTHER_UNIT = 100
+"""Images that are so many times brighter than the brightest training image have another unit."""
 
 
 class EncodingPlan(Record):
@@ -72,6 +77,7 @@ def plan_encoding(dataset: DatasetRecord, run: PublishedRun) -> EncodingPlan:
                 f"The images of {dataset.name} are of {what} {found}, those that the encoders of "
                 f"run {run.manifest.run} learned from of {expected}: expected the same"
             )
+    _check_brightness(dataset, run)
     encoders = [(model.fingerprint, model.weights_sha256) for model in run.manifest.models]
     facts = json.dumps([dataset.name, dataset.payload_sha256, encoders])
     key = hashlib.sha256(facts.encode()).hexdigest()
@@ -83,6 +89,23 @@ def plan_encoding(dataset: DatasetRecord, run: PublishedRun) -> EncodingPlan:
         run=run.manifest.run,
         models=tuple(_in_folder(model, folder) for model in run.manifest.models),
     )
+
+
+def _check_brightness(dataset: DatasetRecord, run: PublishedRun) -> None:
+    """Tell what is lost where images are brighter than what was learned from.
+
+    Raises:
+        StepError: nearly everything would be lost.
+    """
+    learned = run.manifest.dataset.scale
+    found = (
+        f"{dataset.name} has values up to {dataset.scale:g}, the images that run "
+        f"{run.manifest.run} learned from up to {learned:g}"
+    )
+    if dataset.scale > OTHER_UNIT * learned:
+        raise StepError(f"{found}: give them the same unit")
+    if dataset.scale > learned:
+        logger.warning("%s: what is brighter counts as white", found)
 
 
 def _in_folder(model: ModelRecord, folder: Path) -> ModelRecord:
@@ -99,6 +122,14 @@ def encoding_in_progress(plan: EncodingPlan, root: Path) -> Iterator[None]:
 def stored_encoding(plan: EncodingPlan, root: Path) -> EncodingRecord | None:
     """The encoded set, if that was done before and its codes are what was written."""
     folder = encoding_folder(plan.name, root)
+    if record := _sound_record(folder):
+        return record
+    if record := _sound_record(partial_folder(folder)):  # only the last steps are missing
+        _settle(folder)
+    return record
+
+
+def _sound_record(folder: Path) -> EncodingRecord | None:
     try:
         record = EncodingRecord.model_validate_json((folder / RECORD_FILE).read_bytes())
     except (OSError, ValidationError):
@@ -165,9 +196,15 @@ def join_shards(plan: EncodingPlan, spans: list[tuple[int, int]], root: Path) ->
     )
     record = EncodingRecord(plan=plan, codes=describe_file(building, CODES_FILE))
     write_record(building / RECORD_FILE, record)
-    shutil.rmtree(building / SHARDS_FOLDER)
-    settle_folder(building, folder)
+    _settle(folder)
     return record
+
+
+def _settle(folder: Path) -> None:
+    """Give a complete encoding its name, without the shards."""
+    building = partial_folder(folder)
+    shutil.rmtree(building / SHARDS_FOLDER, ignore_errors=True)
+    settle_folder(building, folder)
 
 
 def _shard_path(plan: EncodingPlan, span: tuple[int, int], root: Path) -> Path:

@@ -104,9 +104,15 @@ def allowed_path(name: str | Path) -> Path:
     """Resolve a path that a run names; where a data root is set it must lie beneath it.
 
     Raises:
-        StepError: it lies elsewhere.
+        StepError: it lies elsewhere, or is nothing that can be read from its start again.
     """
-    path, allowed = Path(name).expanduser().resolve(), data_root()
+    try:
+        path, allowed = Path(name).expanduser().resolve(), data_root()
+        readable = path.is_file() or path.is_dir() or not path.exists()
+    except (RuntimeError, ValueError, OSError) as error:  # links in a circle, no such user, NUL
+        raise StepError(f"{name!r} is no path that can be followed: {error}") from None
+    if not readable:
+        raise StepError(f"{name} is neither a file nor a folder")
     if allowed and not path.is_relative_to(allowed):
         raise StepError(f"{name} is outside {allowed}, the only place data may be in")
     return path

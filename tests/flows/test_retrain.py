@@ -112,3 +112,39 @@ def test_wrong_parameters_are_refused_by_the_flow_itself(root: Path) -> None:
     state = retrain(training={"batch_size": 0}, return_state=True)
     assert state.is_failed()
     assert not any(root.iterdir())
+
+
+def random_images(shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    generator = np.random.default_rng(0)
+    values = generator.random((24, *shape))
+    return (values * 60_000).astype(np.uint16) if dtype is np.uint16 else values.astype(dtype)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "labels"),
+    [
+        ((1, 1), np.uint16, [7] * 24),
+        ((3, 200), np.float32, None),
+        ((40, 30, 3), np.float64, [0, 255] * 12),
+    ],
+)
+def test_a_run_learns_from_images_of_any_kind(
+    shape: tuple[int, ...], dtype: type, labels: list[int] | None, tmp_path: Path, root: Path
+) -> None:
+    source = {"images_file": str(tmp_path / "images.npy")}
+    np.save(tmp_path / "images.npy", random_images(shape, dtype))
+    if labels:
+        np.save(tmp_path / "labels.npy", np.array(labels))
+        source["labels_file"] = str(tmp_path / "labels.npy")
+    data = DataParameters.model_validate(
+        {"dataset": "any", "source": source, "test_share": 0.5, "split_seed": 3}
+    )
+    training = TrainingParameters(shallow_epochs=1, deep_epochs=1, batch_size=8)
+    manifest = retrain(
+        data=data, training=training, gate=GATE, run=RunParameters(publish_anyway=True)
+    ).manifest
+    assert manifest.verdict.published
+    assert manifest.dataset.image_shape == shape
+    assert "figures/extremes-deep.png" in {file.path for file in manifest.files}
+    with h5py.File(root / "published" / "any" / "codes" / "test.h5") as file:
+        assert len(file["deep/codes"]) == 12

@@ -159,6 +159,47 @@ def test_values_in_another_file_are_not_read(hdf5: Path) -> None:
 
 
 def test_columns_first_is_refused(tmp_path: Path) -> None:
-    np.savez(tmp_path / "columns.npz", images=np.asfortranarray(IMAGES))
+    columns = np.asfortranarray(IMAGES)
+    np.savez(tmp_path / "columns.npz", images=columns)
+    np.save(tmp_path / "columns.npy", columns)
     with pytest.raises(StepError, match="in C order"):
         open_npz(tmp_path / "columns.npz", "images")
+    with pytest.raises(StepError, match="in C order"):
+        open_npy(tmp_path / "columns.npy")
+
+
+def test_negative_lengths_are_refused(tmp_path: Path) -> None:
+    header = {"descr": "<f4", "fortran_order": False, "shape": (-1, 2, 2)}
+    with (tmp_path / "images.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+    with zipfile.ZipFile(tmp_path / "images.npz", "w") as archive:
+        archive.write(tmp_path / "images.npy", "images.npy")
+    with pytest.raises(StepError, match=r"images\.npy cannot be read"):
+        open_npy(tmp_path / "images.npy")
+    with pytest.raises(StepError, match="must hold rows of numbers"):
+        open_npz(tmp_path / "images.npz", "images")
+
+
+def test_an_encrypted_archive_is_refused(npz: Path) -> None:
+    content = bytearray(npz.read_bytes())
+    content[6] |= 1  # the flags of the first member, here and in the directory
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    npz.write_bytes(content)
+    with zipfile.ZipFile(npz) as archive:
+        name = archive.namelist()[0].removesuffix(".npy")
+    with pytest.raises(StepError, match="encrypted"):
+        open_npz(npz, name)
+
+
+def test_chunks_of_parts_of_many_rows_do_not_take_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.array_files.CHUNK_ROWS_BYTES", 64)
+    monkeypatch.setattr("tasks.rows.BLOCK_BYTES", 32)
+    images = np.arange(100 * 16, dtype=np.uint8).reshape(100, 4, 4)
+    with h5py.File(tmp_path / "images.h5", "w") as file:
+        file.create_dataset("images", data=images, chunks=(50, 1, 1))
+    with ExitStack() as stack:
+        blocks = list(open_hdf5(tmp_path / "images.h5", "images", stack).blocks())
+    assert max(block.nbytes for block in blocks) == 64
+    assert np.array_equal(np.concatenate(blocks), images)

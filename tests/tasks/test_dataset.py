@@ -280,3 +280,11 @@ def test_typical_images_are_of_all_classes(
         parameters = parameters.model_copy(update={"source": source})
     record = fetch_dataset(parameters, root)
     assert typical_rows(record, "train", 4, root).tolist() == expected
+
+
+def test_test_images_that_are_brighter_are_told(
+    tmp_path: Path, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train, test = random_images(20, 4, 4) // 2, random_images(10, 4, 4)
+    fetch_dataset(save(tmp_path, train, test), root)
+    assert "what is brighter counts as white" in caplog.text

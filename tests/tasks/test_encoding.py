@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from tasks.architectures import CODE_LAYER, LOGITS_LAYER
-from tasks.encoding import Reconstructed, encode_split, load_autoencoder, load_encoder
+from tasks.encoding import (
+    Reconstructed,
+    encode_split,
+    load_autoencoder,
+    load_encoder,
+    reconstruct_rows,
+)
 from tasks.image_store import open_images, open_labels
 from tasks.models import ModelRecord
 from tasks.records import DatasetRecord
@@ -97,3 +103,14 @@ def test_writes_every_row_of_a_split_larger_than_a_block(
         assert len(codes) == rows
         assert np.array_equal(codes[:128], codes[128:256])
         assert np.array_equal(codes[-5:], codes[(rows - 5) % 128 :][:5])
+
+
+def test_images_larger_than_a_block_are_all_restored() -> None:
+    parts = [
+        Reconstructed(
+            *(np.full((rows, *shape), rows, np.float32) for shape in ((4,), (9,), (), ()))
+        )
+        for rows in (8, 2)
+    ]
+    restored = reconstruct_rows(lambda images, scale: iter(parts), np.zeros((10, 3, 3)), 1.0)
+    assert [len(column) for column in restored] == [10, 10, 10, 10]

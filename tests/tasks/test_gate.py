@@ -167,3 +167,28 @@ def test_metrics_are_those_of_the_run() -> None:
         "deep: loss relative to its rival",
     ]
     assert checks[1].found == Metrics.model_validate(METRICS).live_units
+
+
+def test_a_loss_on_another_scale_is_no_rival() -> None:
+    run = manifest("bright", 0.08)
+    bright = run.model_copy(update={"dataset": run.dataset.model_copy(update={"scale": 65535.0})})
+    assert find_rivals(run.dataset, [run])
+    assert find_rivals(run.dataset, [bright]) == {}
+
+
+def test_no_model_is_held_to_a_pca_that_is_exact() -> None:
+    found = verdict({"pca_mse": 1e-15, "reconstruction_mse": 1e-4})
+    assert found.published
+    assert "PCA-32 restores these images exactly" in " ".join(check.text for check in found.checks)
+
+
+def test_the_drift_of_faint_images_is_a_number() -> None:
+    flat = SUMMARY.model_copy(
+        update={"spreads": tuple(tuple(0.0 for _ in row) for row in SUMMARY.spreads)}
+    )
+    before = manifest("before", 0.28)
+    pixels = before.baselines.pixels.model_copy(update={"summary": flat})
+    baselines = before.baselines.model_copy(update={"pixels": pixels})
+    drift = measure_drift(before.model_copy(update={"baselines": baselines}), flat)
+    assert drift is not None
+    assert (drift.mean_shift, drift.spread_ratio) == (0.0, 0.0)

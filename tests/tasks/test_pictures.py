@@ -1,3 +1,5 @@
+import errno
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -35,7 +37,7 @@ def test_pictures_stand_in_the_order_of_their_paths(tmp_path: Path) -> None:
     files = save(tmp_path, "b/2.png", "b/10.PNG", "a/3.jpeg", ".b/0.png", "a/.1.png")
     (tmp_path / "a" / "notes.txt").write_text("no picture")
     names = [str(file.relative_to(tmp_path)) for file in files]
-    assert names == [".b/0.png", "a/3.jpeg", "b/10.PNG", "b/2.png"]
+    assert names == ["a/3.jpeg", "b/10.PNG", "b/2.png"]  # nothing that is hidden
 
 
 def test_a_picture_is_turned_as_its_camera_was_held(tmp_path: Path) -> None:
@@ -105,3 +107,56 @@ def test_a_picture_beside_the_classes_is_named(tmp_path: Path) -> None:
 def test_sub_folders_of_classes_do_not_matter(tmp_path: Path) -> None:
     files = save(tmp_path, "coat/winter/1.png", "boot/1.png")
     assert class_folders(tmp_path, files) == ["boot", "coat"]
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_colour_of_16_bits_is_refused(channels: int, tmp_path: Path) -> None:
+    colour_type = {2: 4, 3: 2, 4: 6}[channels]
+    header = struct.pack(">IIBBBBB", 2, 2, 16, colour_type, 0, 0, 0)
+    lines = b"".join(b"\0" + bytes(4 * channels) for _ in range(2))
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
+    (tmp_path / "deep.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+            for kind, data in chunks
+        )
+    )
+    with pytest.raises(StepError, match=r"deep\.png has colour or transparency in 16 bits"):
+        PictureRows(tmp_path, [tmp_path / "deep.png"])
+
+
+def test_a_linked_class_does_not_vanish(tmp_path: Path) -> None:
+    save(tmp_path, "pictures/coat/1.png", "elsewhere/1.png")
+    (tmp_path / "pictures" / "boot").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StepError, match="boot is a link to a folder"):
+        find_pictures(tmp_path / "pictures", None)
+
+
+def test_a_class_that_cannot_be_looked_into_does_not_vanish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, "boot/1.png", "coat/1.png")
+    scandir = os.scandir
+
+    def forbidding(folder: str | Path) -> object:
+        if Path(folder).name == "boot":
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", forbidding)
+    with pytest.raises(StepError, match="boot cannot be looked into: Permission denied"):
+        find_pictures(tmp_path, None)
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(StepError, match=r"pipe\.png is no file"):
+        find_pictures(tmp_path, None)
+
+
+def test_a_class_must_have_a_name_that_is_text(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    files = save(folder, "1.png")
+    with pytest.raises(StepError, match="no name for a class"):
+        class_folders(tmp_path, files)

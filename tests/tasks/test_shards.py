@@ -141,3 +141,30 @@ def test_the_name_is_that_of_the_images_and_the_encoders(
     models = tuple(m.model_copy(update={"weights_sha256": "e" * 64}) for m in run.manifest.models)
     changed = run._replace(manifest=run.manifest.model_copy(update={"models": models}))
     assert plan_encoding(fetch_images(SAMPLE, root), changed).name != plan.name
+
+
+def test_what_was_joined_but_not_named_yet_is_not_encoded_again(
+    plan: EncodingPlan, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.shards._settle", die)
+        with pytest.raises(KeyboardInterrupt):
+            encode(plan, 100, root)
+    assert not encoding_folder(plan.name, root).exists()
+    assert stored_encoding(plan, root)
+    assert stored_encoding(plan, root)
+    assert not (encoding_folder(plan.name, root) / "shards").exists()
+
+
+def test_images_of_another_unit_are_refused(
+    run: PublishedRun, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset, learned = fetch_images(SAMPLE, root), run.manifest.dataset.scale
+    with pytest.raises(StepError, match="give them the same unit"):
+        plan_encoding(dataset.model_copy(update={"scale": 255 * learned}), run)
+    plan = plan_encoding(dataset.model_copy(update={"scale": 2 * learned}), run)
+    assert plan.dataset.scale == learned
+    assert "what is brighter counts as white" in caplog.text

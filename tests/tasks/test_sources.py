@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic import TypeAdapter
 from tasks import rows
 from tasks.errors import StepError
 from tasks.source_parameters import AnySource
-from tasks.sources import RawDataset, RawSplit, join, open_source, split_rows
+from tasks.sources import RawDataset, RawSplit, allowed_path, join, open_source, split_rows
 from tests.conftest import SAMPLE_FOLDER, read_all
 
 GENERATOR = np.random.default_rng(0)
@@ -184,3 +185,14 @@ def test_an_idx_file_may_not_be_a_link_that_leads_out(
     source = described({"idx_folder": str(tmp_path)})
     with pytest.raises(StepError, match="is outside"), open_source(source):
         pass
+
+
+@pytest.mark.parametrize("name", ["~no-such-user/x", "x\0y", "circle", "pipe"])
+def test_what_is_no_path_is_told(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("circle").symlink_to("circle")
+    os.mkfifo("pipe")
+    with pytest.raises(StepError, match="is no path that can be followed|neither a file nor"):
+        allowed_path(name)
