@@ -55,7 +55,7 @@ def encode_set(parameters: EncodeParameters) -> EncodingRecord:
         spans = shard_spans(dataset.rows["all"], parameters.shards.shard_rows)
         with fan_out() as runner:
             gather([runner.submit(steps.encode_shard, plan, span) for span in spans])
-        return steps.join_shards(plan, spans)
+        return steps.join_shards(plan, spans, parameters)
 
 
 def main(arguments: list[str]) -> int:

@@ -6,7 +6,7 @@ from flows.steps import step
 from tasks import shards
 from tasks.codes import PublishedRun, open_wanted
 from tasks.dataset import fetch_images as fetch
-from tasks.encode_parameters import EncoderParameters, ImagesParameters
+from tasks.encode_parameters import EncodeParameters, EncoderParameters, ImagesParameters
 from tasks.records import DatasetRecord
 from tasks.shards import EncodingPlan, EncodingRecord
 from tasks.storage import artifacts_root
@@ -42,6 +42,8 @@ def encode_shard(plan: EncodingPlan, span: tuple[int, int]) -> bool:
 
 
 @step("Join the shards")
-def join_shards(plan: EncodingPlan, spans: list[tuple[int, int]]) -> EncodingRecord:
+def join_shards(
+    plan: EncodingPlan, spans: list[tuple[int, int]], parameters: EncodeParameters
+) -> EncodingRecord:
     """Make one file of all shards."""
-    return shards.join_shards(plan, spans, artifacts_root())
+    return shards.join_shards(plan, spans, parameters, artifacts_root())

@@ -17,11 +17,12 @@ from pydantic import Field, ValidationError
 from tasks.codes import PublishedRun, open_codes
 from tasks.codes_contract import chunks_of, provenance_of
 from tasks.codes_writer import CodesBlock, ModelCodes, write_codes
+from tasks.encode_parameters import EncodeParameters
 from tasks.errors import StepError
 from tasks.image_store import open_images, open_index, open_labels
 from tasks.manifests import check_file
 from tasks.models import ModelRecord
-from tasks.records import DatasetRecord, FileRecord, Record
+from tasks.records import DatasetRecord, FileRecord, Record, Versions
 from tasks.storage import (
     describe_file,
     is_file,
@@ -32,6 +33,7 @@ from tasks.storage import (
     write_errors_explained,
     write_record,
 )
+from tasks.versions import installed_versions
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +57,8 @@ class EncodingRecord(Record):
     """An encoded image set."""
 
     plan: EncodingPlan
+    parameters: EncodeParameters = Field(description="with which it was made")
+    versions: Versions = Field(description="of what it was made with")
     codes: FileRecord
 
 
@@ -181,7 +185,9 @@ def obtain_shard(plan: EncodingPlan, span: tuple[int, int], root: Path) -> bool:
     return True
 
 
-def join_shards(plan: EncodingPlan, spans: list[tuple[int, int]], root: Path) -> EncodingRecord:
+def join_shards(
+    plan: EncodingPlan, spans: list[tuple[int, int]], parameters: EncodeParameters, root: Path
+) -> EncodingRecord:
     """Write the codes of all rows into one file and give the folder its name."""
     folder = encoding_folder(plan.name, root)
     building = partial_folder(folder)
@@ -194,7 +200,12 @@ def join_shards(plan: EncodingPlan, spans: list[tuple[int, int]], root: Path) ->
         open_labels(plan.dataset, "all", root),
         [ModelCodes(model, _read_shards(paths, model.name)) for model in plan.models],
     )
-    record = EncodingRecord(plan=plan, codes=describe_file(building, CODES_FILE))
+    record = EncodingRecord(
+        plan=plan,
+        parameters=parameters,
+        versions=installed_versions(),
+        codes=describe_file(building, CODES_FILE),
+    )
     write_record(building / RECORD_FILE, record)
     _settle(folder)
     return record

@@ -29,6 +29,7 @@ def test_all_images_of_a_source_are_encoded_without_training(root: Path) -> None
     codes = read_codes(path, "shallow")
     assert np.array_equal(codes.index, np.arange(640))
     assert record.plan.run == "run-1"
+    assert record.parameters.images == IMAGES
     stored = json.loads((path.parents[1] / "encoding.json").read_text())
     assert EncodingRecord.model_validate(stored) == record
     for model in record.plan.models:

@@ -3,6 +3,7 @@ import shutil
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -99,8 +100,20 @@ def test_the_fingerprint_depends_on_what_determines_the_weights(dataset: Dataset
     assert fingerprint_of(elsewhere, SPEC, "cpu") in fingerprints
 
 
+@pytest.fixture
+def sigint_raises() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt, also where a shell's & made SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_an_interrupted_training_resumes_to_the_same_bits(
-    dataset: DatasetRecord, root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    dataset: DatasetRecord,
+    root: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    sigint_raises: None,
 ) -> None:
     main_thread = threading.main_thread().ident
     assert main_thread is not None

@@ -5,6 +5,7 @@ import pytest
 
 from tasks.codes import PublishedRun, open_published, read_codes, verify_codes
 from tasks.dataset import fetch_images
+from tasks.encode_parameters import EncodeParameters
 from tasks.errors import StepError
 from tasks.models import ModelRecord
 from tasks.records import DatasetRecord
@@ -41,7 +42,7 @@ def encode(plan: EncodingPlan, shard_rows: int, root: Path) -> Path:
     spans = shard_spans(plan.dataset.rows["all"], shard_rows)
     for span in reversed(spans):
         obtain_shard(plan, span, root)
-    join_shards(plan, spans, root)
+    join_shards(plan, spans, EncodeParameters(), root)
     return encoding_folder(plan.name, root) / CODES_FILE
 
 
