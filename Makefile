@@ -12,10 +12,10 @@ run: .venv/installed-cpu  ## retrain both models on Fashion-MNIST; flags in ARGS
 	.venv/bin/python -m flows.retrain $(ARGS)
 
 serve: .venv/installed-cpu  ## a Prefect server, a worker and the deployments, on this machine alone
-	.venv/bin/python -m flows.serve $(ARGS)
+	.venv/bin/python -m flows.server.serve $(ARGS)
 
 deploy: .venv/installed-cpu  ## register everything on the server that PREFECT_API_URL names
-	.venv/bin/python -m flows.deploy $(ARGS)
+	.venv/bin/python -m flows.server.deploy $(ARGS)
 
 DEVICE ?= cpu
 DOCKER ?= docker
@@ -117,7 +117,7 @@ lock:  ## resolve the dependencies anew (needs uv)
 	$(UV_COMPILE_IN) requirements/sbom.in -o requirements/sbom.txt
 
 schema: .venv/installed-dev  ## write the manifest's JSON Schema anew
-	.venv/bin/python -c "from tasks.manifests import manifest_schema; print(manifest_schema(), end='')" \
+	.venv/bin/python -c "from tasks.runs.manifest import manifest_schema; print(manifest_schema(), end='')" \
 		> artifacts/manifest.schema.json
 
 clean:  ## remove what was installed here

@@ -3,7 +3,7 @@
 import logging
 import os
 
-from flows.failures import hide_expected_tracebacks, hide_retracing_warnings
+from flows.terminal.failures import hide_expected_tracebacks, hide_retracing_warnings
 
 # Otherwise Prefect calls home once it is imported, and so does the temporary server of a command.
 os.environ.setdefault("DO_NOT_TRACK", "1")

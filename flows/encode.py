@@ -5,23 +5,23 @@ import sys
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows import encode_steps as steps
-from flows.runners import fan_out, gather
-from tasks.encode_parameters import (
-    EncodeParameters,
-    EncoderParameters,
-    ImagesParameters,
-    ShardParameters,
-)
-from tasks.publication import run_in_progress
-from tasks.shards import (
+from tasks.core.storage import artifacts_root
+from tasks.encoding.shards import (
     EncodingRecord,
     begin_encoding,
     encoding_in_progress,
     plan_encoding,
     shard_spans,
 )
-from tasks.storage import artifacts_root
+from tasks.parameters.encode import (
+    EncodeParameters,
+    EncoderParameters,
+    ImagesParameters,
+    ShardParameters,
+)
+from tasks.runs.publication import run_in_progress
+from tasks.steps import encode as steps
+from tasks.steps.runners import fan_out, gather
 
 
 @flow(name="encode", description=__doc__)
@@ -60,11 +60,11 @@ def encode_set(parameters: EncodeParameters) -> EncodingRecord:
 
 def main(arguments: list[str]) -> int:
     """Run as a command; return the exit code."""
-    from flows.command_line import parse, run_from_command_line
-    from flows.summary import print_encoding
+    from flows.terminal.command_line import parse, run_from_command_line
+    from flows.terminal.summary import print_encoding
 
     parameters = parse(encode, EncodeParameters, arguments)
-    return run_from_command_line(encode, parameters, print_encoding, ("tasks.encoding",))
+    return run_from_command_line(encode, parameters, print_encoding, ("tasks.encoding.encoder",))
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@ import sys
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows import steps
-from tasks.neighbors import NeighborsRecord
-from tasks.parameters import CodesParameters, NeighborsParameters
-from tasks.publication import run_in_progress
-from tasks.storage import artifacts_root
+from tasks.core.storage import artifacts_root
+from tasks.encoding.neighbors import NeighborsRecord
+from tasks.parameters.retrain import CodesParameters, NeighborsParameters
+from tasks.runs.publication import run_in_progress
+from tasks.steps import retrain as steps
 
 
 @flow(name="neighbors", description=__doc__)
@@ -25,8 +25,8 @@ def neighbors(codes: CodesParameters = CodesParameters()) -> NeighborsRecord:
 
 def main(arguments: list[str]) -> int:
     """Run as a command; return the exit code."""
-    from flows.command_line import parse, run_from_command_line
-    from flows.summary import print_neighbors
+    from flows.terminal.command_line import parse, run_from_command_line
+    from flows.terminal.summary import print_neighbors
 
     parameters = parse(neighbors, NeighborsParameters, arguments)
     return run_from_command_line(neighbors, parameters, print_neighbors, ("sklearn.neighbors",))

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows import steps
-from tasks.manifests import Outcome, RunRecord
-from tasks.parameters import (
+from tasks.core.records import SPLITS
+from tasks.core.storage import artifacts_root
+from tasks.parameters.retrain import (
     DataParameters,
     GateParameters,
     ModelParameters,
@@ -16,9 +16,9 @@ from tasks.parameters import (
     RunParameters,
     TrainingParameters,
 )
-from tasks.publication import begin_run, run_in_progress
-from tasks.records import SPLITS
-from tasks.storage import artifacts_root
+from tasks.runs.manifest import Outcome, RunRecord
+from tasks.runs.publication import begin_run, run_in_progress
+from tasks.steps import retrain as steps
 
 
 @flow(name="retrain", description=__doc__)
@@ -82,11 +82,11 @@ def make_run(name: str, parameters: Parameters) -> Outcome:
 
 def main(arguments: list[str]) -> int:
     """Run as a command; return the exit code."""
-    from flows.command_line import parse, run_from_command_line
-    from flows.summary import print_outcome
+    from flows.terminal.command_line import parse, run_from_command_line
+    from flows.terminal.summary import print_outcome
 
     parameters = parse(retrain, Parameters, arguments)
-    modules = ("tasks.encoding", "tasks.training")
+    modules = ("tasks.encoding.encoder", "tasks.models.training")
     return run_from_command_line(retrain, parameters, print_outcome, modules)
 
 

@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows import steps, sweep_steps
-from flows.runners import fan_out, gather
-from tasks.parameters import DataParameters, TrainingParameters
-from tasks.publication import run_in_progress
-from tasks.storage import artifacts_root
-from tasks.sweep_parameters import GridParameters, SweepParameters, SweepResultParameters
-from tasks.sweeps import Sweep, SweepRecord
+from tasks.core.storage import artifacts_root
+from tasks.parameters.retrain import DataParameters, TrainingParameters
+from tasks.parameters.sweep import GridParameters, SweepParameters, SweepResultParameters
+from tasks.runs.publication import run_in_progress
+from tasks.steps import retrain as steps
+from tasks.steps import sweep as sweep_steps
+from tasks.steps.runners import fan_out, gather
+from tasks.sweeps.records import Sweep, SweepRecord
 
 
 @flow(name="sweep", description=__doc__)
@@ -64,11 +65,11 @@ def make_sweep(name: str, parameters: SweepParameters) -> Sweep:
 
 def main(arguments: list[str]) -> int:
     """Run as a command; return the exit code."""
-    from flows.command_line import parse, run_from_command_line
-    from flows.summary import print_sweep
+    from flows.terminal.command_line import parse, run_from_command_line
+    from flows.terminal.summary import print_sweep
 
     parameters = parse(sweep, SweepParameters, arguments)
-    modules = ("tasks.encoding", "tasks.training")
+    modules = ("tasks.encoding.encoder", "tasks.models.training")
     return run_from_command_line(sweep, parameters, print_sweep, modules)
 
 

@@ -1,4 +1,7 @@
-"""The steps of the job as plain functions; `flows` makes them Prefect tasks."""
+"""The job as plain functions; only `tasks.steps` knows Prefect.
+
+Packages import in one direction; `make lint` checks the order (see pyproject.toml).
+"""
 
 import os
 

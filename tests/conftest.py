@@ -9,22 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tasks.architectures import SHALLOW, Architecture
-from tasks.baselines import Baselines, PcaScores, PixelBaselines
-from tasks.dataset import fetch_dataset
-from tasks.encoding import encode_split
-from tasks.manifests import Manifest, RunRecord
-from tasks.models import ModelRecord, obtain_model
-from tasks.parameters import (
-    DataParameters,
-    GateParameters,
-    Parameters,
-    RunParameters,
-    TrainingParameters,
-)
-from tasks.publication import building_folder, complete_run
-from tasks.recipes import TrainingSpec, choose_recipe
-from tasks.records import (
+from tasks.core.records import (
     SPLITS,
     ClassMetrics,
     DatasetRecord,
@@ -34,10 +19,25 @@ from tasks.records import (
     Probes,
     Split,
 )
-from tasks.rows import Rows
-from tasks.source_parameters import IdxFolder
-from tasks.sources import open_idx_folder
-from tasks.storage import write_bytes
+from tasks.core.storage import write_bytes
+from tasks.encoding.encoder import encode_split
+from tasks.evaluation.baselines import Baselines, PcaScores, PixelBaselines
+from tasks.images.dataset import fetch_dataset
+from tasks.images.rows import Rows
+from tasks.images.source_parameters import IdxFolder
+from tasks.images.sources import open_idx_folder
+from tasks.models.architectures import SHALLOW, Architecture
+from tasks.models.recipes import TrainingSpec, choose_recipe
+from tasks.models.store import ModelRecord, obtain_model
+from tasks.parameters.retrain import (
+    DataParameters,
+    GateParameters,
+    Parameters,
+    RunParameters,
+    TrainingParameters,
+)
+from tasks.runs.manifest import Manifest, RunRecord
+from tasks.runs.publication import building_folder, complete_run
 
 SAMPLE_FOLDER = Path(__file__).parent / "fixtures" / "fashion-mnist-sample"
 SAMPLE = DataParameters(

@@ -2,10 +2,10 @@
 
 from datetime import UTC, datetime
 
-from tasks.baselines import PcaScores
-from tasks.sweep_parameters import SweepParameters
-from tasks.sweeps import Sweep, SweepPoint, SweepRecord
-from tasks.versions import installed_versions
+from tasks.core.versions import installed_versions
+from tasks.evaluation.baselines import PcaScores
+from tasks.parameters.sweep import SweepParameters
+from tasks.sweeps.records import Sweep, SweepPoint, SweepRecord
 from tests.conftest import BASELINES, EXAMPLE_DATASET, example_model
 
 PCA = tuple(

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.recipes import TrainingSpec
+from tasks.models.recipes import TrainingSpec
 
 Images = NDArray[np.uint8]
 
@@ -29,7 +29,7 @@ class Ours:
 
     def __init__(self, spec: TrainingSpec, train: Images, test: Images) -> None:
         """Build; the first epoch compiles."""
-        from tasks.training import Training
+        from tasks.models.training import Training
 
         self._training = Training(spec, train, test, 255.0)
         self._segments = self._training.advance()
@@ -47,7 +47,7 @@ class KerasFit:
 
     def __init__(self, spec: TrainingSpec, train: Images, test: Images, best: bool) -> None:
         """Build; the first epoch compiles."""
-        from tasks.architectures import build_autoencoder
+        from tasks.models.architectures import build_autoencoder
 
         self._model = build_autoencoder(spec.architecture, 784, spec.seed).autoencoder
         settings: dict[str, Any] = {"jit_compile": False}

@@ -16,15 +16,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tasks.batches import Block, blocks_in_order, map_ahead
-from tasks.compiled import normalize
-from tasks.dataset import fetch_dataset
-from tasks.encoding import THREADS, load_encoder
-from tasks.image_store import open_images
-from tasks.models import ENCODER_FILE, ModelRecord, obtain_model
-from tasks.parameters import DataParameters, Parameters, RunParameters
-from tasks.records import DatasetRecord
-from tasks.storage import artifacts_root, write_bytes
+from tasks.core.records import DatasetRecord
+from tasks.core.storage import artifacts_root, write_bytes
+from tasks.encoding.encoder import THREADS, load_encoder
+from tasks.images.dataset import fetch_dataset
+from tasks.images.store import open_images
+from tasks.models.batches import Block, blocks_in_order, map_ahead
+from tasks.models.compiled import normalize
+from tasks.models.store import ENCODER_FILE, ModelRecord, obtain_model
+from tasks.parameters.retrain import DataParameters, Parameters, RunParameters
 from tests.benchmarks.training import RESULTS
 
 ROUNDS = 7

@@ -24,23 +24,23 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from tasks import fashion_mnist
-from tasks.codes import PublishedRun, open_published
-from tasks.dataset import fetch_dataset, fetch_images
-from tasks.figures import STYLE, save
-from tasks.image_store import open_images
-from tasks.parameters import DataParameters, Parameters, RunParameters
-from tasks.recipes import TrainingSpec
-from tasks.records import SPLITS, DatasetRecord
-from tasks.shards import (
+from tasks.codes.reader import PublishedRun, open_published
+from tasks.core.records import SPLITS, DatasetRecord
+from tasks.core.storage import ROOT_VARIABLE, artifacts_root, write_bytes
+from tasks.encoding.shards import (
     EncodingPlan,
     begin_encoding,
     obtain_shard,
     plan_encoding,
     shard_spans,
 )
-from tasks.source_parameters import NpyFiles, SourceParameters
-from tasks.storage import ROOT_VARIABLE, artifacts_root, write_bytes
+from tasks.images import fashion_mnist
+from tasks.images.dataset import fetch_dataset, fetch_images
+from tasks.images.source_parameters import NpyFiles, SourceParameters
+from tasks.images.store import open_images
+from tasks.models.recipes import TrainingSpec
+from tasks.parameters.retrain import DataParameters, Parameters, RunParameters
+from tasks.reports.style import STYLE, save
 from tests.benchmarks.training import RESULTS
 
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
@@ -75,7 +75,7 @@ def augment(images: NDArray[np.uint8], count: int, path: Path) -> None:
 
 def train(dataset: DatasetRecord, spec: TrainingSpec, root: Path) -> float:
     """The second of two epochs of training; the first one compiles."""
-    from tasks.training import Training
+    from tasks.models.training import Training
 
     images, validation = (open_images(dataset, split, root) for split in ("train", "test"))
     training = Training(spec, images, validation, dataset.scale)
@@ -88,7 +88,7 @@ def train(dataset: DatasetRecord, spec: TrainingSpec, root: Path) -> float:
 
 def encode(dataset: DatasetRecord, spec: TrainingSpec, root: Path) -> float:
     """Codes and errors of all training images, written and verified."""
-    from tasks.encoding import encode_split, load_encoder
+    from tasks.encoding.encoder import encode_split, load_encoder
 
     model = _model(dataset, spec, root)
     list(load_encoder(model, root)(open_images(dataset, "train", root)[:10], dataset.scale))
@@ -99,7 +99,7 @@ def encode(dataset: DatasetRecord, spec: TrainingSpec, root: Path) -> float:
 
 def evaluate(dataset: DatasetRecord, spec: TrainingSpec, root: Path) -> float:
     """Losses, errors and similarities of all training images."""
-    from tasks.measuring import score_images
+    from tasks.evaluation.evaluate import score_images
 
     model = _model(dataset, spec, root)
     score_images(model, dataset, root, "test")
@@ -110,9 +110,9 @@ def evaluate(dataset: DatasetRecord, spec: TrainingSpec, root: Path) -> float:
 
 def search(dataset: DatasetRecord, spec: TrainingSpec, root: Path) -> float:
     """The 100 nearest neighbours of 10,000 test codes among all training codes."""
-    from tasks.codes import read_codes
-    from tasks.encoding import encode_split
-    from tasks.neighbors import write_neighbors
+    from tasks.codes.reader import read_codes
+    from tasks.encoding.encoder import encode_split
+    from tasks.encoding.neighbors import write_neighbors
 
     encode_split("test", dataset, [_model(dataset, spec, root)], root / "test.h5", root)
     train_codes, test_codes = (read_codes(root / f"{split}.h5").codes for split in SPLITS)
@@ -131,7 +131,7 @@ STAGES: dict[str, Stage] = {
 
 def _model(dataset: DatasetRecord, spec: TrainingSpec, root: Path) -> Any:
     """A model of one epoch: how good it is does not matter here."""
-    from tasks.models import obtain_model
+    from tasks.models.store import obtain_model
 
     return obtain_model(dataset, spec, "cpu", root, lambda _: None)
 

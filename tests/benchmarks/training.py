@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from tasks.architectures import Architecture
-from tasks.dataset import fetch_dataset
-from tasks.image_store import open_images
-from tasks.parameters import DataParameters, Parameters
-from tasks.recipes import TrainingSpec
-from tasks.records import DatasetRecord
-from tasks.references import LAB_LOSSES
-from tasks.storage import artifacts_root, write_bytes
+from tasks.core.records import DatasetRecord
+from tasks.core.storage import artifacts_root, write_bytes
+from tasks.evaluation.references import LAB_LOSSES
+from tasks.images.dataset import fetch_dataset
+from tasks.images.store import open_images
+from tasks.models.architectures import Architecture
+from tasks.models.recipes import TrainingSpec
+from tasks.parameters.retrain import DataParameters, Parameters
 from tests.benchmarks.competitors import Competitor, KerasFit, Ours, TorchEager
 
 ROUNDS = 7

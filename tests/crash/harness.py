@@ -24,7 +24,7 @@ from typing import NamedTuple
 from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import PREFECT_HOME, temporary_settings
 
-from tasks.manifests import Manifest
+from tasks.runs.manifest import Manifest
 from tests.crash.victim import POINTS
 
 RESUMED = re.compile(r"Resuming the (\w+) model in epoch (\d+)")

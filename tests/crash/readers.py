@@ -21,13 +21,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from types import MappingProxyType
 
-from tasks.codes import open_published
-from tasks.dataset import fetch_dataset
-from tasks.manifests import check_file, check_files, find_published
-from tasks.models import ModelRecord, obtain_model
-from tasks.parameters import RunParameters
-from tasks.publication import run_in_progress
-from tasks.records import SPLITS, DatasetRecord
+from tasks.codes.reader import open_published
+from tasks.core.records import SPLITS, DatasetRecord
+from tasks.images.dataset import fetch_dataset
+from tasks.models.store import ModelRecord, obtain_model
+from tasks.parameters.retrain import RunParameters
+from tasks.runs.manifest import check_file, check_files, find_published
+from tasks.runs.publication import run_in_progress
 from tests.conftest import METRICS, SAMPLE, SPEC, codes_file, complete
 
 GRACE_SECONDS = 10.0

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from tasks import checkpoints, codes_writer, publication, storage
-from tasks.checkpoints import Checkpoints
+from tasks.core import storage
+from tasks.encoding import writer as codes_writer
+from tasks.models import checkpoints
+from tasks.models.checkpoints import Checkpoints
+from tasks.runs import publication
 
 Kill = Callable[[], None]
 

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks.architectures import DEEP
-from tasks.baselines import obtain_baselines
-from tasks.codes import PublishedRun, open_published
-from tasks.encoding import encode_split
-from tasks.illustration import Illustrator
-from tasks.manifests import RunRecord
-from tasks.models import ModelRecord, obtain_model
-from tasks.parameters import Parameters
-from tasks.publication import building_folder, complete_run
-from tasks.recipes import choose_recipe
-from tasks.records import SPLITS, DatasetRecord
+from tasks.codes.reader import PublishedRun, open_published
+from tasks.core.records import SPLITS, DatasetRecord
+from tasks.encoding.encoder import encode_split
+from tasks.evaluation.baselines import obtain_baselines
+from tasks.models.architectures import DEEP
+from tasks.models.recipes import choose_recipe
+from tasks.models.store import ModelRecord, obtain_model
+from tasks.parameters.retrain import Parameters
+from tasks.reports.figures import Illustrator
+from tasks.runs.manifest import RunRecord
+from tasks.runs.publication import building_folder, complete_run
 from tests.conftest import BASELINES, GATE, METRICS, SAMPLE, SPEC
 from tests.end_to_end.containers import (
     Engine,

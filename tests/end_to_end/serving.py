@@ -173,7 +173,7 @@ def serve(folder: Path, **environment: str) -> Iterator[Served]:
     """`make serve`, with all its files in a folder; stopped as Ctrl-C does it."""
     home, port = folder / "home", free_port()
     log = folder / f"{port}.log"
-    command = [sys.executable, "-m", "flows.serve", "--port", str(port), "--home", str(home)]
+    command = [sys.executable, "-m", "flows.server.serve", "--port", str(port), "--home", str(home)]
     artifacts = folder / "artifacts"
     variables = {
         **os.environ,

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tasks.baselines import obtain_baselines
-from tasks.dataset import fetch_dataset
-from tasks.encoding import encode_split
-from tasks.measuring import measure_model
-from tasks.models import obtain_model
-from tasks.parameters import DataParameters, Parameters, RunParameters
-from tasks.records import SPLITS
-from tasks.source_parameters import NpyFiles
+from tasks.core.records import SPLITS
+from tasks.encoding.encoder import encode_split
+from tasks.evaluation.baselines import obtain_baselines
+from tasks.evaluation.evaluate import measure_model
+from tasks.images.dataset import fetch_dataset
+from tasks.images.source_parameters import NpyFiles
+from tasks.models.store import obtain_model
+from tasks.parameters.retrain import DataParameters, Parameters, RunParameters
 
 TEST_SHARE = 0.05
 """Enough that every sample of test images is full at the sizes that are compared."""

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from flows.automations import ATTEMPTS, SILENCE_SECONDS
+from flows.server.automations import ATTEMPTS, SILENCE_SECONDS
 from tests.end_to_end.serving import Served, wait_until
 
 pytestmark = pytest.mark.timeout(300)

@@ -16,7 +16,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.sweep import sweep
-from tasks.sweeps import Sweep, find_sweeps
+from tasks.sweeps.records import Sweep, find_sweeps
 from tests.conftest import SAMPLE, SAMPLE_FOLDER, sample_images
 from tests.end_to_end.serving import free_port, wait_until
 

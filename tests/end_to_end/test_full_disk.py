@@ -9,18 +9,25 @@ from typing import Literal, NamedTuple
 
 import pytest
 
-from tasks.baselines import obtain_baselines
-from tasks.codes import PublishedRun, open_published
-from tasks.encoding import encode_split
-from tasks.errors import StepError
-from tasks.illustration import Illustrator
-from tasks.journal import record_publication
-from tasks.manifests import Manifest, RunRecord, check_files, find_published, find_runs, run_folder
-from tasks.models import obtain_model, stored_model
-from tasks.neighbors import obtain_neighbors
-from tasks.publication import building_folder, complete_run, finish_run
-from tasks.records import SPLITS
-from tasks.storage import PARTIAL_PREFIX
+from tasks.codes.reader import PublishedRun, open_published
+from tasks.core.errors import StepError
+from tasks.core.records import SPLITS
+from tasks.core.storage import PARTIAL_PREFIX
+from tasks.encoding.encoder import encode_split
+from tasks.encoding.neighbors import obtain_neighbors
+from tasks.evaluation.baselines import obtain_baselines
+from tasks.models.store import obtain_model, stored_model
+from tasks.reports.figures import Illustrator
+from tasks.runs.journal import record_publication
+from tasks.runs.manifest import (
+    Manifest,
+    RunRecord,
+    check_files,
+    find_published,
+    find_runs,
+    run_folder,
+)
+from tasks.runs.publication import building_folder, complete_run, finish_run
 from tests.conftest import SAMPLE, SPEC
 
 Resource = Literal["size", "nr_inodes"]

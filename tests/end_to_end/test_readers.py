@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tasks.codes import Codes, PublishedRun
-from tasks.codes_contract import layout, read_attributes
-from tasks.records import SPLITS, Split
+from tasks.codes.contract import layout, read_attributes
+from tasks.codes.reader import Codes, PublishedRun
+from tasks.core.records import SPLITS, Split
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
@@ -188,7 +188,7 @@ def test_the_example_in_plain_python_reads_the_codes(
 def test_the_example_with_this_project_reads_the_codes(
     workplace: Path, published: PublishedRun
 ) -> None:
-    code = example("python", "tasks.codes") + "print(encoder)\n"
+    code = example("python", "tasks.codes.reader") + "print(encoder)\n"
     root = str(workplace / "artifacts")
     shown = run(sys.executable, "-c", code, cwd=REPOSITORY, AUTOENCODER_ARTIFACTS=root)
     expected = published.codes("test", "deep")

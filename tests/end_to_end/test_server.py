@@ -17,9 +17,9 @@ from typing import Any
 import httpx
 import pytest
 
-from flows.automations import SILENCE_SECONDS
-from tasks.codes import open_published
-from tasks.manifests import read_manifest, run_folder
+from flows.server.automations import SILENCE_SECONDS
+from tasks.codes.reader import open_published
+from tasks.runs.manifest import read_manifest, run_folder
 from tests.conftest import SAMPLE
 from tests.end_to_end.serving import (
     RUN,
@@ -49,14 +49,14 @@ def test_only_those_who_know_the_password_are_let_in(served: Served) -> None:
 
 def test_a_port_that_is_taken_is_told_at_once(served: Served, tmp_path: Path) -> None:
     port = served.address.rpartition(":")[2]
-    command = [sys.executable, "-m", "flows.serve", "--port", port, "--home", str(tmp_path)]
+    command = [sys.executable, "-m", "flows.server.serve", "--port", port, "--home", str(tmp_path)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
     assert f"Port {port} is taken" in ended.stderr
 
 
 def deploy(served: Served, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "flows.deploy", *arguments]
+    command = [sys.executable, "-m", "flows.server.deploy", *arguments]
     return subprocess.run(
         command, check=False, env=served.environment, capture_output=True, text=True
     )

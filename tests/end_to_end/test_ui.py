@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks.dataset import fetch_dataset
+from tasks.images.dataset import fetch_dataset
 from tests.conftest import SAMPLE, SAMPLE_FOLDER
 from tests.end_to_end.serving import RUN, Served, long_run, wait_until
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from flows.encode import encode
-from tasks.codes import read_codes
-from tasks.encode_parameters import EncoderParameters, ImagesParameters, ShardParameters
-from tasks.models import ModelRecord
-from tasks.records import DatasetRecord
-from tasks.shards import EncodingRecord, encoding_folder
+from tasks.codes.reader import read_codes
+from tasks.core.records import DatasetRecord
+from tasks.encoding.shards import EncodingRecord, encoding_folder
+from tasks.models.store import ModelRecord
+from tasks.parameters.encode import EncoderParameters, ImagesParameters, ShardParameters
 from tests.conftest import SAMPLE, complete
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

@@ -4,10 +4,10 @@ import pytest
 from prefect.exceptions import ParameterTypeError
 
 from flows.neighbors import neighbors
-from tasks.models import ModelRecord
-from tasks.neighbors import neighbors_folder
-from tasks.parameters import CodesParameters
-from tasks.records import DatasetRecord
+from tasks.core.records import DatasetRecord
+from tasks.encoding.neighbors import neighbors_folder
+from tasks.models.store import ModelRecord
+from tasks.parameters.retrain import CodesParameters
 from tests.conftest import complete
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

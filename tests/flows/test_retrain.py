@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from flows.retrain import main, retrain
-from tasks.manifests import Manifest
-from tasks.models import stored_model
-from tasks.parameters import DataParameters, RunParameters, TrainingParameters
-from tasks.source_parameters import IdxFolder
+from tasks.images.source_parameters import IdxFolder
+from tasks.models.store import stored_model
+from tasks.parameters.retrain import DataParameters, RunParameters, TrainingParameters
+from tasks.runs.manifest import Manifest
 from tests.conftest import GATE, SAMPLE, SAMPLE_FOLDER
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

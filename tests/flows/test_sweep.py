@@ -4,11 +4,11 @@ import pytest
 
 from flows.retrain import retrain
 from flows.sweep import sweep
-from tasks.models import ModelRecord, fingerprint_of, obtain_model
-from tasks.parameters import ModelParameters, RunParameters, TrainingParameters
-from tasks.records import DatasetRecord
-from tasks.sweep_parameters import GridParameters, SweepParameters
-from tasks.sweeps import read_sweep
+from tasks.core.records import DatasetRecord
+from tasks.models.store import ModelRecord, fingerprint_of, obtain_model
+from tasks.parameters.retrain import ModelParameters, RunParameters, TrainingParameters
+from tasks.parameters.sweep import GridParameters, SweepParameters
+from tasks.sweeps.records import read_sweep
 from tests.conftest import SAMPLE
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

@@ -3,8 +3,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from flows.deploy import CODE
-from flows.serve import serving_environment
+from flows.server.deploy import CODE
+from flows.server.serve import serving_environment
 
 TOLD = """
 import os, flows, prefect

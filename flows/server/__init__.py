@@ -1,0 +1,1 @@
+"""The Prefect server, its deployments, automations and worker."""

@@ -1,0 +1,1 @@
+"""What every package needs: errors, records, settings, storage, locks, versions."""

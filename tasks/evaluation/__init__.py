@@ -1,0 +1,1 @@
+"""How good a model is, and the baselines it is compared with."""

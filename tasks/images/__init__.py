@@ -1,0 +1,1 @@
+"""Image sets: from any source to a verified, memory-mapped dataset."""

@@ -1,0 +1,1 @@
+"""Models: from an architecture and a recipe to trained weights, never trained twice."""

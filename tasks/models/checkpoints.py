@@ -1,0 +1,140 @@
+"""The state of a training on the disk, so that it can be killed at any moment.
+
+A checkpoint is one `.npz` file named after its position and the SHA-256 of its bytes. It appears in
+one rename, and the one before it goes only after it was read back and verified.
+"""
+
+import hashlib
+import io
+import logging
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+
+from tasks.core.errors import StepError
+from tasks.core.records import EpochRecord, Record, Sha256
+from tasks.core.storage import sha256_of_file, write_bytes
+from tasks.models.state import TrainingState
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT_SECONDS = 2.0
+"""Most work a SIGKILL can lose, in seconds, as long as saving is cheap."""
+MAX_COST = 0.01
+"""Share of the time that saving may take; where it takes more, it is done less often."""
+NAME = re.compile(r"(?P<epoch>\d{6})-(?P<segment>\d{6})-(?P<sha256>[0-9a-f]{64})\.npz")
+
+
+class Header(Record):
+    """What a checkpoint holds beside the variables."""
+
+    fingerprint: Sha256
+    epoch: int
+    segment: int
+    loss_sum: float
+    loss_rows: int
+    history: tuple[EpochRecord, ...]
+
+
+class Checkpoints:
+    """The checkpoints of one training."""
+
+    def __init__(self, folder: Path, fingerprint: Sha256) -> None:
+        """Keep them in `folder`, which belongs to the training with this fingerprint."""
+        self._folder = folder
+        self._fingerprint = fingerprint
+        self._due = time.monotonic() + CHECKPOINT_SECONDS
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to save again."""
+        return time.monotonic() >= self._due
+
+    def save(self, state: TrainingState) -> None:
+        """Store a state; then drop all but it and the one before it."""
+        started = time.monotonic()
+        content = encode_state(state, self._fingerprint)
+        digest = hashlib.sha256(content).hexdigest()
+        path = self._folder / f"{state.epoch:06d}-{state.segment:06d}-{digest}.npz"
+        earlier = self._stored()
+        write_bytes(path, content)
+        if sha256_of_file(path) == digest:
+            for old in set(earlier[1:]) - {path}:
+                old.unlink()
+        now = time.monotonic()
+        self._due = now + max(CHECKPOINT_SECONDS, (now - started) / MAX_COST)
+
+    def load(self) -> TrainingState | None:
+        """The newest state that is undamaged and of this training, or None."""
+        for path in self._stored():
+            try:
+                return decode_state(self._read(path), self._fingerprint)
+            except (OSError, ValueError, KeyError, ValidationError, StepError) as error:
+                logger.warning(
+                    "The checkpoint %s cannot be used (%s): falling back to the one before it, "
+                    "or to the start",
+                    path.name[:13],
+                    error,
+                )
+        return None
+
+    def clear(self) -> None:
+        """Drop everything: the training is complete."""
+        for path in self._folder.glob("*"):
+            path.unlink()
+        if self._folder.exists():
+            self._folder.rmdir()
+
+    def _stored(self) -> list[Path]:
+        """Stored checkpoints, newest first."""
+        return sorted(
+            (path for path in self._folder.glob("*.npz") if NAME.fullmatch(path.name)), reverse=True
+        )
+
+    @staticmethod
+    def _read(path: Path) -> bytes:
+        content = path.read_bytes()
+        match = NAME.fullmatch(path.name)
+        if match is None or hashlib.sha256(content).hexdigest() != match["sha256"]:
+            raise StepError("its bytes are not those that were written")
+        return content
+
+
+def encode_state(state: TrainingState, fingerprint: Sha256) -> bytes:
+    """A state as the bytes of an `.npz` file; equal states give equal bytes."""
+    header = Header(
+        fingerprint=fingerprint,
+        epoch=state.epoch,
+        segment=state.segment,
+        loss_sum=state.loss_sum,
+        loss_rows=state.loss_rows,
+        history=state.history,
+    )
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        *state.variables,
+        header=np.frombuffer(header.model_dump_json().encode(), np.uint8),
+        allow_pickle=False,
+    )
+    return buffer.getvalue()
+
+
+def decode_state(content: bytes, fingerprint: Sha256) -> TrainingState:
+    """The state in the bytes of a checkpoint.
+
+    Raises:
+        StepError: it belongs to another training.
+        ValueError, KeyError, pydantic.ValidationError: it is not a checkpoint.
+    """
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        header = Header.model_validate_json(archive["header"].tobytes())
+        variables = [archive[f"arr_{i}"] for i in range(len(archive.files) - 1)]
+    if header.fingerprint != fingerprint:
+        raise StepError(f"it belongs to another training, {header.fingerprint[:12]}")
+    return TrainingState(
+        header.epoch, header.segment, header.loss_sum, header.loss_rows, header.history, variables
+    )

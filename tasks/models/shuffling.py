@@ -1,0 +1,128 @@
+"""Images in the order of an epoch, which is a function of the seed and the epoch alone.
+
+A set may be larger than memory. Shuffled one by one, its rows would be read from the disk page by
+page, each page many times. So beyond `SHUFFLE_BYTES`, runs of neighbours are shuffled, then the
+images within windows of many runs, and each window is read once, run by run.
+"""
+
+from io import FileIO
+from mmap import mmap
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.core.errors import StepError
+from tasks.images.rows import Images
+
+SHUFFLE_BYTES = 128 * 2**20
+"""Images that are shuffled with each other: all of a set, or those of a window."""
+RUN_BYTES = 2**20
+"""Images that stay in one stretch of the disk."""
+
+
+def window_rows(row_bytes: int) -> int:
+    """The images of a window, by the size of one."""
+    return max(1, SHUFFLE_BYTES // row_bytes)
+
+
+def shuffled_rows(rows: int, row_bytes: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order of an epoch, (rows,) int64, a function of its arguments alone.
+
+    Up to `SHUFFLE_BYTES` every order is equally likely.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    window = window_rows(row_bytes)
+    if rows <= window:
+        return generator.permutation(rows)
+    run = max(1, RUN_BYTES // row_bytes)
+    firsts = generator.permutation(-(-rows // run)) * run
+    order = (firsts[:, np.newaxis] + np.arange(run)).reshape(-1)
+    order = order[order < rows]  # the last run may be shorter
+    for start in range(0, rows, window):
+        generator.shuffle(order[start : start + window])
+    return order
+
+
+class ShuffledImages:
+    """Images in the order of their epochs; of a set of several windows, one is in memory."""
+
+    def __init__(self, images: Images, seed: int) -> None:
+        """Read nothing yet.
+
+        Args:
+            images: (N, height, width[, 3]), as a rule memory-mapped.
+        """
+        self._images, self._seed = images, seed
+        self.image_shape, self.dtype = images.shape[1:], images.dtype
+        self._epoch, self._order = -1, np.zeros(0, np.int64)
+        self._window_rows = window_rows(images[0].nbytes)
+        held = self._window_rows if len(images) > self._window_rows else 0
+        self._window, self._held_rows = -1, np.zeros(0, np.int64)
+        self._held = np.empty((held, *self.image_shape), self.dtype)
+
+    def take(self, epoch: int, first: int, out: Images) -> int:
+        """Copy images from a position in an epoch's order on, as many as fit and are left.
+
+        Args:
+            epoch: counted from 0.
+            first: the position, counted from 0.
+            out: (capacity, height, width[, 3]), of the type of the images.
+
+        Returns:
+            How many were copied to the start of `out`.
+        """
+        self._enter(epoch)
+        chosen = self._order[first : first + len(out)]
+        if not len(self._held):
+            take_rows(self._images, chosen, out)
+            return len(chosen)
+        taken = 0
+        while taken < len(chosen):
+            window, before = divmod(first + taken, self._window_rows)
+            part = chosen[taken : taken + self._window_rows - before]
+            self._hold(window)
+            take_rows(self._held, np.searchsorted(self._held_rows, part), out[taken:])
+            taken += len(part)
+        return taken
+
+    def _enter(self, epoch: int) -> None:
+        if self._epoch != epoch:
+            image = self._images[0]
+            self._order = shuffled_rows(len(self._images), image.nbytes, self._seed, epoch)
+            self._epoch, self._window = epoch, -1
+
+    def _hold(self, window: int) -> None:
+        """Read a window into memory, unless it is there."""
+        if self._window != window:
+            first = window * self._window_rows
+            self._held_rows = np.sort(self._order[first : first + self._window_rows])
+            _read_rows(self._images, self._held_rows, self._held)
+            self._window = window
+
+
+def _read_rows(images: Images, rows: NDArray[np.int64], out: Images) -> None:
+    """Copy rising rows to the start of `out`, run by run.
+
+    Of a memory-mapped file, they are read from the file: a page fault may read ahead for megabytes
+    beyond the run.
+
+    Raises:
+        StepError: the file has become shorter.
+    """
+    base: object = images.base
+    if not (isinstance(images, np.memmap) and isinstance(base, mmap) and images.filename):
+        take_rows(images, rows, out)
+        return
+    borders = np.flatnonzero(np.diff(rows) != 1) + 1
+    runs, targets = (np.split(array, borders) for array in (rows, out[: len(rows)]))
+    with FileIO(images.filename) as file:
+        for run, target in zip(runs, targets, strict=True):
+            file.seek(images.offset + int(run[0]) * images[0].nbytes)
+            if file.readinto(target.data) != target.nbytes:
+                raise StepError(f"{images.filename} has become shorter while it was read")
+
+
+def take_rows(images: Images, rows: NDArray[np.int64], out: Images) -> None:
+    """Copy rows of `images` to the start of `out`."""
+    # mode="clip" lets NumPy write straight into `out`; all rows are in range.
+    np.take(images, rows, axis=0, out=out[: len(rows)], mode="clip")

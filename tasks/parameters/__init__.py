@@ -1,0 +1,1 @@
+"""The parameters of the flows: form, flags and manifest in one definition."""

@@ -1,0 +1,36 @@
+"""`python -m tasks.reports RUN --against RUN`: a run's report with another run as its rival."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from tasks.core.errors import StepError
+from tasks.core.storage import artifacts_folder, write_bytes
+from tasks.reports.report import render_files
+from tasks.runs.manifest import find_run, run_folder
+
+
+def main(arguments: list[str]) -> int:
+    """Render the reports; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tasks.reports", description=__doc__)
+    parser.add_argument("run", help="the name of a run, or the start of one")
+    parser.add_argument("--against", metavar="RUN", help="another run to compare it with")
+    parser.add_argument(
+        "--output", type=Path, default=Path(), help="folder for both files; default: this one"
+    )
+    options = parser.parse_args(arguments)
+    root = artifacts_folder()
+    try:
+        run = find_run(options.run, root)
+        rival = find_run(options.against, root) if options.against else None
+        for name, text in render_files(run, rival, run_folder(run.run, root)).items():
+            write_bytes(options.output / name, text.encode())
+            print(options.output / name)
+    except StepError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

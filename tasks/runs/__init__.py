@@ -1,0 +1,1 @@
+"""Runs: the manifest, the quality gate, publication and retention."""

@@ -1,0 +1,80 @@
+"""Which run was published when: what a link cannot tell. Written under the publication lock."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from tasks.core.errors import StepError
+from tasks.core.records import Record
+from tasks.core.storage import write_record
+
+
+class Publication(Record):
+    """One switch of the published link."""
+
+    run: str
+    time: datetime
+
+
+class Journal(Record):
+    """The switches of one dataset, oldest first."""
+
+    publications: tuple[Publication, ...] = ()
+
+
+def _path(dataset: str, root: Path) -> Path:
+    return root / "publications" / f"{dataset}.json"
+
+
+def read_journal(dataset: str, root: Path) -> Journal:
+    """Read the journal of a dataset; an empty one if nothing was published.
+
+    Raises:
+        StepError: it is damaged.
+    """
+    path = _path(dataset, root)
+    try:
+        return Journal.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return Journal()
+    except ValidationError:
+        raise StepError(
+            f"{path} is damaged: remove it; runs superseded until now then lose their grace period"
+        ) from None
+
+
+def record_publication(run: str, dataset: str, root: Path, current: str | None) -> None:
+    """Write that a run is being published; the switch comes next.
+
+    Args:
+        current: the run that is published now. What the journal has after it are switches that
+            were killed before they happened.
+    """
+    now = datetime.now(UTC)
+    publications = list(read_journal(dataset, root).publications)
+    while publications and publications[-1].run != current:
+        publications.pop()
+    if current is not None and not publications:  # the journal was lost
+        publications.append(Publication(run=current, time=now))
+    if current != run:
+        publications.append(Publication(run=run, time=now))
+    write_record(_path(dataset, root), Journal(publications=tuple(publications)))
+
+
+def superseded_at(run: str, dataset: str, root: Path) -> datetime | None:
+    """When another run took the place of this one; none if that never happened."""
+    after = None
+    for publication in reversed(read_journal(dataset, root).publications):
+        if publication.run == run:
+            return after
+        after = publication.time
+    return None
+
+
+def forget_runs(runs: set[str], dataset: str, root: Path) -> None:
+    """Drop the entries of runs that are gone."""
+    publications = read_journal(dataset, root).publications
+    left = tuple(entry for entry in publications if entry.run not in runs)
+    if left != publications:
+        write_record(_path(dataset, root), Journal(publications=left))

@@ -1,0 +1,1 @@
+"""The Prefect tasks: what is retried, logged and shown in the UI."""

@@ -1,0 +1,49 @@
+"""The steps of encoding an image set, as `flows/steps.py` has those of a training."""
+
+import logging
+
+from tasks.codes.reader import PublishedRun, open_wanted
+from tasks.core.records import DatasetRecord
+from tasks.core.storage import artifacts_root
+from tasks.encoding import shards
+from tasks.encoding.shards import EncodingPlan, EncodingRecord
+from tasks.images.dataset import fetch_images as fetch
+from tasks.parameters.encode import EncodeParameters, EncoderParameters, ImagesParameters
+from tasks.steps.retrain import step
+
+logger = logging.getLogger(__name__)
+
+
+@step("Find the encoders")
+def find_encoders(parameters: EncoderParameters) -> PublishedRun:
+    """The run whose encoders are wanted."""
+    return open_wanted(parameters.learned_from, parameters.run, artifacts_root())
+
+
+@step("Fetch and verify the images")
+def fetch_images(parameters: ImagesParameters) -> DatasetRecord:
+    """Get all images of the source."""
+    return fetch(parameters, artifacts_root())
+
+
+@step("Look for what was encoded before")
+def find_encoding(plan: EncodingPlan) -> EncodingRecord | None:
+    """The encoded set, if it is there; otherwise says what is left to do."""
+    found = shards.stored_encoding(plan, artifacts_root())
+    if found:
+        logger.info("Unchanged: the codes are there already, in encodings/%s", plan.name)
+    return found
+
+
+@step("Encode the images from {span[0]} to {span[1]}")
+def encode_shard(plan: EncodingPlan, span: tuple[int, int]) -> bool:
+    """Write the codes of a shard, unless they are there; tell whether that was to be done."""
+    return shards.obtain_shard(plan, span, artifacts_root())
+
+
+@step("Join the shards")
+def join_shards(
+    plan: EncodingPlan, spans: list[tuple[int, int]], parameters: EncodeParameters
+) -> EncodingRecord:
+    """Make one file of all shards."""
+    return shards.join_shards(plan, spans, parameters, artifacts_root())

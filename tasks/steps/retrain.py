@@ -1,0 +1,218 @@
+"""The steps that a person sees in a run: each loads, calls functions of `tasks`, and saves.
+
+TensorFlow and Matplotlib are imported where they are needed, so that a run can start, and fail
+early, without them.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import task_run
+
+from tasks.codes.reader import PublishedRun, is_sound, open_wanted
+from tasks.core.records import (
+    DatasetRecord,
+    DeviceChoice,
+    DeviceKind,
+    FigureList,
+    FigureRecord,
+    FileRecord,
+    Metrics,
+    Split,
+)
+from tasks.core.storage import artifacts_root, describe_file, remember
+from tasks.encoding.neighbors import NeighborsRecord, obtain_neighbors
+from tasks.evaluation.baselines import Baselines, obtain_baselines
+from tasks.images import dataset as datasets
+from tasks.models.recipes import TrainingSpec
+from tasks.models.state import Progress
+from tasks.models.store import ModelRecord, fingerprint_of, obtain_model
+from tasks.parameters.retrain import CodesParameters, DataParameters, RunParameters
+from tasks.reports.report import MARKDOWN_FILE
+from tasks.runs import publication
+from tasks.runs.manifest import ATTEMPT_FOLDER, Manifest, RunRecord, published_run, run_folder
+from tasks.steps.events import announce
+from tasks.steps.log_lines import amount
+from tasks.steps.progress import show_progress
+from tasks.steps.retries import DELAYS, JITTER, RETRIES, is_transient
+from tasks.steps.timing import record_duration
+from tasks.steps.ui import progress_artifact, show_run
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def step(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Make a function a Prefect task with this name, in which its parameters may stand.
+
+    What is done already is found on the disk, so Prefect's own result cache stays off.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @wraps(function)
+        def timed(*args: P.args, **kwargs: P.kwargs) -> R:
+            started = time.monotonic()
+            result = function(*args, **kwargs)
+            seconds = time.monotonic() - started
+            shown = task_run.get_name() or name
+            record_duration(shown, seconds)
+            logger.info(
+                "%s: %s", shown, ", ".join(filter(None, (amount(result), f"{seconds:.1f} s")))
+            )
+            return result
+
+        return task(
+            task_run_name=name,
+            cache_policy=NO_CACHE,
+            retries=RETRIES,
+            retry_delay_seconds=DELAYS,
+            retry_jitter_factor=JITTER,
+            retry_condition_fn=is_transient,
+        )(timed)
+
+    return decorate
+
+
+@step("Choose the device")
+def choose_device(requested: DeviceChoice) -> DeviceKind:
+    """Decide where to compute."""
+    from tasks.models import device
+
+    return device.choose_device(requested)
+
+
+@step("Fetch and verify the dataset")
+def fetch_dataset(parameters: DataParameters) -> DatasetRecord:
+    """Get the images, from the first source that serves."""
+    return datasets.fetch_dataset(parameters, artifacts_root())
+
+
+@step("Look for what an earlier attempt completed")
+def finish_run(run: str) -> Manifest | None:
+    """The run's manifest, if an earlier attempt came as far as that; tells its outcome again."""
+    root = artifacts_root()
+    manifest = publication.finish_run(run, root)
+    if manifest:
+        _tell(manifest, root)
+    return manifest
+
+
+def _tell(manifest: Manifest, root: Path) -> None:
+    """Announce a run's outcome; a run that another took the place of is no news."""
+    if not manifest.verdict.published or published_run(manifest.dataset.name, root) == manifest.run:
+        announce(manifest)
+    publication.raise_if_refused(manifest)
+
+
+@step("Compare with the published run")
+def find_unchanged(
+    parameters: RunParameters,
+    dataset: DatasetRecord,
+    specs: list[TrainingSpec],
+    device: DeviceKind,
+) -> Manifest | None:
+    """The published run, if this one would only repeat it."""
+    if parameters.quick or parameters.retrain:
+        return None
+    fingerprints = [fingerprint_of(dataset, spec, device) for spec in specs]
+    return publication.find_unchanged(fingerprints, dataset, artifacts_root())
+
+
+@step("Train the {spec.architecture.name} model")
+def train_model(
+    dataset: DatasetRecord, spec: TrainingSpec, device: DeviceKind, retrain: bool
+) -> ModelRecord:
+    """Train an autoencoder and extract its encoder, unless that was done before."""
+    with show_progress(spec) as show, progress_artifact(spec.architecture.name) as move:
+
+        def report(progress: Progress) -> None:
+            show(progress)
+            move(progress)
+
+        return obtain_model(dataset, spec, device, artifacts_root(), report, retrain)
+
+
+@step("Encode the {split} images")
+def encode_images(
+    run: str, split: Split, dataset: DatasetRecord, models: list[ModelRecord]
+) -> FileRecord:
+    """Write the codes file of a split, unless an earlier attempt did."""
+    root = artifacts_root()
+    folder = publication.building_folder(run, root)
+    name = f"codes/{split}.h5"
+    if not is_sound(folder / name):
+        from tasks.encoding.encoder import encode_split
+
+        encode_split(split, dataset, models, folder / name, root)
+    return describe_file(folder, name)
+
+
+@step("Measure the images themselves")
+def measure_images(dataset: DatasetRecord, models: list[ModelRecord]) -> Baselines:
+    """What any model of these images is compared with; computed once for each dataset."""
+    code_sizes = {model.spec.architecture.code_size for model in models}
+    return obtain_baselines(dataset, code_sizes, artifacts_root())
+
+
+@step("Evaluate the {model.name} model")
+def evaluate_model(
+    run: str, model: ModelRecord, dataset: DatasetRecord, baselines: Baselines
+) -> Metrics:
+    """Measure how good the model is on the test images, unless an earlier attempt did."""
+    root = artifacts_root()
+    folder = publication.building_folder(run, root)
+
+    def measure() -> Metrics:
+        from tasks.evaluation.evaluate import measure_model
+
+        return measure_model(model, dataset, baselines, folder / "codes", root)
+
+    path = folder / ATTEMPT_FOLDER / f"metrics-{model.name}.json"
+    return remember(path, Metrics, measure)
+
+
+@step("Draw the figures")
+def draw_figures(
+    run: str, dataset: DatasetRecord, models: list[ModelRecord], metrics: dict[str, Metrics]
+) -> list[FigureRecord]:
+    """Draw the lab's figures and those of the report, unless an earlier attempt did."""
+    root = artifacts_root()
+    folder = publication.building_folder(run, root)
+
+    def draw() -> FigureList:
+        from tasks.reports.figures import Illustrator
+
+        return FigureList(tuple(Illustrator(dataset, models, metrics, folder, root).draw_all()))
+
+    return list(remember(folder / ATTEMPT_FOLDER / "figures.json", FigureList, draw).root)
+
+
+@step("Publish the run")
+def publish_run(record: RunRecord) -> Manifest:
+    """Complete the run folder, judge it, and make it what downstream jobs read."""
+    root = artifacts_root()
+    manifest = publication.finish_run(record.run, root) or publication.complete_run(record, root)
+    folder = run_folder(manifest.run, root)
+    show_run(manifest, folder, (folder / MARKDOWN_FILE).read_text())
+    _tell(manifest, root)
+    return manifest
+
+
+@step("Find the codes")
+def find_codes(parameters: CodesParameters) -> PublishedRun:
+    """The run whose codes are wanted."""
+    return open_wanted(parameters.dataset, parameters.run, artifacts_root())
+
+
+@step("Search the nearest neighbours")
+def search_neighbors(run: PublishedRun) -> NeighborsRecord:
+    """Write the nearest training codes of every test code, for each model."""
+    return obtain_neighbors(run, artifacts_root())

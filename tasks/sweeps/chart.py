@@ -1,0 +1,72 @@
+"""The chart of a sweep: numbers in, a file out. Equal inputs give equal bytes."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tasks.reports.charts import MARKERS
+from tasks.reports.style import GREY, STYLE, color_of, save
+from tasks.sweeps.records import Summary
+
+
+def draw_sweep(
+    summaries: list[Summary], pca: dict[int, float], floor: float, paths: list[Path]
+) -> None:
+    """Validation loss, and mean squared error beside that of PCA, by code size.
+
+    A line joins the means over the seeds; each model has its mark.
+
+    Args:
+        pca: mean squared error by number of components.
+        floor: entropy of the test images, which no loss can be below, nats per pixel.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(12, 5), layout="constrained")
+        left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.08})
+        for position, name in enumerate(dict.fromkeys(one.architecture for one in summaries)):
+            of_one = [one for one in summaries if one.architecture == name]
+            _draw_series(left, position, of_one, [(one.loss, one.losses) for one in of_one])
+            _draw_series(right, position, of_one, [(one.error, one.errors) for one in of_one])
+        left.axhline(floor, color="black", linewidth=1, label=f"entropy floor {floor:.4f}")
+        sizes = sorted(pca)
+        errors = [pca[size] for size in sizes]
+        right.plot(sizes, errors, color=GREY, marker="x", linestyle=(0, (6, 3)), label="PCA")
+        left.set_ylabel("binary cross-entropy per pixel (nats)")
+        left.set_title("Validation loss by code size")
+        right.set_ylabel("mean squared error (0 to 1 scale)")
+        right.set_ylim(bottom=0)
+        right.set_title("Error of the test images by code size")
+        for axes in (left, right):
+            _label_sizes(axes, sizes)
+            axes.legend(loc="best")
+        for path in paths:
+            save(figure, path)
+
+
+def _draw_series(
+    axes: Axes, position: int, of_one: list[Summary], values: list[tuple[float, list[float]]]
+) -> None:
+    """One architecture: a line through the means, a mark for each seed."""
+    name, sizes = of_one[0].architecture, [one.code_size for one in of_one]
+    color, marker = color_of(name, position), MARKERS[position % len(MARKERS)]
+    axes.plot(sizes, [mean for mean, _ in values], color=color, linewidth=1.5)
+    axes.plot(
+        [size for size, (_, each) in zip(sizes, values, strict=True) for _ in each],
+        [value for _, each in values for value in each],
+        color=color,
+        marker=marker,
+        markersize=5,
+        linestyle="none",
+        label=name,
+    )
+
+
+def _label_sizes(axes: Axes, sizes: list[int]) -> None:
+    """Code sizes, usually powers of two, at equal distances."""
+    axes.set_xscale("log", base=2)
+    axes.set_xlim(sizes[0] / 1.25, sizes[-1] * 1.25)
+    axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.minorticks_off()
+    axes.set_xlabel("code size (units)")

@@ -1,0 +1,185 @@
+"""From trained models to the results of a sweep: measure, draw, write, keep as long as asked."""
+
+import csv
+import io
+import logging
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from tasks.core.errors import StepError
+from tasks.core.records import DatasetRecord
+from tasks.core.storage import (
+    is_file,
+    lock,
+    remember,
+    settle_folder,
+    sweep_partial,
+    write_bytes,
+    write_record,
+)
+from tasks.core.versions import installed_versions
+from tasks.images.store import open_images
+from tasks.models.store import ModelRecord, stored_model
+from tasks.runs.manifest import ATTEMPT_FOLDER, list_files
+from tasks.runs.publication import PUBLICATION_LOCK
+from tasks.runs.retention import collect_sweeps
+from tasks.sweeps.records import (
+    CHART_FILE,
+    MARKDOWN_FILE,
+    RECORD_FILE,
+    TABLE_FILE,
+    Summary,
+    Sweep,
+    SweepPoint,
+    SweepRecord,
+    building_sweep,
+    read_sweep,
+    summarize,
+    sweep_folder,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def obtain_point(run: str, model: ModelRecord, dataset: DatasetRecord, root: Path) -> SweepPoint:
+    """Measure a model on the test images, unless an earlier attempt at this sweep did."""
+
+    def measure() -> SweepPoint:
+        return SweepPoint(model=model, reconstruction_mse=_measure_error(model, dataset, root))
+
+    folder = building_sweep(run, root) / ATTEMPT_FOLDER
+    point = remember(folder / f"{model.fingerprint}.json", SweepPoint, measure)
+    return point if point.model == model else measure()
+
+
+def _measure_error(model: ModelRecord, dataset: DatasetRecord, root: Path) -> float:
+    """Mean squared error of the test images, block by block."""
+    from tasks.encoding.encoder import load_encoder  # loads TensorFlow
+
+    images = open_images(dataset, "test", root)
+    blocks = load_encoder(model, root)(images, dataset.scale)
+    total = sum(block.reconstruction_mse.sum(dtype=np.float64) for block in blocks)
+    return float(total / len(images))
+
+
+def finish_sweep(run: str, root: Path) -> Sweep | None:
+    """What an earlier attempt at this sweep completed, if it did.
+
+    Raises:
+        StepError: it is damaged.
+    """
+    folder = sweep_folder(run, root)
+    if not folder.exists():
+        return None
+    sweep = read_sweep(folder)
+    damaged = [file.path for file in sweep.files if not is_file(folder, file)]
+    if damaged:
+        raise StepError(f"{folder / damaged[0]} is not what {RECORD_FILE} says: delete {folder}")
+    return sweep
+
+
+def complete_sweep(record: SweepRecord, root: Path) -> Sweep:
+    """Write table, chart and record, give the folder its name, and delete what is too old.
+
+    Raises:
+        StepError: a model is not where it should be, or there is no room to write.
+    """
+    for point in record.points:
+        if stored_model(root / point.model.folder) != point.model:
+            raise StepError(
+                f"{root / point.model.folder} is not the model that was trained: all workers need "
+                "this artifacts folder, each by the name that it has there"
+            )
+    building = building_sweep(record.run, root)
+    sweep_partial(building)
+    _draw(record, building / CHART_FILE)
+    write_bytes(building / TABLE_FILE, render_csv(record).encode())
+    write_bytes(building / MARKDOWN_FILE, render_markdown(record).encode())
+    sweep = Sweep(
+        **dict(record),
+        finished=datetime.now(UTC),
+        versions=installed_versions(),
+        files=list_files(building),
+    )
+    with lock(PUBLICATION_LOCK, root):
+        write_record(building / RECORD_FILE, sweep)
+        shutil.rmtree(building / ATTEMPT_FOLDER, ignore_errors=True)
+        settle_folder(building, sweep_folder(record.run, root))
+        _collect(sweep, root)
+    return sweep
+
+
+def _collect(sweep: Sweep, root: Path) -> None:
+    """Tidy up; whatever goes wrong with that, the sweep is complete."""
+    settings, dataset = sweep.parameters.results, sweep.dataset.name
+    try:
+        collect_sweeps(sweep.run, dataset, settings.keep, timedelta(hours=settings.grace), root)
+    except (OSError, StepError) as error:
+        logger.warning("Old sweeps could not be deleted: %s", error)
+
+
+def _draw(record: SweepRecord, path: Path) -> None:
+    from tasks.sweeps.chart import draw_sweep  # loads Matplotlib
+
+    errors = {scores.components: scores.mse for scores in record.baselines.pca}
+    floor = record.baselines.pixels.entropy_floor
+    draw_sweep(summarize(record.points), errors, floor, [path, path.with_suffix(".svg")])
+
+
+def render_csv(record: SweepRecord) -> str:
+    """One line for each model, in the order of the grid; numbers in full precision."""
+    rows = [
+        {
+            "architecture": point.model.name,
+            "layers": point.model.layers,
+            "code_size": point.model.spec.architecture.code_size,
+            "seed": point.model.spec.seed,
+            "epochs": point.model.spec.recipe.epochs,
+            "validation_loss": point.model.validation_loss,
+            "mean_squared_error": point.reconstruction_mse,
+            "pca_mean_squared_error": record.pca_error(point.model.spec.architecture.code_size),
+            "fingerprint": point.model.fingerprint,
+        }
+        for point in record.points
+    ]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def render_markdown(record: SweepRecord) -> str:
+    """The sweep for people: a table with one row for each architecture and code size, a chart.
+
+    Nothing in it needs escaping: names of datasets and architectures are plain by their patterns.
+    """
+    columns = ["architecture", "code size", "seeds", "validation loss", "mean squared error", "PCA"]
+    rows = [
+        (*_cells(summary), f"{record.pca_error(summary.code_size):.5f}")
+        for summary in summarize(record.points)
+    ]
+    lines = [columns, ["---"] * len(columns), *rows]
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return (
+        f"# Sweep over {record.dataset.name}\n\n"
+        "Validation loss: binary cross-entropy per pixel of the test images, nats; no model's can "
+        f"be below their entropy floor, {record.baselines.pixels.entropy_floor:.4f}. PCA: the mean "
+        "squared error with as many components as the code has units. Means over the seeds, with "
+        "the range.\n\n"
+        f"{table}\n\n![Loss and error by code size]({CHART_FILE})\n"
+    )
+
+
+def _cells(summary: Summary) -> Iterator[str]:
+    yield from (summary.architecture, str(summary.code_size), str(len(summary.losses)))
+    for values, mean, digits in (
+        (summary.losses, summary.loss, 4),
+        (summary.errors, summary.error, 5),
+    ):
+        spread = f" ({min(values):.{digits}f}-{max(values):.{digits}f})" if len(values) > 1 else ""
+        yield f"{mean:.{digits}f}{spread}"

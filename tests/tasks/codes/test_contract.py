@@ -1,0 +1,225 @@
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from tasks.codes.contract import CONTENT_SHA256, content_sha256, write_attributes
+from tasks.codes.reader import read_codes, verify_codes
+from tasks.core.errors import StepError
+from tasks.encoding.writer import CodesBlock, ModelCodes, write_codes
+from tests.conftest import EXAMPLE_DATASET, example_model
+
+ROWS = 300
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of two models."""
+    path = tmp_path_factory.mktemp("codes") / "test.h5"
+    generator = np.random.default_rng(0)
+    models = [
+        ModelCodes(
+            example_model(name),
+            [CodesBlock(generator.random((ROWS, 32), np.float32), np.ones(ROWS, np.float32))],
+        )
+        for name in ("shallow", "deep")
+    ]
+    labels = np.arange(ROWS, dtype=np.int64)
+    write_codes(path, "test", EXAMPLE_DATASET, np.arange(ROWS), labels, models)
+    return path
+
+
+@pytest.fixture
+def path(sound: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be damaged."""
+    return Path(shutil.copy(sound, tmp_path))
+
+
+def seal(file: h5py.File) -> None:
+    """Make the checksum fit again, as someone would who means harm."""
+    del file.attrs[CONTENT_SHA256]
+    models = tuple(name.decode() for name in file.attrs["models"])
+    write_attributes(file, {CONTENT_SHA256: content_sha256(file, models)})
+
+
+def replace(file: h5py.File, path: str, values: np.ndarray, **storage: object) -> None:
+    del file[path]
+    file.create_dataset(path, data=values, **storage)
+
+
+def filtered(file: h5py.File, path: str, values: np.ndarray) -> None:
+    replace(
+        file, path, values, chunks=values.shape, compression="gzip", shuffle=True, fletcher32=True
+    )
+
+
+def change_value(file: h5py.File) -> None:
+    file["labels"][3] = 7
+
+
+def add_external_link(file: h5py.File) -> None:
+    file["other"] = h5py.ExternalLink("elsewhere.h5", "/")
+
+
+def link_softly(file: h5py.File) -> None:
+    del file["deep/codes"]
+    file["deep/codes"] = h5py.SoftLink("/shallow/codes")
+
+
+def make_virtual(file: h5py.File) -> None:
+    layout = h5py.VirtualLayout((ROWS,), "<f4")
+    layout[:] = h5py.VirtualSource("elsewhere.h5", "x", (ROWS,))
+    del file["deep/reconstruction_mse"]
+    file.create_virtual_dataset("deep/reconstruction_mse", layout)
+
+
+def store_elsewhere(file: h5py.File) -> None:
+    values = np.zeros(ROWS, "<f4")
+    raw = f"{file.filename}.raw"
+    replace(file, "deep/reconstruction_mse", values, external=[(raw, 0, values.nbytes)])
+
+
+def claim_rows_without_chunks(file: h5py.File) -> None:
+    del file["labels"]
+    file.create_dataset(
+        "labels", (ROWS,), "<i8", chunks=(ROWS,), compression="gzip", shuffle=True, fletcher32=True
+    )
+
+
+def repeat_index(file: h5py.File) -> None:
+    file["index"][5] = 4
+    seal(file)
+
+
+def put_nan(file: h5py.File) -> None:
+    file["deep/codes"][3, 4] = np.nan
+    seal(file)
+
+
+def write_variable_length_text(file: h5py.File) -> None:
+    file.attrs["split"] = "test"
+
+
+def describe_dataset(file: h5py.File) -> None:
+    file["deep/codes"].attrs["note"] = "of variable length"
+    seal(file)
+
+
+def make_dimension_scale(file: h5py.File) -> None:
+    file["index"].make_scale("row")
+    file["labels"].dims[0].attach_scale(file["index"])
+    seal(file)
+
+
+def share_codes(file: h5py.File) -> None:
+    del file["deep/codes"]
+    file["deep/codes"] = file["shallow/codes"]
+    seal(file)
+
+
+def share_group(file: h5py.File) -> None:
+    del file["deep"]
+    file["deep"] = file["shallow"]
+    seal(file)
+
+
+DAMAGES: dict[str, Callable[[h5py.File], None]] = {
+    "do not have the SHA-256": change_value,
+    "other is a link": add_external_link,
+    "deep/codes is a link": link_softly,
+    "deep/reconstruction_mse is stored outside the file": make_virtual,
+    "reconstruction_mse is stored outside the file or": store_elsewhere,
+    "labels lacks chunks": claim_rows_without_chunks,
+    "index does not rise": repeat_index,
+    "/deep/codes holds values that are not finite": put_nan,
+    "deep/codes has the attribute note, expected none": describe_dataset,
+    "index has the attribute CLASS, expected none": make_dimension_scale,
+    "shallow/codes stands under another name too": share_codes,
+    "shallow stands under another name too": share_group,
+    "split is neither a number nor fixed-length UTF-8": write_variable_length_text,
+    "deep/codes is missing": lambda file: file.pop("deep/codes"),
+    "index is missing": lambda file: file.move("index", "indices"),
+    "attribute scale: Field required": lambda file: file.attrs.pop("scale"),
+    "attribute extra: Extra inputs": lambda file: write_attributes(file, {"extra": 1}),
+    "attribute seed: Input should be a valid integer": lambda file: write_attributes(
+        file["deep"], {"seed": "x"}
+    ),
+    "attribute validation_loss: Input should be a finite": lambda file: write_attributes(
+        file["deep"], {"validation_loss": float("nan")}
+    ),
+    "labels has type <i4, expected <i8": lambda file: filtered(
+        file, "labels", np.arange(ROWS, dtype="<i4")
+    ),
+    "deep/codes has type <f8, expected <f4": lambda file: filtered(
+        file, "deep/codes", np.zeros((ROWS, 32))
+    ),
+    "deep/codes has shape": lambda file: filtered(file, "deep/codes", np.zeros(ROWS, "<f4")),
+    "labels has shape": lambda file: filtered(file, "labels", np.arange(ROWS - 1)),
+    "labels has filters": lambda file: replace(file, "labels", np.arange(ROWS), chunks=(ROWS,)),
+    "labels has chunks of shape": lambda file: replace(
+        file, "labels", np.arange(ROWS), chunks=(7,), compression="gzip"
+    ),
+    "no rows, expected at least one": lambda file: replace(file, "index", np.zeros(0, "<i8")),
+    "deep/codes is a group": lambda file: (
+        file.move("deep/codes", "x") or file.move("x", "deep/codes/x")
+    ),
+    "no file of the schema": lambda file: write_attributes(file, {"schema_name": "another"}),
+    "schema version 2, and this reader knows 1: read it with autoencoder-flow 0.9 or newer": (
+        lambda file: write_attributes(file, {"schema_version": 2, "schema_since": "0.9"})
+    ),
+    "attribute schema_version: Input should be 1": lambda file: write_attributes(
+        file, {"schema_version": 0}
+    ),
+    "not of the contract": lambda file: file.create_dataset("deep/more", data=[1.0]),
+}
+
+
+@pytest.mark.parametrize("reason", DAMAGES)
+def test_what_the_contract_does_not_allow_is_refused_in_one_line(reason: str, path: Path) -> None:
+    verify_codes(path)
+    with h5py.File(path, "a") as file:
+        DAMAGES[reason](file)
+    with pytest.raises(StepError) as refusal:
+        verify_codes(path)
+    assert reason in str(refusal.value)
+    assert str(path) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("fiftieths", range(50))
+def test_a_truncated_file_is_refused(fiftieths: int, path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * fiftieths // 50])
+    with pytest.raises(StepError, match="cannot be read as a codes file"):
+        read_codes(path)
+
+
+def test_a_flipped_byte_is_refused_or_changes_nothing(path: Path) -> None:
+    """Some bytes of an HDF5 file mean nothing; the manifest's SHA-256 notices those too."""
+    content, expected = path.read_bytes(), read_codes(path)
+    generator, refused = np.random.default_rng(0), 0
+    for position in generator.choice(len(content), 400, replace=False):
+        damaged = bytearray(content)
+        damaged[position] ^= int(generator.integers(1, 256))
+        path.write_bytes(damaged)
+        try:
+            found = read_codes(path)
+        except StepError:
+            refused += 1
+        else:
+            assert found.codes.tobytes() == expected.codes.tobytes()
+            assert found.reconstruction_mse.tobytes() == expected.reconstruction_mse.tobytes()
+            np.testing.assert_array_equal(found.labels, expected.labels)
+            np.testing.assert_array_equal(found.index, expected.index)
+            assert (found.split, found.model) == (expected.split, expected.model)
+    assert refused > 200
+
+
+def test_a_file_that_is_not_there_is_named_in_a_short_line(tmp_path: Path) -> None:
+    path = tmp_path / "none.h5"
+    with pytest.raises(StepError) as refusal:
+        verify_codes(path)
+    assert str(refusal.value) == f"{path} cannot be read as a codes file: No such file or directory"

@@ -1,0 +1,123 @@
+import errno
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tasks.core import storage
+from tasks.core.errors import StepError
+from tasks.core.storage import artifacts_root, atomic_file, atomic_folder, describe_file, lock
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file.txt"
+    with atomic_file(path) as partial:
+        partial.write_text("half")
+        assert not path.exists()
+    assert path.read_text() == "half"
+    with pytest.raises(RuntimeError), atomic_file(path) as partial:  # noqa: PT012
+        partial.write_text("other")
+        raise RuntimeError
+    assert path.read_text() == "half"
+    assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
+
+
+def test_others_can_read_what_was_written(tmp_path: Path) -> None:
+    with atomic_file(tmp_path / "file.txt"):
+        pass
+    assert (tmp_path / "file.txt").stat().st_mode & 0o777 == 0o644
+
+
+def test_no_space_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with (
+        pytest.raises(StepError, match=r"file.txt cannot be written \(No space left on device; "),
+        atomic_file(path) as partial,
+    ):
+        partial.write_text("new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "folder"
+    with atomic_folder(path) as partial:
+        (partial / "a").mkdir()
+        (partial / "a" / "file").write_text("x")
+        assert not path.exists()
+    assert (path / "a" / "file").read_text() == "x"
+    with pytest.raises(RuntimeError), atomic_folder(path):
+        raise RuntimeError
+    assert (path / "a" / "file").read_text() == "x"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_builder_left_is_swept(tmp_path: Path) -> None:
+    left = storage.partial_folder(tmp_path / "folder")
+    left.mkdir()
+    (left / "old").write_text("x")
+    with atomic_folder(tmp_path / "folder") as partial:
+        (partial / "new").write_text("y")
+    assert [entry.name for entry in (tmp_path / "folder").iterdir()] == ["new"]
+
+
+def test_a_lock_keeps_others_waiting_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    entered = threading.Event()
+
+    def enter() -> None:
+        with lock("name", tmp_path):
+            entered.set()
+
+    with lock("name", tmp_path):
+        thread = threading.Thread(target=enter)
+        thread.start()
+        assert not entered.wait(0.2)
+        assert "Waiting for another process that holds the lock name" in caplog.text
+    thread.join()
+    assert entered.is_set()
+
+
+def test_a_dead_process_holds_no_lock(tmp_path: Path) -> None:
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom tasks.core.storage import lock\n"
+        "with lock('name', Path(sys.argv[1])):\n    os.kill(os.getpid(), 9)"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert killed.returncode == -9
+    with lock("name", tmp_path):
+        pass
+
+
+def test_describes_a_file_by_size_and_digest(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_text("abc")
+    record = describe_file(tmp_path, "abc")
+    assert (record.path, record.size) == ("abc", 3)
+    assert record.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_the_artifacts_folder_can_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AUTOENCODER_ARTIFACTS", str(tmp_path))
+    assert artifacts_root() == tmp_path
+    monkeypatch.delenv("AUTOENCODER_ARTIFACTS")
+    assert artifacts_root().name == "artifacts"
+
+
+def test_an_artifacts_folder_that_cannot_be_written_to_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("AUTOENCODER_ARTIFACTS", str(tmp_path / "file"))
+    with pytest.raises(StepError, match=r"cannot be written to \(File exists\): make it writable"):
+        artifacts_root()

@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+
+from tasks.core.records import SPLITS, DatasetRecord
+from tasks.evaluation import baselines
+from tasks.evaluation.baselines import BASELINES_FILE, COMPONENTS_FILE, obtain_baselines
+from tasks.evaluation.metrics import entropy_floor
+from tasks.images.store import open_images
+
+
+def test_baselines_are_those_of_the_images(dataset: DatasetRecord, root: Path) -> None:
+    pixels = obtain_baselines(dataset, set(), root).pixels
+    train = np.asarray(open_images(dataset, "train", root)) / dataset.scale
+    floor = entropy_floor(open_images(dataset, "test", root), dataset.scale)
+    assert pixels.entropy_floor == floor
+    assert np.shape(pixels.summary.means) == (8, 8)
+    assert pixels.summary.means[0][0] == pytest.approx(train[:, :4, :4].mean(), abs=1e-5)
+    spread = train.std(axis=0)[:4, :4].mean()
+    assert pixels.summary.spreads[0][0] == pytest.approx(spread, abs=1e-5)
+    assert pixels.probes is not None
+    assert 0.5 < pixels.probes.nearest_1 < 0.9
+
+
+@pytest.mark.parametrize("components", [1, 32])
+def test_pca_is_scored_as_scikit_learn_restores(
+    components: int, dataset: DatasetRecord, root: Path
+) -> None:
+    scores = obtain_baselines(dataset, {components}, root).pca_of(components)
+    train, test = (
+        np.asarray(open_images(dataset, split, root)).reshape(-1, 784) / dataset.scale
+        for split in SPLITS
+    )
+    reference = PCA(components, svd_solver="full").fit(train)
+    restored = reference.inverse_transform(reference.transform(test))
+    errors = ((restored - test) ** 2).mean(axis=1)
+    assert scores.mse == pytest.approx(errors.mean(), rel=1e-4)
+    assert scores.psnr == pytest.approx(np.mean(-10 * np.log10(errors)), rel=1e-4)
+    assert 0 < scores.ssim < 1
+
+
+def test_they_are_computed_once(
+    dataset: DatasetRecord, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = obtain_baselines(dataset, {8, 32}, root)
+    with monkeypatch.context() as patch:
+        patch.delattr(baselines, "_measure_pixels")
+        patch.delattr(baselines, "_score_pca")
+        assert obtain_baselines(dataset, {32, 8}, root) == first
+
+
+@pytest.mark.parametrize("name", [BASELINES_FILE, COMPONENTS_FILE, "pca-8.json"])
+def test_what_is_lost_is_computed_again(name: str, dataset: DatasetRecord, root: Path) -> None:
+    first = obtain_baselines(dataset, {8}, root)
+    path = root / dataset.folder / name
+    content = path.read_bytes()
+    path.unlink()
+    assert obtain_baselines(dataset, {8}, root) == first
+    path.write_bytes(content[:-10])
+    assert obtain_baselines(dataset, {8}, root) == first
+    assert path.read_bytes() == content

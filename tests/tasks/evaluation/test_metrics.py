@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+
+from tasks.evaluation.metrics import (
+    activity,
+    correlations,
+    effective_dimension,
+    entropy_floor,
+    live_units,
+    mean_correlation,
+    peak_signal_to_noise,
+    structural_similarity,
+)
+
+
+def test_black_and_white_images_have_no_floor() -> None:
+    assert entropy_floor(np.array([[[0, 255]]], np.uint8), 255.0) == 0.0
+
+
+def test_half_grey_costs_one_bit() -> None:
+    assert entropy_floor(np.array([[[1, 1]]], np.uint8), 2.0) == pytest.approx(np.log(2))
+
+
+def test_is_the_loss_of_a_perfect_reconstruction() -> None:
+    images = np.random.default_rng(0).integers(1, 255, (5, 4, 3), dtype=np.uint8)
+    targets = images / 255.0
+    loss = -(targets * np.log(targets) + (1 - targets) * np.log1p(-targets)).mean()
+    assert entropy_floor(images, 255.0) == pytest.approx(loss)
+
+
+def test_values_above_the_training_maximum_count_as_white() -> None:
+    assert entropy_floor(np.array([[[9, 9]]], np.uint8), 4.0) == 0.0
+
+
+@pytest.mark.parametrize(("images", "alive"), [(10_000, 3), (1_000, 4)])
+def test_counts_units_that_carry_information(images: int, alive: int) -> None:
+    """A unit that is above zero for all images counts where there are too few to tell."""
+    generator = np.random.default_rng(0)
+    live = generator.random((images, 3)) * (generator.random((images, 3)) < 0.5)
+    dead = np.zeros((images, 1))
+    rare = np.zeros((images, 1))
+    rare[: images // 101] = 1.0
+    always = 1 + generator.random((images, 1))
+    constant = np.full((images, 1), 1e-4)
+    constant[0] = 0
+    codes = np.hstack([live, dead, rare, always, constant]).astype(np.float32)
+    assert live_units(codes).sum() == alive
+
+
+def test_peak_signal_to_noise_is_in_decibels() -> None:
+    assert peak_signal_to_noise(np.array([0.01, 0.001])) == pytest.approx(25.0)
+    assert peak_signal_to_noise(np.array([0.0])) == pytest.approx(100.0)
+
+
+def test_structural_similarity_is_one_for_equal_images_and_less_for_others() -> None:
+    images = np.random.default_rng(0).random((3, 28, 28), np.float32)
+    restored = images.copy()
+    restored[1] = images[1].mean()
+    restored[2] = 1 - images[2]
+    same, flat, inverted = structural_similarity(images, restored)
+    assert same == pytest.approx(1.0)
+    assert inverted < 0 < flat + 0.05 < 0.2
+
+
+def test_structural_similarity_of_constant_images_has_a_closed_form() -> None:
+    """Without variance only the luminance term is left: (2ab + c) / (a^2 + b^2 + c), c = 1e-4."""
+    values = structural_similarity(np.full((1, 7, 5), 0.4), np.full((1, 7, 5), 0.6))
+    expected = (2 * 0.24 + 1e-4) / (0.16 + 0.36 + 1e-4)
+    assert values[0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_code_statistics_of_independent_and_of_equal_units() -> None:
+    generator = np.random.default_rng(0)
+    one = np.maximum(generator.standard_normal((5000, 1)), 0).astype(np.float32)
+    several = np.maximum(generator.standard_normal((5000, 4)), 0).astype(np.float32)
+    assert effective_dimension(several) == pytest.approx(4, abs=0.05)
+    assert effective_dimension(np.hstack([one, one, one])) == pytest.approx(1)
+    assert mean_correlation(several) < 0.03
+    assert mean_correlation(np.hstack([one, one])) == pytest.approx(1)
+    assert activity(several) == pytest.approx(np.full(4, 0.5), abs=0.03)
+
+
+def test_a_dead_unit_correlates_with_nothing() -> None:
+    codes = np.array([[1, 0], [2, 0], [0, 0]], np.float32)
+    assert correlations(codes).tolist() == [[pytest.approx(1), 0], [0, 0]]
+    assert mean_correlation(codes) == 0.0
+    assert effective_dimension(np.zeros((3, 2), np.float32)) == 0.0
+    assert effective_dimension(codes[:, :1]) == pytest.approx(1)

@@ -1,0 +1,132 @@
+import gzip
+import hashlib
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tasks.core.errors import StepError
+from tasks.images import rows
+from tasks.images.formats.idx import idx_sha256, open_idx
+from tests.conftest import SAMPLE_FOLDER, read_all
+
+IMAGES = SAMPLE_FOLDER / "t10k-images-idx3-ubyte.gz"
+
+
+def write(path: Path, payload: bytes) -> Path:
+    path.write_bytes(gzip.compress(payload))
+    return path
+
+
+def header(*shape: int, kind: int = 8) -> bytes:
+    return bytes([0, 0, kind, len(shape)]) + struct.pack(f">{len(shape)}I", *shape)
+
+
+def read_idx(path: Path, dimensions: tuple[int, ...] = (3,)) -> NDArray[Any]:
+    return read_all(open_idx(path, dimensions))
+
+
+def test_reads_every_value_of_a_real_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    payload = gzip.decompress(IMAGES.read_bytes())
+    monkeypatch.setattr(rows, "BLOCK_BYTES", 50 * 784)
+    images = read_idx(IMAGES)
+    assert images.shape == (128, 28, 28)
+    assert images.tobytes() == payload[16:]
+
+
+def test_reads_a_file_that_is_not_compressed(tmp_path: Path) -> None:
+    path = tmp_path / "images"
+    path.write_bytes(gzip.decompress(IMAGES.read_bytes()))
+    assert np.array_equal(read_idx(path), read_idx(IMAGES))
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [(11, ">i2"), (12, ">i4"), (13, ">f4"), (14, ">f8")])
+def test_reads_larger_types_the_right_way_round(tmp_path: Path, kind: int, dtype: str) -> None:
+    values = np.arange(24).reshape(2, 3, 4).astype(dtype)
+    path = write(tmp_path / "images.gz", header(2, 3, 4, kind=kind) + values.tobytes())
+    assert np.array_equal(read_idx(path), np.arange(24).reshape(2, 3, 4))
+
+
+def test_digest_is_that_of_the_uncompressed_file() -> None:
+    payload = gzip.decompress(IMAGES.read_bytes())
+    assert idx_sha256(read_idx(IMAGES)) == hashlib.sha256(payload).hexdigest()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
+def test_refuses_a_truncated_file(tmp_path: Path, share: float) -> None:
+    content = IMAGES.read_bytes()
+    path = tmp_path / "images.gz"
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(StepError, match="truncated|starts with nothing"):
+        read_idx(path)
+
+
+def test_refuses_a_damaged_file(tmp_path: Path) -> None:
+    content = bytearray(IMAGES.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path = tmp_path / "images.gz"
+    path.write_bytes(content)
+    with pytest.raises(StepError, match=r"truncated or damaged|announces|holds more"):
+        read_idx(path)
+
+
+def test_refuses_a_file_that_is_not_gzip(tmp_path: Path) -> None:
+    path = tmp_path / "images.gz"
+    path.write_bytes(b"<html>not found</html>")
+    with pytest.raises(StepError, match="truncated or damaged"):
+        read_idx(path)
+
+
+def test_names_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(StepError, match="absent.gz is missing"):
+        read_idx(tmp_path / "absent.gz")
+
+
+def test_refuses_labels_in_place_of_images(tmp_path: Path) -> None:
+    path = write(tmp_path / "images.gz", header(4) + bytes(4))
+    with pytest.raises(StepError, match="starts with 00000801, expected .* 3 dim"):
+        read_idx(path)
+
+
+@pytest.mark.parametrize(("values", "found"), [(17, "is truncated"), (19, "holds more than")])
+def test_refuses_dimensions_that_disagree_with_the_length(
+    tmp_path: Path, values: int, found: str
+) -> None:
+    path = write(tmp_path / "images.gz", header(2, 3, 3) + bytes(values))
+    with pytest.raises(StepError, match=found):
+        read_idx(path)
+
+
+@pytest.mark.parametrize("shape", [(2**32 - 1, 2**32 - 1, 2**32 - 1), (10**6, 28, 28)])
+def test_refuses_absurd_dimensions_before_allocating(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    path = write(tmp_path / "images.gz", header(*shape) + bytes(100))
+    with pytest.raises(StepError, match="the most that a file of its size can hold"):
+        read_idx(path)
+
+
+def test_refuses_a_header_that_ends_early(tmp_path: Path) -> None:
+    path = write(tmp_path / "images.gz", header(2, 3, 3)[:-1])
+    with pytest.raises(StepError, match="ends within its header"):
+        read_idx(path)
+
+
+def test_digest_depends_on_the_shape() -> None:
+    values = np.zeros((2, 3, 4), np.uint8)
+    assert idx_sha256(values) != idx_sha256(values.reshape(4, 3, 2))
+
+
+@pytest.mark.parametrize("dtype", ["<u2", "<f4", "<i8"])
+def test_digest_depends_on_the_type(dtype: str) -> None:
+    values = np.ones((2, 3), np.uint8)
+    assert idx_sha256(values) != idx_sha256(values.astype(dtype))
+
+
+def test_digest_does_not_depend_on_how_it_is_read() -> None:
+    values = np.arange(2**25 + 5, dtype=np.uint8)
+    header_and_values = header(len(values)) + values.tobytes()
+    assert idx_sha256(values) == hashlib.sha256(header_and_values).hexdigest()

@@ -1,0 +1,198 @@
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import TypeAdapter
+
+from tasks.core.errors import StepError
+from tasks.images import rows
+from tasks.images.source_parameters import AnySource
+from tasks.images.sources import RawDataset, RawSplit, allowed_path, join, open_source, split_rows
+from tests.conftest import SAMPLE_FOLDER, read_all
+
+GENERATOR = np.random.default_rng(0)
+GREY = GENERATOR.integers(0, 256, (30, 5, 4), dtype=np.uint8)
+COLOUR = GENERATOR.integers(0, 256, (30, 5, 4, 3), dtype=np.uint8)
+DEEP_GREY = GENERATOR.integers(0, 65536, (30, 5, 4), dtype=np.uint16)
+LABELS = np.repeat([0, 1, 2], 10)
+NAMES = ("boot", "coat", "shirt")
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "BLOCK_BYTES", 7 * 20)
+
+
+def write_npz(folder: Path, images: NDArray[Any]) -> dict[str, Any]:
+    np.savez_compressed(folder / "all.npz", x_train=images, y_train=LABELS)
+    return {"npz_file": str(folder / "all.npz"), "labels_array": "y_train"}
+
+
+def write_npy(folder: Path, images: NDArray[Any]) -> dict[str, Any]:
+    np.save(folder / "images.npy", images)
+    np.save(folder / "labels.npy", LABELS)
+    return {f"{name}_file": str(folder / f"{name}.npy") for name in ("images", "labels")}
+
+
+def write_hdf5(folder: Path, images: NDArray[Any]) -> dict[str, Any]:
+    with h5py.File(folder / "all.h5", "w") as file:
+        file.create_dataset("set/images", data=images, chunks=(4, *images.shape[1:]))
+        file["set/labels"] = LABELS
+    names = {f"{name}_dataset": f"set/{name}" for name in ("images", "labels")}
+    return {"hdf5_file": str(folder / "all.h5"), **names}
+
+
+def write_pictures(folder: Path, images: NDArray[Any]) -> dict[str, Any]:
+    for row, image in enumerate(images):
+        path = folder / "pictures" / NAMES[LABELS[row]] / f"{row:03}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    return {"picture_folder": str(folder / "pictures")}
+
+
+WRITERS = (write_npz, write_npy, write_hdf5, write_pictures)
+
+
+def described(source: dict[str, Any]) -> AnySource:
+    adapter: TypeAdapter[AnySource] = TypeAdapter(AnySource)
+    return adapter.validate_python(source)
+
+
+@pytest.mark.parametrize("images", [GREY, COLOUR, DEEP_GREY], ids=["grey", "colour", "16 bit"])
+@pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
+def test_every_kind_of_source_gives_what_was_put_in(
+    write: Any, images: NDArray[Any], tmp_path: Path
+) -> None:
+    with open_source(described(write(tmp_path, images))) as raw:
+        for _ in range(2):  # they can be read again
+            assert np.array_equal(read_all(raw.images.images), images)
+        assert raw.images.images.dtype == images.dtype
+        assert np.array_equal(read_all(raw.images.labels), LABELS)
+        assert raw.test is None
+        assert raw.class_names == (NAMES if write is write_pictures else ())
+
+
+@pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
+def test_a_share_can_be_drawn_from_every_kind(write: Any, tmp_path: Path) -> None:
+    with open_source(described(write(tmp_path, GREY))) as raw:
+        train, test = split_rows(raw.images, 0.3, seed=1)
+        for split, count in ((train, 21), (test, 9)):
+            assert split.source_rows is not None
+            assert len(split.images) == count
+            assert np.array_equal(read_all(split.images), GREY[split.source_rows])
+            assert np.array_equal(read_all(split.labels), LABELS[split.source_rows])
+        assert train.source_rows is not None
+        last = int(train.source_rows[-1])
+        assert train.images.row_name(20) == raw.images.images.row_name(last)
+
+
+def test_joined_splits_stand_one_after_the_other() -> None:
+    with open_source(described({"idx_folder": str(SAMPLE_FOLDER)})) as raw:
+        assert raw.test is not None
+        whole = join(raw)
+        assert len(whole.images) == 640
+        assert np.array_equal(read_all(whole.images)[512:], read_all(raw.test.images))
+        assert np.array_equal(read_all(whole.labels)[:512], read_all(raw.images.labels))
+        assert whole.images.row_name(513) == raw.test.images.row_name(1)
+        unlabelled = RawDataset(raw.images, RawSplit(raw.test.images))
+        assert join(unlabelled).labels is None
+
+
+def test_a_picture_that_is_named_is_the_one_in_its_row(tmp_path: Path) -> None:
+    with open_source(described(write_pictures(tmp_path, GREY))) as raw:
+        assert raw.images.images.row_name(11).endswith("coat/011.png")
+
+
+def test_test_pictures_have_the_classes_of_the_others(tmp_path: Path) -> None:
+    source = write_pictures(tmp_path, GREY)
+    test = tmp_path / "test" / "shirt" / "1.png"
+    test.parent.mkdir(parents=True)
+    Image.fromarray(GREY[0]).save(test)
+    with open_source(described({**source, "test_picture_folder": str(tmp_path / "test")})) as raw:
+        assert raw.test is not None
+        assert read_all(raw.test.labels).tolist() == [2]
+    test.parent.rename(tmp_path / "test" / "sock")
+    with (
+        pytest.raises(StepError, match="sock/1.png is in none of the classes boot, coat, shirt"),
+        open_source(described({**source, "test_picture_folder": str(tmp_path / "test")})),
+    ):
+        pass
+
+
+def test_names_the_missing_file_of_a_folder(tmp_path: Path) -> None:
+    with (
+        pytest.raises(StepError, match=r"train-images-idx3-ubyte\.gz is missing"),
+        open_source(described({"idx_folder": str(tmp_path)})),
+    ):
+        pass
+
+
+def test_test_labels_need_test_images(tmp_path: Path) -> None:
+    source = {**write_npy(tmp_path, GREY), "test_labels_file": "somewhere"}
+    with pytest.raises(StepError, match="without test images"), open_source(described(source)):
+        pass
+
+
+@pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
+def test_everything_must_lie_beneath_the_data_root(
+    write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, outside = tmp_path / "data", tmp_path / "elsewhere"
+    inside.mkdir()
+    outside.mkdir()
+    monkeypatch.setenv("AUTOENCODER_DATA_ROOT", str(inside))
+    with open_source(described(write(inside, GREY))):
+        pass
+    source = write(outside, GREY)
+    (inside / "link").symlink_to(outside)
+    detours = [
+        source,
+        {k: v.replace(str(outside), f"{inside}/link") for k, v in source.items()},
+        {k: v.replace(str(outside), f"{inside}/../elsewhere") for k, v in source.items()},
+    ]
+    for detour in detours:
+        with pytest.raises(StepError, match="is outside"), open_source(described(detour)):
+            pass
+
+
+def test_a_picture_may_not_be_a_link_that_leads_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOENCODER_DATA_ROOT", str(tmp_path / "data"))
+    secret = tmp_path / "secret.png"
+    Image.fromarray(GREY[0]).save(secret)
+    source = write_pictures(tmp_path / "data", GREY)
+    (tmp_path / "data" / "pictures" / "boot" / "link.png").symlink_to(secret)
+    with (
+        pytest.raises(StepError, match=r"boot/link\.png leads out"),
+        open_source(described(source)),
+    ):
+        pass
+
+
+def test_an_idx_file_may_not_be_a_link_that_leads_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOENCODER_DATA_ROOT", str(tmp_path))
+    (tmp_path / "train-images-idx3-ubyte.gz").symlink_to(
+        SAMPLE_FOLDER / "train-images-idx3-ubyte.gz"
+    )
+    source = described({"idx_folder": str(tmp_path)})
+    with pytest.raises(StepError, match="is outside"), open_source(source):
+        pass
+
+
+@pytest.mark.parametrize("name", ["~no-such-user/x", "x\0y", "circle", "pipe"])
+def test_what_is_no_path_is_told(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("circle").symlink_to("circle")
+    os.mkfifo("pipe")
+    with pytest.raises(StepError, match="is no path that can be followed|neither a file nor"):
+        allowed_path(name)

@@ -1,0 +1,81 @@
+import pytest
+from pydantic import ValidationError
+
+from tasks.models.architectures import DEEP, SHALLOW
+from tasks.parameters.retrain import (
+    DataParameters,
+    ExtraModel,
+    ModelParameters,
+    Parameters,
+    RunParameters,
+    TrainingParameters,
+    explain,
+)
+
+
+def test_defaults_are_those_of_the_lab() -> None:
+    shallow, deep = Parameters().specs()
+    assert (shallow.architecture, shallow.recipe.epochs) == (SHALLOW, 20)
+    assert (deep.architecture, deep.recipe.epochs) == (DEEP, 50)
+    assert shallow.recipe.batch_size == deep.recipe.batch_size == 256
+
+
+def test_a_quick_look_is_one_epoch() -> None:
+    assert [spec.recipe.epochs for spec in Parameters(run=RunParameters(quick=True)).specs()] == [
+        1,
+        1,
+    ]
+
+
+def test_models_are_data() -> None:
+    extra = ExtraModel(name="tiny", hidden=(64, 16), activation="gelu", code_size=8, epochs=7)
+    models = ModelParameters(code_size=20, wide=True, extra=(extra,))
+    specs = Parameters(models=models).specs()
+    found = [(spec.architecture.describe(784), spec.recipe.epochs) for spec in specs]
+    assert found[0] == ("784-20-784", 20)
+    assert found[1] == ("784-128-64-20-64-128-784", 50)
+    assert found[2][0].startswith("784-")
+    assert found[3] == ("784-64-16-8-16-64-784", 7)
+    assert [spec.architecture.name for spec in specs] == ["shallow", "deep", "wide", "tiny"]
+    assert specs[3].architecture.activation == "gelu"
+
+
+@pytest.mark.parametrize("name", ["shallow", "labels", "../x", "A", "tiny"])
+def test_a_model_s_name_is_free_and_no_path(name: str) -> None:
+    with pytest.raises(ValidationError):
+        ModelParameters.model_validate({"extra": [{"name": "tiny"}, {"name": name}]})
+
+
+def test_every_parameter_has_title_description_and_default() -> None:
+    for group in Parameters.model_fields.values():
+        assert group.annotation is not None
+        assert group.annotation.__doc__
+        for name, field in group.annotation.model_fields.items():
+            assert field.title, name
+            assert field.description, name
+            assert not field.is_required(), name
+
+
+def test_bounds_stand_in_the_description() -> None:
+    description = TrainingParameters.model_fields["batch_size"].description or ""
+    assert "[images, at least 1, at most 65536]" in description
+
+
+@pytest.mark.parametrize("name", ["", "../evil", "a/b", ".hidden", "UPPER", "a b", "-x", "é"])
+def test_a_dataset_name_cannot_become_a_path(name: str) -> None:
+    with pytest.raises(ValidationError):
+        DataParameters(dataset=name)
+
+
+def test_explains_field_value_and_bound_in_one_line() -> None:
+    with pytest.raises(ValidationError) as failure:
+        TrainingParameters.model_validate({"batch_size": 0, "recipe": "none"})
+    message = explain(failure.value)
+    assert "batch_size: Input should be greater than or equal to 1, found 0" in message
+    assert "recipe: Input should be 'default' or 'lab', found 'none'" in message
+    assert "\n" not in message
+
+
+def test_unknown_parameters_are_refused() -> None:
+    with pytest.raises(ValidationError):
+        TrainingParameters.model_validate({"epochs": 3})

@@ -1,0 +1,74 @@
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from tasks.reports.charts import Curve, draw_activity, draw_classes, draw_learning_curves
+
+CURVES = [
+    Curve("shallow", [0.35, 0.30, 0.29], [0.32, 0.295, 0.288], 0.2842),
+    Curve("deep", [0.36, 0.31, 0.28], [0.33, 0.30, 0.275], None),
+]
+ERRORS = {"shallow": [0.01, 0.03, 0.02], "deep": [0.008, 0.02, 0.015]}
+NAMES = ["bag", "$x$ & <b>", "coat"]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_equal_inputs_give_equal_bytes(tmp_path: Path, suffix: str) -> None:
+    found = np.eye(4)
+    for name in ("a", "b"):
+        draw_learning_curves(CURVES, 0.2422, [tmp_path / f"{name}1{suffix}"])
+        draw_classes(NAMES, ERRORS, [tmp_path / f"{name}2{suffix}"])
+        draw_activity("deep", np.ones(4), np.arange(4) > 1, found, tmp_path / f"{name}3{suffix}")
+    for number in (1, 2, 3):
+        left, right = (tmp_path / f"{name}{number}{suffix}" for name in ("a", "b"))
+        assert left.read_bytes() == right.read_bytes()
+
+
+def test_the_published_value_is_drawn_where_there_is_one(tmp_path: Path) -> None:
+    draw_learning_curves(CURVES[:1], 0.2422, [tmp_path / "with.svg"])
+    draw_learning_curves([CURVES[0]._replace(reference=None)], 0.2422, [tmp_path / "without.svg"])
+    assert "0.2842" in (tmp_path / "with.svg").read_text()
+    assert "0.2842" not in (tmp_path / "without.svg").read_text()
+
+
+def test_a_single_epoch_is_drawn_as_points(tmp_path: Path) -> None:
+    draw_learning_curves([Curve("deep", [0.35], [0.32], None)], 0.2422, [tmp_path / "one.png"])
+    vermilion = np.array([0xD5, 0x5E, 0x00]) / 255
+    picture = imread(tmp_path / "one.png")[150:, :900, :3]
+    assert np.isclose(picture, vermilion, atol=0.02).all(axis=2).any()
+
+
+def test_the_hardest_class_is_on_top_and_names_are_plain_text(tmp_path: Path) -> None:
+    draw_classes(NAMES, ERRORS, [tmp_path / "classes.svg"])
+    drawn = (tmp_path / "classes.svg").read_text()
+    assert "$x$ &amp; &lt;b&gt;" in drawn
+    assert drawn.index(">bag<") < drawn.index(">coat<") < drawn.index(">$x$")
+
+
+def test_dead_units_are_told_apart(tmp_path: Path) -> None:
+    alive = np.array([True, True, False])
+    draw_activity("deep", np.array([0.9, 0.5, 0.0]), alive, np.eye(3), tmp_path / "some.svg")
+    draw_activity("deep", np.array([0.9, 0.5, 0.4]), alive | True, np.eye(3), tmp_path / "all.svg")
+    assert "2 of 3 code units carry information" in (tmp_path / "some.svg").read_text()
+    assert "carries none" in (tmp_path / "some.svg").read_text()
+    assert "carries none" not in (tmp_path / "all.svg").read_text()
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 20, 50])
+def test_epochs_are_whole_and_begin_at_one(epochs: int, tmp_path: Path) -> None:
+    curve = Curve("deep", [0.3] * epochs, [0.31] * epochs, None)
+    draw_learning_curves([curve], 0.2422, [tmp_path / "curves.svg"])
+    axis = (tmp_path / "curves.svg").read_text().partition('id="matplotlib.axis_1"')[2]
+    ticks = re.findall(r">([\d.]+)</text>", axis.partition('id="matplotlib.axis_2"')[0])
+    assert ticks
+    assert all(tick.isdigit() and 1 <= int(tick) <= epochs for tick in ticks)
+
+
+def test_correlations_are_labelled(tmp_path: Path) -> None:
+    draw_activity("deep", np.ones(4), np.ones(4, bool), np.eye(4), tmp_path / "units.svg")
+    drawn = (tmp_path / "units.svg").read_text()
+    assert "Pearson correlation" in drawn
+    assert drawn.count("code unit, in the same order") == 2

@@ -1,0 +1,102 @@
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+from tasks.core.errors import RefusedError, TransientError
+from tasks.core.records import DatasetRecord
+from tasks.models.store import ModelRecord
+from tasks.steps import events
+from tasks.steps import retrain as steps
+from tasks.steps.events import announce
+from tests.conftest import METRICS, complete
+
+NOWHERE = "http://127.0.0.1:9/api"
+BAD = METRICS.model_copy(update={"reconstruction_mse": 9.0})
+
+
+@flow
+def second_attempt(run: str) -> None:
+    """What the next attempt of a run does, when the first one's process died after the switch."""
+    steps.finish_run(run)
+
+
+def told(until: str) -> dict[str, dict[str, Any]]:
+    """What the server was told, by run, as soon as it has stored that of a run."""
+    wanted = {"filter": {"event": {"prefix": ["codes."]}}, "limit": 50}
+    end, found = time.monotonic() + 20, {}
+    with get_client(sync_client=True) as client:
+        while until not in found and time.monotonic() < end:
+            page = client.request("POST", "/events/filter", json=wanted).json()
+            found = {event["payload"]["run"]: event for event in page["events"]}
+    return found
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_what_a_crash_after_the_switch_kept_back_is_told_by_the_next_attempt(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    manifest = complete("published-1", model, dataset, root)
+    second_attempt("published-1")
+    event = told("published-1")["published-1"]
+    assert event["event"] == "codes.published"
+    assert event["resource"]["prefect.resource.id"] == f"autoencoder-flow.codes.{dataset.name}"
+    assert event["payload"]["path"] == "runs/published-1"
+    assert event["payload"]["codes"] == {
+        file.path: file.sha256 for file in manifest.files if file.path.startswith("codes/")
+    }
+    assert event["payload"]["metrics"]["shallow"]["mse"] == METRICS.reconstruction_mse
+    assert [entry["prefect.resource.role"] for entry in event["related"]] == ["flow-run"]
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_refusal_is_told_with_its_reason(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    manifest = complete("refused-1", model, dataset, root, BAD)
+    with pytest.raises(RefusedError):
+        second_attempt("refused-1")
+    event = told("refused-1")["refused-1"]
+    assert event["event"] == "codes.refused"
+    assert event["payload"]["reason"] == manifest.verdict.reason
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_run_that_another_took_the_place_of_is_no_news(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    complete("old", model, dataset, root)
+    complete("new", model, dataset, root)
+    second_attempt("old")
+    second_attempt("new")
+    assert "old" not in told(until="new")
+
+
+def test_a_server_that_is_away_is_worth_another_attempt(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    manifest = complete("run-1", model, dataset, root)
+    with (
+        temporary_settings({PREFECT_API_URL: NOWHERE}),
+        pytest.raises(TransientError, match="Run run-1 is published, but Prefect did not take"),
+    ):
+        announce(manifest)
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = complete("run-1", model, dataset, root)
+    monkeypatch.setattr(events, "ANSWER_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent_server = {
+            PREFECT_API_URL: f"http://127.0.0.1:{silent.getsockname()[1]}/api",
+            PREFECT_CLIENT_MAX_RETRIES: 0,
+        }
+        with temporary_settings(silent_server), pytest.raises(TransientError, match="Timeout"):
+            announce(manifest)
