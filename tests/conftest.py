@@ -39,6 +39,8 @@ from tasks.parameters.retrain import (
 from tasks.runs.manifest import Manifest, RunRecord
 from tasks.runs.publication import building_folder, complete_run
 
+pytest_plugins = ["tests.prefect_server"]
+
 SAMPLE_FOLDER = Path(__file__).parent / "fixtures" / "fashion-mnist-sample"
 SAMPLE = DataParameters(
     dataset="fashion-mnist-sample", source=IdxFolder(idx_folder=str(SAMPLE_FOLDER))

@@ -1,3 +1,5 @@
+"""A temporary Prefect server for tests."""
+
 from collections.abc import Iterator
 
 import pytest
