@@ -5,7 +5,7 @@ import sys
 from prefect import flow
 from prefect.runtime import flow_run
 
-from tasks.core.storage import artifacts_root
+from tasks.core.storage import prepare_artifacts_folder
 from tasks.encoding.shards import (
     EncodingRecord,
     begin_encoding,
@@ -38,13 +38,13 @@ def encode(
         shards: how the work is cut.
     """
     parameters = EncodeParameters(images=images, encoder=encoder, shards=shards)
-    with run_in_progress(str(flow_run.get_id()), artifacts_root()):
+    with run_in_progress(str(flow_run.get_id()), prepare_artifacts_folder()):
         return encode_set(parameters)
 
 
 def encode_set(parameters: EncodeParameters) -> EncodingRecord:
     """The steps, in order; those of the shards at once."""
-    root = artifacts_root()
+    root = prepare_artifacts_folder()
     run = steps.find_encoders(parameters.encoder)
     dataset = steps.fetch_images(parameters.images)
     plan = plan_encoding(dataset, run)

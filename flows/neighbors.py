@@ -5,7 +5,7 @@ import sys
 from prefect import flow
 from prefect.runtime import flow_run
 
-from tasks.core.storage import artifacts_root
+from tasks.core.storage import prepare_artifacts_folder
 from tasks.encoding.neighbors import NeighborsRecord
 from tasks.parameters.retrain import CodesParameters, NeighborsParameters
 from tasks.runs.publication import run_in_progress
@@ -19,7 +19,7 @@ def neighbors(codes: CodesParameters = CodesParameters()) -> NeighborsRecord:
     Args:
         codes: whose codes.
     """
-    with run_in_progress(str(flow_run.get_id()), artifacts_root()):
+    with run_in_progress(str(flow_run.get_id()), prepare_artifacts_folder()):
         return steps.search_neighbors(steps.find_codes(codes))
 
 

@@ -7,7 +7,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from tasks.core.records import SPLITS
-from tasks.core.storage import artifacts_root
+from tasks.core.storage import prepare_artifacts_folder
 from tasks.parameters.retrain import (
     DataParameters,
     GateParameters,
@@ -40,7 +40,7 @@ def retrain(
     """
     parameters = Parameters(data=data, models=models, training=training, gate=gate, run=run)
     name = str(flow_run.get_id())
-    with run_in_progress(name, artifacts_root()):
+    with run_in_progress(name, prepare_artifacts_folder()):
         return make_run(name, parameters)
 
 
@@ -57,7 +57,7 @@ def make_run(name: str, parameters: Parameters) -> Outcome:
         return Outcome(manifest=published, unchanged=True)
 
     models = [steps.train_model(dataset, spec, device, parameters.run.retrain) for spec in specs]
-    begin_run(name, models, artifacts_root())
+    begin_run(name, models, prepare_artifacts_folder())
     for split in SPLITS:
         steps.encode_images(name, split, dataset, models)
     baselines = steps.measure_images(dataset, models)

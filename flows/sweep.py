@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from prefect import flow
 from prefect.runtime import flow_run
 
-from tasks.core.storage import artifacts_root
+from tasks.core.storage import prepare_artifacts_folder
 from tasks.parameters.retrain import DataParameters, TrainingParameters
 from tasks.parameters.sweep import GridParameters, SweepParameters, SweepResultParameters
 from tasks.runs.publication import run_in_progress
@@ -33,7 +33,7 @@ def sweep(
     """
     parameters = SweepParameters(data=data, grid=grid, training=training, results=results)
     name = str(flow_run.get_id())
-    with run_in_progress(name, artifacts_root()):
+    with run_in_progress(name, prepare_artifacts_folder()):
         return make_sweep(name, parameters)
 
 

@@ -19,8 +19,7 @@ from pydantic_settings import (
 )
 
 from flows.terminal.failures import EXPECTED_ERRORS
-from tasks.core.errors import RefusedError
-from tasks.parameters.retrain import explain
+from tasks.core.errors import RefusedError, explain
 from tasks.steps.timing import collect_durations
 
 SUCCESS, FAILURE, USAGE, REFUSED = 0, 1, 2, 3

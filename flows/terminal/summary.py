@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Column, Table
 
-from tasks.core.storage import artifacts_root
+from tasks.core.storage import prepare_artifacts_folder
 from tasks.encoding.neighbors import NeighborsRecord, neighbors_folder
 from tasks.encoding.shards import EncodingRecord, encoding_folder
 from tasks.evaluation.references import LAB_LOSSES
@@ -17,7 +17,7 @@ def print_outcome(outcome: Outcome, durations: dict[str, float]) -> None:
     console, manifest = Console(), outcome.manifest
     console.print(_loss_table(manifest))
     console.print(_step_table(durations))
-    root = artifacts_root()
+    root = prepare_artifacts_folder()
     link = published_link(manifest.dataset.name, root)
     if outcome.unchanged:
         console.print("Unchanged: what is published is what this run would make")
@@ -33,7 +33,7 @@ def print_neighbors(record: NeighborsRecord, durations: dict[str, float]) -> Non
     console = Console()
     console.print(_step_table(durations))
     for file in record.files:
-        path = neighbors_folder(record.run, artifacts_root()) / file.path
+        path = neighbors_folder(record.run, prepare_artifacts_folder()) / file.path
         console.print(str(path), soft_wrap=True)
 
 
@@ -41,7 +41,7 @@ def print_encoding(record: EncodingRecord, durations: dict[str, float]) -> None:
     """Print the seconds by step and where the codes are."""
     console = Console()
     console.print(_step_table(durations))
-    path = encoding_folder(record.plan.name, artifacts_root()) / record.codes.path
+    path = encoding_folder(record.plan.name, prepare_artifacts_folder()) / record.codes.path
     console.print(str(path), soft_wrap=True)
 
 
@@ -65,7 +65,7 @@ def print_sweep(sweep: Sweep, durations: dict[str, float]) -> None:
         )
     console.print(table)
     console.print(_step_table(durations))
-    folder = sweep_folder(sweep.run, artifacts_root())
+    folder = sweep_folder(sweep.run, prepare_artifacts_folder())
     console.print(f"Table and chart are in {folder}", soft_wrap=True)
 
 

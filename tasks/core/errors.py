@@ -1,4 +1,6 @@
-"""Errors that are an answer, not a bug: one line each."""
+"""Errors caused by input or environment; shown in one line, without a traceback."""
+
+from pydantic import ValidationError
 
 
 class StepError(Exception):
@@ -14,3 +16,11 @@ class RefusedError(StepError):
 
 class TransientError(StepError):
     """What was needed did not answer; the only answer worth asking for again."""
+
+
+def explain(error: ValidationError) -> str:
+    """One line that names, for every refused value, the field, the value and the bound."""
+    return "; ".join(
+        f"{'.'.join(map(str, fact['loc']))}: {fact['msg']}, found {fact['input']!r}"
+        for fact in error.errors()
+    )

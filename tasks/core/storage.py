@@ -35,7 +35,7 @@ def artifacts_folder() -> Path:
     return Path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT)
 
 
-def artifacts_root() -> Path:
+def prepare_artifacts_folder() -> Path:
     """The artifacts folder, for jobs that write.
 
     Raises:
@@ -65,7 +65,7 @@ def describe_file(folder: Path, name: str) -> FileRecord:
     return FileRecord(path=name, size=path.stat().st_size, sha256=sha256_of_file(path))
 
 
-def is_file(folder: Path, record: FileRecord) -> bool:
+def is_intact(folder: Path, record: FileRecord) -> bool:
     """Whether a file is there and has the recorded size and SHA-256."""
     try:
         return describe_file(folder, record.path) == record
@@ -137,7 +137,7 @@ def write_record(path: Path, record: BaseModel) -> None:
     write_bytes(path, (record.model_dump_json(indent=2) + "\n").encode())
 
 
-def remember(path: Path, kind: type[R], make: Callable[[], R]) -> R:
+def load_or_compute(path: Path, kind: type[R], make: Callable[[], R]) -> R:
     """Read the record that an earlier attempt left; make and write it if there is none."""
     try:
         return kind.model_validate_json(path.read_bytes())
@@ -147,7 +147,7 @@ def remember(path: Path, kind: type[R], make: Callable[[], R]) -> R:
         return record
 
 
-def sweep_partial(folder: Path) -> None:
+def remove_partial_files(folder: Path) -> None:
     """Remove what killed processes left half-written in a folder that nobody else writes to."""
     for left in folder.rglob(f"{PARTIAL_PREFIX}*"):
         left.unlink()
@@ -170,12 +170,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         partial.mkdir(parents=True)
         try:
             yield partial
-            settle_folder(partial, path)
+            move_into_place(partial, path)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def settle_folder(partial: Path, path: Path) -> None:
+def move_into_place(partial: Path, path: Path) -> None:
     """Flush everything in `partial` and give it its final name."""
     with write_errors_explained(path):
         for entry in [*partial.rglob("*"), partial]:

@@ -8,11 +8,10 @@ from itertools import starmap
 from pathlib import Path
 from typing import NamedTuple
 
-import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
+from tasks.core.backend import keras, tf
 from tasks.core.records import DatasetRecord, Split
 from tasks.encoding.writer import CodesBlock, ModelCodes, write_codes
 from tasks.images.rows import Images, evaluation_rows

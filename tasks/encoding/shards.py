@@ -20,11 +20,11 @@ from tasks.core.errors import StepError
 from tasks.core.records import DatasetRecord, FileRecord, Record, Versions
 from tasks.core.storage import (
     describe_file,
-    is_file,
+    is_intact,
     lock,
+    move_into_place,
     partial_folder,
-    settle_folder,
-    sweep_partial,
+    remove_partial_files,
     write_errors_explained,
     write_record,
 )
@@ -138,7 +138,7 @@ def _sound_record(folder: Path) -> EncodingRecord | None:
         record = EncodingRecord.model_validate_json((folder / RECORD_FILE).read_bytes())
     except (OSError, ValidationError):
         return None
-    return record if is_file(folder, record.codes) else None
+    return record if is_intact(folder, record.codes) else None
 
 
 def begin_encoding(plan: EncodingPlan, run: PublishedRun, root: Path) -> None:
@@ -150,9 +150,9 @@ def begin_encoding(plan: EncodingPlan, run: PublishedRun, root: Path) -> None:
             target.mkdir(parents=True, exist_ok=True)
             for file in model.files:
                 source = check_file(run.folder, run.manifest, f"models/{model.name}/{file.path}")
-                if not is_file(target, file):
+                if not is_intact(target, file):
                     shutil.copyfile(source, target / file.path)
-        sweep_partial(building)
+        remove_partial_files(building)
 
 
 def shard_spans(rows: int, shard_rows: int) -> list[tuple[int, int]]:
@@ -215,7 +215,7 @@ def _settle(folder: Path) -> None:
     """Give a complete encoding its name, without the shards."""
     building = partial_folder(folder)
     shutil.rmtree(building / SHARDS_FOLDER, ignore_errors=True)
-    settle_folder(building, folder)
+    move_into_place(building, folder)
 
 
 def _shard_path(plan: EncodingPlan, span: tuple[int, int], root: Path) -> Path:

@@ -13,9 +13,9 @@ from pydantic import Field, ValidationError
 from tasks.core.records import SPLITS, DatasetRecord, DataSummary, FileRecord, Probes, Record
 from tasks.core.storage import (
     describe_file,
-    is_file,
+    is_intact,
     lock,
-    sweep_partial,
+    remove_partial_files,
     write_bytes,
     write_record,
 )
@@ -82,7 +82,7 @@ def obtain_baselines(dataset: DatasetRecord, code_sizes: set[int], root: Path) -
     """Read the dataset's baselines; compute and store what is not there yet."""
     folder, most = root / dataset.folder, min(max(code_sizes, default=1), dataset.pixels)
     with lock(folder.name, root):
-        sweep_partial(folder)
+        remove_partial_files(folder)
         pixels = _stored(folder / BASELINES_FILE, PixelBaselines)
         if pixels is None or not _has_components(folder, pixels, most):
             logger.info("Measuring the images of %s; done once", folder.name)
@@ -94,7 +94,7 @@ def obtain_baselines(dataset: DatasetRecord, code_sizes: set[int], root: Path) -
 
 
 def _has_components(folder: Path, pixels: PixelBaselines, count: int) -> bool:
-    return pixels.component_count >= count and is_file(folder, pixels.components)
+    return pixels.component_count >= count and is_intact(folder, pixels.components)
 
 
 def _obtain_pca_scores(dataset: DatasetRecord, components: int, root: Path) -> PcaScores:

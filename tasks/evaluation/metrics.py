@@ -108,7 +108,7 @@ def structural_similarity(originals: NDArray[Any], restored: NDArray[Any]) -> ND
 
 @lru_cache
 def _compile_ssim(size: int) -> Any:
-    import tensorflow as tf  # seconds that the other metrics need not wait
+    from tasks.core.backend import tf  # seconds that the other metrics need not wait
 
     def compare(left: Any, right: Any) -> Any:
         return tf.image.ssim(left, right, 1.0, filter_size=size)

@@ -62,7 +62,7 @@ def places() -> list[Place]:
 
 def load_with_keras() -> RawDataset:
     """Read Fashion-MNIST as Keras does, which downloads it on first use."""
-    import keras  # takes seconds and is needed by no other place
+    from tasks.core.backend import keras  # takes seconds and is needed by no other place
 
     with default_socket_timeout(CONNECT_SECONDS):
         train, test = keras.datasets.fashion_mnist.load_data()

@@ -165,7 +165,9 @@ def open_index(record: DatasetRecord, split: Split, root: Path) -> Index:
     return range(record.rows[split])
 
 
-def typical_rows(record: DatasetRecord, split: Split, count: int, root: Path) -> NDArray[np.int64]:
+def representative_rows(
+    record: DatasetRecord, split: Split, count: int, root: Path
+) -> NDArray[np.int64]:
     """Rows of images that stand for all of a split, at most `count`, rising.
 
     The first ones, which are read in one piece, if no class is missing among them; otherwise, and

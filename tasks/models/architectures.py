@@ -12,7 +12,7 @@ from pydantic import Field
 from tasks.core.records import Record
 
 if TYPE_CHECKING:
-    import keras
+    from tasks.core.backend import keras
 
 CODE_LAYER = "code"
 LOGITS_LAYER = "logits"
@@ -103,7 +103,7 @@ def _dense_layers(
     architecture: Architecture, pixels: int, seed: int, kernels: str, code_bias: float
 ) -> Iterator["keras.layers.Dense"]:
     """The layers from the first hidden one to the logits."""
-    import keras
+    from tasks.core.backend import keras
 
     depth = len(architecture.hidden) + 1
     names = [*(f"encoder_{i}" for i in range(1, depth)), CODE_LAYER]

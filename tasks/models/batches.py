@@ -10,9 +10,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
+from tasks.core.backend import tf
 from tasks.images.rows import Images, evaluation_rows
 from tasks.models.shuffling import ShuffledImages, take_rows
 

@@ -6,9 +6,7 @@ Each is compiled once, for one shape of block.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import keras
-import tensorflow as tf
-
+from tasks.core.backend import keras, tf
 from tasks.images.rows import evaluation_rows
 from tasks.models.architectures import CODE_LAYER, LOGITS_LAYER
 from tasks.models.batches import SegmentPlan

@@ -41,21 +41,21 @@ def _visible_gpus() -> list[Any]:
         ctypes.CDLL(DRIVER)
     except OSError:
         return []
-    import tensorflow as tf
+    from tasks.core.backend import tf
 
     gpus: list[Any] = tf.config.list_physical_devices("GPU")
     return gpus
 
 
 def _hide_gpus() -> None:
-    import tensorflow as tf
+    from tasks.core.backend import tf
 
     tf.config.set_visible_devices([], "GPU")
 
 
 def _take_memory_as_needed(gpus: list[Any]) -> None:
     """Otherwise TensorFlow takes all memory of a GPU, whatever else runs there."""
-    import tensorflow as tf
+    from tasks.core.backend import tf
 
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)

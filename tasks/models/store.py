@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING
 from pydantic import Field, ValidationError
 
 from tasks.core.records import DatasetRecord, DeviceKind, EpochRecord, FileRecord, Record, Sha256
-from tasks.core.storage import atomic_file, describe_file, lock, sweep_partial, write_record
+from tasks.core.storage import atomic_file, describe_file, lock, remove_partial_files, write_record
 from tasks.core.versions import installed_versions
-from tasks.images.store import open_images, typical_rows
+from tasks.images.store import open_images, representative_rows
 from tasks.models.checkpoints import Checkpoints
 from tasks.models.recipes import TrainingSpec
 from tasks.models.state import Progress
 
 if TYPE_CHECKING:
-    import keras
-
+    from tasks.core.backend import keras
     from tasks.models.training import Training
 
 logger = logging.getLogger(__name__)
@@ -107,7 +106,7 @@ def obtain_model(
         if not retrain and (stored := stored_model(folder)):
             logger.info("The %s model is there already: not trained again", stored.name)
             return stored
-        sweep_partial(folder)
+        remove_partial_files(folder)
         checkpoints = Checkpoints(folder / "checkpoints", fingerprint)
         started = time.monotonic()
         training = _train(dataset, spec, checkpoints, root, report)
@@ -163,7 +162,7 @@ def _train(
         open_images(dataset, "train", root),
         open_images(dataset, "test", root),
         dataset.scale,
-        typical_rows(dataset, "train", SAMPLE_ROWS, root),
+        representative_rows(dataset, "train", SAMPLE_ROWS, root),
     )
     _log_summaries(training, dataset.pixels)
     if state := checkpoints.load():

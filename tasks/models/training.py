@@ -6,11 +6,10 @@ state of the training is plain NumPy, so it can be stored there and continued wi
 
 from collections.abc import Iterator
 
-import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
+from tasks.core.backend import keras, tf
 from tasks.core.errors import StepError
 from tasks.core.records import EpochRecord
 from tasks.images.rows import Images

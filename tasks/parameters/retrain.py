@@ -7,7 +7,7 @@ and the `parameters` block of the manifest.
 from collections.abc import Iterator
 from typing import Annotated
 
-from pydantic import Field, StringConstraints, ValidationError, field_validator
+from pydantic import Field, StringConstraints, field_validator
 
 from tasks.core.fields import Group, parameter
 from tasks.core.records import DeviceChoice
@@ -292,11 +292,3 @@ class NeighborsParameters(Group):
     """Everything a person can choose about a search for neighbours."""
 
     codes: CodesParameters = CodesParameters()
-
-
-def explain(error: ValidationError) -> str:
-    """One line that names, for every refused value, the field, the value and the bound."""
-    return "; ".join(
-        f"{'.'.join(map(str, fact['loc']))}: {fact['msg']}, found {fact['input']!r}"
-        for fact in error.errors()
-    )

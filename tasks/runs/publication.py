@@ -18,9 +18,9 @@ from tasks.core.errors import RefusedError, StepError, TransientError
 from tasks.core.records import DatasetRecord, Record, Sha256
 from tasks.core.storage import (
     lock,
+    move_into_place,
     partial_folder,
-    settle_folder,
-    sweep_partial,
+    remove_partial_files,
     sync,
     write_bytes,
     write_errors_explained,
@@ -141,7 +141,7 @@ def complete_run(record: RunRecord, root: Path) -> Manifest:
     if run_folder(record.run, root).exists():  # it may be published, and never changes
         raise StepError(f"Run {record.run} is complete already: choose another name")
     building = building_folder(record.run, root)
-    sweep_partial(building)
+    remove_partial_files(building)
     for model in record.models:
         with write_errors_explained(building):
             copied = copy_model(model, building / "models" / model.name, root)
@@ -153,7 +153,7 @@ def complete_run(record: RunRecord, root: Path) -> Manifest:
         manifest = _judged(record, building, root)
         write_record(building / MANIFEST_FILE, manifest)
         shutil.rmtree(building / ATTEMPT_FOLDER, ignore_errors=True)
-        settle_folder(building, run_folder(record.run, root))
+        move_into_place(building, run_folder(record.run, root))
         if manifest.verdict.published:
             _switch(record.run, record.dataset.name, root)
         _collect(record, root)

@@ -4,7 +4,7 @@ import logging
 
 from tasks.codes.reader import PublishedRun, open_wanted
 from tasks.core.records import DatasetRecord
-from tasks.core.storage import artifacts_root
+from tasks.core.storage import prepare_artifacts_folder
 from tasks.encoding import shards
 from tasks.encoding.shards import EncodingPlan, EncodingRecord
 from tasks.images.dataset import fetch_images as fetch
@@ -17,19 +17,19 @@ logger = logging.getLogger(__name__)
 @step("Find the encoders")
 def find_encoders(parameters: EncoderParameters) -> PublishedRun:
     """The run whose encoders are wanted."""
-    return open_wanted(parameters.learned_from, parameters.run, artifacts_root())
+    return open_wanted(parameters.learned_from, parameters.run, prepare_artifacts_folder())
 
 
 @step("Fetch and verify the images")
 def fetch_images(parameters: ImagesParameters) -> DatasetRecord:
     """Get all images of the source."""
-    return fetch(parameters, artifacts_root())
+    return fetch(parameters, prepare_artifacts_folder())
 
 
 @step("Look for what was encoded before")
 def find_encoding(plan: EncodingPlan) -> EncodingRecord | None:
     """The encoded set, if it is there; otherwise says what is left to do."""
-    found = shards.stored_encoding(plan, artifacts_root())
+    found = shards.stored_encoding(plan, prepare_artifacts_folder())
     if found:
         logger.info("Unchanged: the codes are there already, in encodings/%s", plan.name)
     return found
@@ -38,7 +38,7 @@ def find_encoding(plan: EncodingPlan) -> EncodingRecord | None:
 @step("Encode the images from {span[0]} to {span[1]}")
 def encode_shard(plan: EncodingPlan, span: tuple[int, int]) -> bool:
     """Write the codes of a shard, unless they are there; tell whether that was to be done."""
-    return shards.obtain_shard(plan, span, artifacts_root())
+    return shards.obtain_shard(plan, span, prepare_artifacts_folder())
 
 
 @step("Join the shards")
@@ -46,4 +46,4 @@ def join_shards(
     plan: EncodingPlan, spans: list[tuple[int, int]], parameters: EncodeParameters
 ) -> EncodingRecord:
     """Make one file of all shards."""
-    return shards.join_shards(plan, spans, parameters, artifacts_root())
+    return shards.join_shards(plan, spans, parameters, prepare_artifacts_folder())

@@ -26,7 +26,7 @@ from tasks.core.records import (
     Metrics,
     Split,
 )
-from tasks.core.storage import artifacts_root, describe_file, remember
+from tasks.core.storage import describe_file, load_or_compute, prepare_artifacts_folder
 from tasks.encoding.neighbors import NeighborsRecord, obtain_neighbors
 from tasks.evaluation.baselines import Baselines, obtain_baselines
 from tasks.images import dataset as datasets
@@ -92,13 +92,13 @@ def choose_device(requested: DeviceChoice) -> DeviceKind:
 @step("Fetch and verify the dataset")
 def fetch_dataset(parameters: DataParameters) -> DatasetRecord:
     """Get the images, from the first source that serves."""
-    return datasets.fetch_dataset(parameters, artifacts_root())
+    return datasets.fetch_dataset(parameters, prepare_artifacts_folder())
 
 
 @step("Look for what an earlier attempt completed")
 def finish_run(run: str) -> Manifest | None:
     """The run's manifest, if an earlier attempt came as far as that; tells its outcome again."""
-    root = artifacts_root()
+    root = prepare_artifacts_folder()
     manifest = publication.finish_run(run, root)
     if manifest:
         _tell(manifest, root)
@@ -123,7 +123,7 @@ def find_unchanged(
     if parameters.quick or parameters.retrain:
         return None
     fingerprints = [fingerprint_of(dataset, spec, device) for spec in specs]
-    return publication.find_unchanged(fingerprints, dataset, artifacts_root())
+    return publication.find_unchanged(fingerprints, dataset, prepare_artifacts_folder())
 
 
 @step("Train the {spec.architecture.name} model")
@@ -137,7 +137,7 @@ def train_model(
             show(progress)
             move(progress)
 
-        return obtain_model(dataset, spec, device, artifacts_root(), report, retrain)
+        return obtain_model(dataset, spec, device, prepare_artifacts_folder(), report, retrain)
 
 
 @step("Encode the {split} images")
@@ -145,7 +145,7 @@ def encode_images(
     run: str, split: Split, dataset: DatasetRecord, models: list[ModelRecord]
 ) -> FileRecord:
     """Write the codes file of a split, unless an earlier attempt did."""
-    root = artifacts_root()
+    root = prepare_artifacts_folder()
     folder = publication.building_folder(run, root)
     name = f"codes/{split}.h5"
     if not is_sound(folder / name):
@@ -159,7 +159,7 @@ def encode_images(
 def measure_images(dataset: DatasetRecord, models: list[ModelRecord]) -> Baselines:
     """What any model of these images is compared with; computed once for each dataset."""
     code_sizes = {model.spec.architecture.code_size for model in models}
-    return obtain_baselines(dataset, code_sizes, artifacts_root())
+    return obtain_baselines(dataset, code_sizes, prepare_artifacts_folder())
 
 
 @step("Evaluate the {model.name} model")
@@ -167,7 +167,7 @@ def evaluate_model(
     run: str, model: ModelRecord, dataset: DatasetRecord, baselines: Baselines
 ) -> Metrics:
     """Measure how good the model is on the test images, unless an earlier attempt did."""
-    root = artifacts_root()
+    root = prepare_artifacts_folder()
     folder = publication.building_folder(run, root)
 
     def measure() -> Metrics:
@@ -176,7 +176,7 @@ def evaluate_model(
         return measure_model(model, dataset, baselines, folder / "codes", root)
 
     path = folder / ATTEMPT_FOLDER / f"metrics-{model.name}.json"
-    return remember(path, Metrics, measure)
+    return load_or_compute(path, Metrics, measure)
 
 
 @step("Draw the figures")
@@ -184,7 +184,7 @@ def draw_figures(
     run: str, dataset: DatasetRecord, models: list[ModelRecord], metrics: dict[str, Metrics]
 ) -> list[FigureRecord]:
     """Draw the lab's figures and those of the report, unless an earlier attempt did."""
-    root = artifacts_root()
+    root = prepare_artifacts_folder()
     folder = publication.building_folder(run, root)
 
     def draw() -> FigureList:
@@ -192,13 +192,13 @@ def draw_figures(
 
         return FigureList(tuple(Illustrator(dataset, models, metrics, folder, root).draw_all()))
 
-    return list(remember(folder / ATTEMPT_FOLDER / "figures.json", FigureList, draw).root)
+    return list(load_or_compute(folder / ATTEMPT_FOLDER / "figures.json", FigureList, draw).root)
 
 
 @step("Publish the run")
 def publish_run(record: RunRecord) -> Manifest:
     """Complete the run folder, judge it, and make it what downstream jobs read."""
-    root = artifacts_root()
+    root = prepare_artifacts_folder()
     manifest = publication.finish_run(record.run, root) or publication.complete_run(record, root)
     folder = run_folder(manifest.run, root)
     show_run(manifest, folder, (folder / MARKDOWN_FILE).read_text())
@@ -209,10 +209,10 @@ def publish_run(record: RunRecord) -> Manifest:
 @step("Find the codes")
 def find_codes(parameters: CodesParameters) -> PublishedRun:
     """The run whose codes are wanted."""
-    return open_wanted(parameters.dataset, parameters.run, artifacts_root())
+    return open_wanted(parameters.dataset, parameters.run, prepare_artifacts_folder())
 
 
 @step("Search the nearest neighbours")
 def search_neighbors(run: PublishedRun) -> NeighborsRecord:
     """Write the nearest training codes of every test code, for each model."""
-    return obtain_neighbors(run, artifacts_root())
+    return obtain_neighbors(run, prepare_artifacts_folder())

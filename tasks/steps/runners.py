@@ -28,8 +28,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from tasks.core.errors import StepError
-from tasks.parameters.retrain import explain
+from tasks.core.errors import StepError, explain
 
 logger = logging.getLogger(__name__)
 

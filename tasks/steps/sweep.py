@@ -1,7 +1,7 @@
 """The steps of a sweep that a person sees; those of the grid run where the deployment says."""
 
 from tasks.core.records import DatasetRecord, DeviceChoice
-from tasks.core.storage import artifacts_root
+from tasks.core.storage import prepare_artifacts_folder
 from tasks.evaluation.baselines import Baselines, obtain_baselines
 from tasks.models.recipes import TrainingSpec
 from tasks.models.state import Progress
@@ -17,13 +17,13 @@ from tasks.sweeps.records import Sweep, SweepPoint, SweepRecord, sweep_folder
 @step("Look for what an earlier attempt completed")
 def finish_sweep(run: str) -> Sweep | None:
     """The sweep, if an earlier attempt completed it."""
-    return sweep_results.finish_sweep(run, artifacts_root())
+    return sweep_results.finish_sweep(run, prepare_artifacts_folder())
 
 
 @step("Measure the images themselves")
 def measure_images(dataset: DatasetRecord, code_sizes: tuple[int, ...]) -> Baselines:
     """What the models are compared with; computed once for each dataset."""
-    return obtain_baselines(dataset, set(code_sizes), artifacts_root())
+    return obtain_baselines(dataset, set(code_sizes), prepare_artifacts_folder())
 
 
 @step(
@@ -36,7 +36,7 @@ def train_point(
     """Train and measure one model of the grid, unless that was done before."""
     from tasks.models.device import choose_device  # loads TensorFlow, once for each process
 
-    root = artifacts_root()
+    root = prepare_artifacts_folder()
     architecture = spec.architecture
     show = log_progress(f"seed {spec.seed}, {architecture.name}-{architecture.code_size}")
     abandoned = watch_for_abandonment()
@@ -53,7 +53,7 @@ def train_point(
 @step("Compare the models")
 def complete_sweep(record: SweepRecord) -> Sweep:
     """Write table and chart, and show them."""
-    root = artifacts_root()
+    root = prepare_artifacts_folder()
     sweep = sweep_results.complete_sweep(record, root)
     show_sweep(sweep, sweep_folder(sweep.run, root))
     return sweep

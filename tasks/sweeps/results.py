@@ -13,11 +13,11 @@ import numpy as np
 from tasks.core.errors import StepError
 from tasks.core.records import DatasetRecord
 from tasks.core.storage import (
-    is_file,
+    is_intact,
+    load_or_compute,
     lock,
-    remember,
-    settle_folder,
-    sweep_partial,
+    move_into_place,
+    remove_partial_files,
     write_bytes,
     write_record,
 )
@@ -52,7 +52,7 @@ def obtain_point(run: str, model: ModelRecord, dataset: DatasetRecord, root: Pat
         return SweepPoint(model=model, reconstruction_mse=_measure_error(model, dataset, root))
 
     folder = building_sweep(run, root) / ATTEMPT_FOLDER
-    point = remember(folder / f"{model.fingerprint}.json", SweepPoint, measure)
+    point = load_or_compute(folder / f"{model.fingerprint}.json", SweepPoint, measure)
     return point if point.model == model else measure()
 
 
@@ -76,7 +76,7 @@ def finish_sweep(run: str, root: Path) -> Sweep | None:
     if not folder.exists():
         return None
     sweep = read_sweep(folder)
-    damaged = [file.path for file in sweep.files if not is_file(folder, file)]
+    damaged = [file.path for file in sweep.files if not is_intact(folder, file)]
     if damaged:
         raise StepError(f"{folder / damaged[0]} is not what {RECORD_FILE} says: delete {folder}")
     return sweep
@@ -95,7 +95,7 @@ def complete_sweep(record: SweepRecord, root: Path) -> Sweep:
                 "this artifacts folder, each by the name that it has there"
             )
     building = building_sweep(record.run, root)
-    sweep_partial(building)
+    remove_partial_files(building)
     _draw(record, building / CHART_FILE)
     write_bytes(building / TABLE_FILE, render_csv(record).encode())
     write_bytes(building / MARKDOWN_FILE, render_markdown(record).encode())
@@ -108,7 +108,7 @@ def complete_sweep(record: SweepRecord, root: Path) -> Sweep:
     with lock(PUBLICATION_LOCK, root):
         write_record(building / RECORD_FILE, sweep)
         shutil.rmtree(building / ATTEMPT_FOLDER, ignore_errors=True)
-        settle_folder(building, sweep_folder(record.run, root))
+        move_into_place(building, sweep_folder(record.run, root))
         _collect(sweep, root)
     return sweep
 

@@ -12,12 +12,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 
+from tasks.core.backend import keras, tf
 from tasks.core.records import DatasetRecord
-from tasks.core.storage import artifacts_root, write_bytes
+from tasks.core.storage import prepare_artifacts_folder, write_bytes
 from tasks.encoding.encoder import THREADS, load_encoder
 from tasks.images.dataset import fetch_dataset
 from tasks.images.store import open_images
@@ -45,7 +44,7 @@ def compile_codes(encoder: keras.Model) -> Callable[..., tf.Tensor]:
 
 def measure(model: ModelRecord, dataset: DatasetRecord) -> dict[str, Any]:
     """Median seconds for all training images, in rounds taken in turn."""
-    root = artifacts_root()
+    root = prepare_artifacts_folder()
     images = np.array(open_images(dataset, "train", root))
     normalized = images.reshape(len(images), -1).astype(np.float32) / np.float32(dataset.scale)
     encode = load_encoder(model, root)
@@ -88,7 +87,7 @@ def measure(model: ModelRecord, dataset: DatasetRecord) -> dict[str, Any]:
 
 def main() -> int:
     """Measure both models, print, write JSON; return the exit code, 1 if we are too slow."""
-    root = artifacts_root()
+    root = prepare_artifacts_folder()
     dataset = fetch_dataset(DataParameters(), root)
     results = {}
     for spec in Parameters(run=RunParameters(quick=True)).specs():

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from tasks.codes.reader import PublishedRun, open_published
 from tasks.core.records import SPLITS, DatasetRecord
-from tasks.core.storage import ROOT_VARIABLE, artifacts_root, write_bytes
+from tasks.core.storage import ROOT_VARIABLE, prepare_artifacts_folder, write_bytes
 from tasks.encoding.shards import (
     EncodingPlan,
     begin_encoding,
@@ -248,7 +248,7 @@ def draw(results: dict[int, dict[str, Result]], path: Path) -> None:
 
 def main() -> None:
     """Measure, print, write JSON and plot."""
-    root = artifacts_root()
+    root = prepare_artifacts_folder()
     published = fetch_dataset(DataParameters(), root)
     train_images, test_images = (
         np.array(open_images(published, split, root)) for split in ("train", "test")

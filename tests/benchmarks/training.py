@@ -20,7 +20,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tasks.core.records import DatasetRecord
-from tasks.core.storage import artifacts_root, write_bytes
+from tasks.core.storage import prepare_artifacts_folder, write_bytes
 from tasks.evaluation.references import LAB_LOSSES
 from tasks.images.dataset import fetch_dataset
 from tasks.images.store import open_images
@@ -68,7 +68,7 @@ class Worker:
 
 def work(connection: Connection, name: str, spec: TrainingSpec, dataset: DatasetRecord) -> None:
     """Serve a Worker: train epochs and multiply matrices on demand."""
-    root = artifacts_root()
+    root = prepare_artifacts_folder()
     train, test = (np.array(open_images(dataset, split, root)) for split in ("train", "test"))
     competitor = COMPETITORS[name](spec, train, test)
     connection.send("ready")
@@ -190,7 +190,7 @@ def _bars(axes: Any, values: dict[str, float], marks: dict[str, str], title: str
 
 def main() -> None:
     """Measure, print, write JSON and plot."""
-    dataset = fetch_dataset(DataParameters(), artifacts_root())
+    dataset = fetch_dataset(DataParameters(), prepare_artifacts_folder())
     results: dict[str, Any] = {"cores": os.cpu_count(), "rounds": ROUNDS, "models": {}}
     for spec in Parameters().specs():
         results["models"][spec.architecture.name] = {

@@ -115,7 +115,7 @@ def test_docker_stop_lets_a_training_store_its_state(
 
 LOAD_LIBRARIES = """
 import ctypes, pathlib, sysconfig
-import tensorflow as tf
+from tasks.core.backend import tf
 root = pathlib.Path(sysconfig.get_path("purelib"), "nvidia")
 names = ("cublas", "cublasLt", "cudart", "cudnn", "cufft", "cusolver", "cusparse", "nccl", "nvrtc")
 for name in names:

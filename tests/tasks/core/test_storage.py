@@ -9,7 +9,13 @@ import pytest
 
 from tasks.core import storage
 from tasks.core.errors import StepError
-from tasks.core.storage import artifacts_root, atomic_file, atomic_folder, describe_file, lock
+from tasks.core.storage import (
+    atomic_file,
+    atomic_folder,
+    describe_file,
+    lock,
+    prepare_artifacts_folder,
+)
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -109,9 +115,9 @@ def test_describes_a_file_by_size_and_digest(tmp_path: Path) -> None:
 
 def test_the_artifacts_folder_can_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AUTOENCODER_ARTIFACTS", str(tmp_path))
-    assert artifacts_root() == tmp_path
+    assert prepare_artifacts_folder() == tmp_path
     monkeypatch.delenv("AUTOENCODER_ARTIFACTS")
-    assert artifacts_root().name == "artifacts"
+    assert prepare_artifacts_folder().name == "artifacts"
 
 
 def test_an_artifacts_folder_that_cannot_be_written_to_is_refused(
@@ -120,4 +126,4 @@ def test_an_artifacts_folder_that_cannot_be_written_to_is_refused(
     (tmp_path / "file").touch()
     monkeypatch.setenv("AUTOENCODER_ARTIFACTS", str(tmp_path / "file"))
     with pytest.raises(StepError, match=r"cannot be written to \(File exists\): make it writable"):
-        artifacts_root()
+        prepare_artifacts_folder()

@@ -2,10 +2,10 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import keras
 import numpy as np
 import pytest
 
+from tasks.core.backend import keras
 from tasks.core.records import DatasetRecord
 from tasks.encoding.encoder import (
     Reconstructed,

@@ -21,7 +21,7 @@ from tasks.images.store import (
     open_images,
     open_index,
     open_labels,
-    typical_rows,
+    representative_rows,
 )
 from tasks.parameters.retrain import DataParameters
 from tests.conftest import SAMPLE, SAMPLE_FOLDER, read_all, sample_images
@@ -279,7 +279,7 @@ def test_typical_images_are_of_all_classes(
         source = parameters.source.model_copy(update={"labels_file": str(tmp_path / "labels.npy")})
         parameters = parameters.model_copy(update={"source": source})
     record = fetch_dataset(parameters, root)
-    assert typical_rows(record, "train", 4, root).tolist() == expected
+    assert representative_rows(record, "train", 4, root).tolist() == expected
 
 
 def test_test_images_that_are_brighter_are_told(

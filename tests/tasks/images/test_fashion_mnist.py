@@ -1,10 +1,10 @@
 import socket
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
+from tasks.core.backend import keras
 from tasks.core.errors import StepError
 from tasks.images import fashion_mnist
 from tasks.images.fashion_mnist import load_with_keras, open_debian_package

@@ -1,7 +1,7 @@
-import keras
 import numpy as np
 import pytest
 
+from tasks.core.backend import keras
 from tasks.models.architectures import (
     DEEP,
     SHALLOW,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-import tensorflow as tf
 
+from tasks.core.backend import tf
 from tasks.evaluation.metrics import on_unit_scale
 from tasks.images.rows import EVALUATION_ROWS
 from tasks.models.batches import SegmentPlan, blocks_in_order, shuffled_segments

@@ -4,8 +4,8 @@ import subprocess
 import sys
 
 import pytest
-import tensorflow as tf
 
+from tasks.core.backend import tf
 from tasks.core.errors import StepError
 from tasks.models.device import choose_device
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import keras
 import pytest
 
+from tasks.core.backend import keras
 from tasks.core.errors import StepError
 from tasks.core.records import DatasetRecord
 from tasks.models.state import Progress

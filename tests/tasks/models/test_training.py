@@ -1,11 +1,10 @@
 import hashlib
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
+from tasks.core.backend import keras, tf
 from tasks.core.errors import StepError
 from tasks.models.architectures import DEEP, SHALLOW, Architecture
 from tasks.models.batches import SegmentPlan

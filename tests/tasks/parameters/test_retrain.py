@@ -1,6 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
+from tasks.core.errors import explain
 from tasks.models.architectures import DEEP, SHALLOW
 from tasks.parameters.retrain import (
     DataParameters,
@@ -9,7 +10,6 @@ from tasks.parameters.retrain import (
     Parameters,
     RunParameters,
     TrainingParameters,
-    explain,
 )
 
 

@@ -3,12 +3,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from tasks.core.errors import explain
 from tasks.parameters.retrain import (
     ExtraModel,
     ModelParameters,
     Parameters,
     TrainingParameters,
-    explain,
 )
 from tasks.parameters.sweep import GridParameters, OwnArchitecture, SweepParameters
 

@@ -1,0 +1,51 @@
+"""The settings of a deployment: the environment variables that begin with `AUTOENCODER_`.
+
+Whoever deploys sets them; a run's parameters cannot. `AUTOENCODER_ARTIFACTS` is read in
+`tasks.codes`, as it concerns those who only read codes too.
+"""
+
+import os
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tasks.core.errors import StepError, explain
+
+PREFIX = "AUTOENCODER_"
+
+
+class Settings(BaseSettings):
+    """One field for each variable; an empty variable counts as unset."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
+
+    data_root: Path | None = None
+    """The only folder that sources may lie in; anywhere if unset."""
+    runner: Literal["threads", "dask"] = "threads"
+    """Where the steps of a fan-out run."""
+    workers: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1, le=1024)
+    """Threads, or processes of a local Dask cluster; a cluster that is named has its own."""
+    dask_scheduler: str | None = Field(None, pattern=r"^(tcp|tls)://")
+    """Address of a running Dask cluster; without it, each run starts one on this machine."""
+    xla_flags: str = ""
+    """Flags for XLA, which may change the bits of a training: they are part of its fingerprint."""
+
+    @model_validator(mode="after")
+    def _scheduler_needs_dask(self) -> Self:
+        if self.dask_scheduler and self.runner != "dask":
+            raise ValueError(f"{PREFIX}DASK_SCHEDULER is set: set {PREFIX}RUNNER to dask too")
+        return self
+
+
+def read_settings() -> Settings:
+    """Read the environment.
+
+    Raises:
+        StepError: a variable has a value that it cannot have.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise StepError(f"Among the variables {PREFIX}*: {explain(error)}") from None
