@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	&& echo $$p && break; done)
 ARGS ?=
 
-.PHONY: run serve deploy image up down logs docker-worker test test-e2e crash bench bench-scale lint lock schema clean
+.PHONY: run serve deploy image up down logs docker-worker test test-processors test-e2e crash bench bench-scale lint lock schema clean
 .DEFAULT_GOAL := run
 
 run: .venv/installed-cpu  ## retrain both models on Fashion-MNIST; flags in ARGS="--quick"
@@ -60,6 +60,13 @@ lint: .venv/installed-dev
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
+	.venv/bin/lint-imports --no-logo
+
+# XLA held to one step below what this processor has; its bits then differ in the last digits.
+LESSER_ISA = $(shell grep -q avx512f /proc/cpuinfo && echo AVX2 || { grep -q avx2 /proc/cpuinfo && echo AVX || echo SSE4_2; })
+
+test-processors: .venv/installed-dev  ## unit tests as on a lesser processor with a single core
+	AUTOENCODER_XLA_FLAGS=--xla_cpu_max_isa=$(LESSER_ISA) taskset --cpu-list 0 .venv/bin/python -m pytest $(ARGS)
 
 test-e2e: .venv-e2e/installed-e2e  ## readers that are not ours, full disks; needs root
 	tests/end_to_end/install
