@@ -60,7 +60,7 @@ lint: .venv/installed-dev
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	.venv/bin/lint-imports --no-logo
+	.venv/bin/lint-imports
 
 # XLA held to one step below what this processor has; its bits then differ in the last digits.
 LESSER_ISA = $(shell grep -q avx512f /proc/cpuinfo && echo AVX2 || { grep -q avx2 /proc/cpuinfo && echo AVX || echo SSE4_2; })
