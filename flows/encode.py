@@ -9,7 +9,7 @@ from tasks.core.storage import prepare_artifacts_folder
 from tasks.encoding.shards import (
     EncodingRecord,
     begin_encoding,
-    encoding_in_progress,
+    lock_encoding,
     plan_encoding,
     shard_spans,
 )
@@ -19,6 +19,7 @@ from tasks.parameters.encode import (
     ImagesParameters,
     ShardParameters,
 )
+from tasks.runs.manifest import read_manifest
 from tasks.runs.publication import run_in_progress
 from tasks.steps import encode as steps
 from tasks.steps.runners import fan_out, gather
@@ -47,8 +48,9 @@ def encode_set(parameters: EncodeParameters) -> EncodingRecord:
     root = prepare_artifacts_folder()
     run = steps.find_encoders(parameters.encoder)
     dataset = steps.fetch_images(parameters.images)
-    plan = plan_encoding(dataset, run)
-    with encoding_in_progress(plan, root):
+    manifest = read_manifest(run.folder)
+    plan = plan_encoding(dataset, manifest.run, manifest.dataset, manifest.models)
+    with lock_encoding(plan, root):
         if found := steps.find_encoding(plan):
             return found
         begin_encoding(plan, run, root)

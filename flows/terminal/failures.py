@@ -2,9 +2,9 @@
 
 import logging
 
-from tasks.core.errors import StepError
+from tasks.codes.errors import AutoencoderError
 
-EXPECTED_ERRORS = (StepError, OSError)
+EXPECTED_ERRORS = (AutoencoderError, OSError)
 """Wrong input, and a disk or network that does not do what it should."""
 
 

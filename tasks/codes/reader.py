@@ -1,9 +1,9 @@
-"""Reader of the codes files, `codes/<split>.h5`; the contract is in `codes_contract`.
+"""Reader of codes files, `codes/<split>.h5`; `contract` says what they are.
 
-    run = open_published("fashion-mnist")
-    codes = run.codes("test", "deep")
+A file is verified as a whole when it is opened; open it once to read several models:
 
-`python -m tasks.codes FILE` shows what a file holds; `--verify` checks it.
+    with open_codes(path) as file:
+        shallow, deep = file.read("shallow"), file.read("deep")
 """
 
 import os
@@ -11,73 +11,65 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from tasks.codes.contract import (
-    ModelProvenance,
-    SplitProvenance,
-    check_contract,
-    chunks_of,
-    provenance_of,
-)
-from tasks.core.errors import StepError
-from tasks.core.records import Split
-from tasks.core.storage import artifacts_folder
-from tasks.runs.manifest import (
-    Manifest,
-    check_file,
-    read_manifest,
-    resolve_published,
-    run_folder,
-)
+from .contract import check_contract, chunks_of
+from .errors import CodesError
+from .provenance import ModelProvenance, SplitProvenance
 
 
 @dataclass(frozen=True)
 class Codes:
-    """One model's codes of one split, read whole."""
+    """One model's codes of one split, in memory."""
 
     codes: NDArray[np.float32]
     """(N, code_size)."""
     reconstruction_mse: NDArray[np.float32]
-    """(N,) over the image's pixels, on the 0..1 scale."""
+    """(N,) mean squared error over the image's pixels, on the 0..1 scale."""
     labels: NDArray[np.int64] | None
-    """(N,) class; none if the source has none."""
+    """(N,) class; none if the source has no labels."""
     index: NDArray[np.int64]
     """(N,) row in the source split, rising."""
     split: SplitProvenance
     model: ModelProvenance
 
 
-def read_codes(path: Path, model: str = "deep", rows: NDArray[np.int64] | None = None) -> Codes:
-    """Verify a codes file, whole, and read one model's codes.
+@dataclass(frozen=True)
+class CodesFile:
+    """A verified codes file, open for reading."""
 
-    Args:
-        rows: of the file, rising; all by default.
+    path: Path
+    hdf5: h5py.File
+    split: SplitProvenance
+    models: dict[str, ModelProvenance]
 
-    Raises:
-        StepError: one line with what is wrong with the file, or which models it has.
-    """
-    with open_codes(path) as file:
-        split, models = provenance_of(file)
-        if model not in models:
-            raise StepError(f"{path} has no model {model}, but {', '.join(models)}")
+    def read(self, model: str = "deep", rows: NDArray[np.int64] | None = None) -> Codes:
+        """Read one model's codes.
+
+        Args:
+            rows: of the file, rising; all by default.
+
+        Raises:
+            CodesError: the file has no such model; names those it has.
+        """
+        if model not in self.models:
+            raise CodesError(f"{self.path} has no model {model}, only {', '.join(self.models)}")
         return Codes(
-            codes=_read(file[f"{model}/codes"], rows),
-            reconstruction_mse=_read(file[f"{model}/reconstruction_mse"], rows),
-            labels=_read(file["labels"], rows) if "labels" in file else None,
-            index=_read(file["index"], rows),
-            split=split,
-            model=models[model],
+            codes=_read(self.hdf5[f"{model}/codes"], rows),
+            reconstruction_mse=_read(self.hdf5[f"{model}/reconstruction_mse"], rows),
+            labels=_read(self.hdf5["labels"], rows) if "labels" in self.hdf5 else None,
+            index=_read(self.hdf5["index"], rows),
+            split=self.split,
+            model=self.models[model],
         )
 
 
 def _read(dataset: h5py.Dataset, rows: NDArray[np.int64] | None) -> NDArray[Any]:
-    """Read rows chunk by chunk: HDF5 itself takes a list of rows one by one."""
+    """Read rows chunk by chunk: HDF5 itself reads a list of rows one by one."""
     if rows is None:
         return dataset[...]  # type: ignore[no-any-return]
     parts, start = [], 0
@@ -88,104 +80,63 @@ def _read(dataset: h5py.Dataset, rows: NDArray[np.int64] | None) -> NDArray[Any]
     return np.concatenate(parts)
 
 
-def verify_codes(path: Path) -> None:
-    """Read a codes file whole and check it against the contract.
-
-    Raises:
-        StepError: one line with what was found and what was expected.
-    """
-    with open_codes(path):
-        pass
-
-
-def is_sound(path: Path) -> bool:
-    """Whether there is a codes file by the contract."""
-    try:
-        verify_codes(path)
-    except StepError:
-        return False
-    return True
-
-
 @contextmanager
-def open_codes(path: Path) -> Iterator[h5py.File]:
-    """Open a codes file that was checked against the contract from end to end.
+def open_codes(path: Path | str) -> Iterator[CodesFile]:
+    """Open a codes file and check all of it against the contract.
+
+    Opens without HDF5's file lock, which read-only and network file systems may refuse; a
+    published file never changes.
 
     Raises:
-        StepError: one line with what was found and what was expected.
+        CodesError: the file is missing, damaged or does not follow the contract.
     """
+    path = Path(path)
     with _refusals_explained(path):
-        file = h5py.File(path)
-    with file:
+        hdf5 = h5py.File(path, "r", locking=False)
+    with hdf5:
         with _refusals_explained(path):
-            check_contract(file)
-        yield file
+            split, models = check_contract(hdf5)
+        yield CodesFile(path, hdf5, split, models)
 
 
 @contextmanager
 def _refusals_explained(path: Path) -> Iterator[None]:
     try:
         yield
-    except (StepError, ValidationError) as error:
-        reason = _first_fact(error) if isinstance(error, ValidationError) else str(error)
-        raise StepError(f"{path} is no codes file that can be used: {reason}") from error
+    except CodesError as error:
+        raise CodesError(f"{path} does not follow the contract of codes files: {error}") from error
     except Exception as error:  # on damaged bytes, h5py raises almost any type
-        code = getattr(error, "errno", None)  # of the system, where it refused
+        code = getattr(error, "errno", None)  # set where the operating system refused
         reason = os.strerror(code) if code else " ".join(str(error).split())
-        raise StepError(f"{path} cannot be read as a codes file: {reason}") from error
+        raise CodesError(f"{path} cannot be read as a codes file: {reason}") from error
 
 
-def _first_fact(error: ValidationError) -> str:
-    fact = error.errors()[0]
-    return f"attribute {fact['loc'][0]}: {fact['msg']}, found {fact['input']!r}"
-
-
-class PublishedRun(NamedTuple):
-    """A published run, its link resolved: all files come from the same run."""
-
-    folder: Path
-    manifest: Manifest
-
-    def file(self, path: str) -> Path:
-        """The path of one of the run's files, found to be what the manifest says.
-
-        Raises:
-            StepError: the run has no such file, or another.
-        """
-        return check_file(self.folder, self.manifest, path)
-
-    def codes(self, split: Split = "test", model: str = "deep") -> Codes:
-        """The codes of a split.
-
-        Raises:
-            StepError: one line with what is wrong with the file, or which models it has.
-        """
-        return read_codes(self.file(f"codes/{split}.h5"), model)
-
-
-def open_published(dataset: str, root: Path | None = None) -> PublishedRun:
-    """Resolve `published/<dataset>` once; a run that is published meanwhile changes nothing.
-
-    Args:
-        root: the artifacts folder; by default the one that the flow writes to.
+def read_codes(
+    path: Path | str, model: str = "deep", rows: NDArray[np.int64] | None = None
+) -> Codes:
+    """Verify a codes file and read one model's codes; see `CodesFile.read`.
 
     Raises:
-        StepError: nothing is published, or what is published is damaged.
+        CodesError: the file cannot be used, or has no such model.
     """
-    folder = resolve_published(dataset, artifacts_folder() if root is None else root)
-    return PublishedRun(folder, read_manifest(folder))
+    with open_codes(path) as file:
+        return file.read(model, rows)
 
 
-def open_run(run: str, root: Path) -> PublishedRun:
-    """Open a finished run by its name, published or not.
+def verify_codes(path: Path | str) -> None:
+    """Check a codes file against the contract.
 
     Raises:
-        StepError: there is no such run, or it is damaged.
+        CodesError: names what was found and what was expected.
     """
-    folder = run_folder(run, root)
-    return PublishedRun(folder, read_manifest(folder))
+    with open_codes(path):
+        pass
 
 
-def open_wanted(dataset: str, run: str | None, root: Path) -> PublishedRun:
-    """The run of that name, or, where none is named, the published one of a dataset."""
-    return open_run(run, root) if run else open_published(dataset, root)
+def is_sound(path: Path | str) -> bool:
+    """Whether there is a codes file that follows the contract."""
+    try:
+        verify_codes(path)
+    except CodesError:
+        return False
+    return True

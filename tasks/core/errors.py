@@ -2,12 +2,11 @@
 
 from pydantic import ValidationError
 
+from tasks.codes.errors import AutoencoderError
 
-class StepError(Exception):
-    """A step cannot succeed with what it was given.
 
-    The message is one line that names what was found, what was expected and what to do.
-    """
+class StepError(AutoencoderError):
+    """A step cannot succeed with its input."""
 
 
 class RefusedError(StepError):

@@ -5,8 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, RootModel
 
-Split = Literal["train", "test", "all"]
-"""`all` are the images of a set that is encoded without having been split."""
+from tasks.codes.provenance import Split as Split
+
 SPLITS: tuple[Split, ...] = ("train", "test")
 """What a dataset to learn from has."""
 ImageType = Literal["uint8", "uint16", "float32"]

@@ -6,7 +6,6 @@ kernel drops them when their process ends, however it ends. They hold on one hos
 """
 
 import fcntl
-import hashlib
 import logging
 import os
 import shutil
@@ -18,21 +17,17 @@ from typing import IO, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from tasks.codes.published import ROOT_VARIABLE as ROOT_VARIABLE
+from tasks.codes.published import artifacts_folder as artifacts_folder
+from tasks.codes.published import sha256_of_file as sha256_of_file
 from tasks.core.errors import StepError
-from tasks.core.records import FileRecord, Sha256
+from tasks.core.records import FileRecord
 
 logger = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=BaseModel)
-ROOT_VARIABLE = "AUTOENCODER_ARTIFACTS"
-DEFAULT_ROOT = Path(__file__).resolve().parents[2] / "artifacts"
 PARTIAL_PREFIX = ".partial-"
 """What is being built stands beside its final place under this prefix, never under its name."""
-
-
-def artifacts_folder() -> Path:
-    """The folder of all results: `$AUTOENCODER_ARTIFACTS`, or `artifacts/` in the checkout."""
-    return Path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT)
 
 
 def prepare_artifacts_folder() -> Path:
@@ -51,12 +46,6 @@ def prepare_artifacts_folder() -> Path:
             f"writable, or name another with {ROOT_VARIABLE}"
         ) from None
     return root
-
-
-def sha256_of_file(path: Path) -> Sha256:
-    """SHA-256 of the file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def describe_file(folder: Path, name: str) -> FileRecord:

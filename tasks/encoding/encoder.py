@@ -1,9 +1,11 @@
-"""A trained autoencoder over images, in bounded memory and one fixed batch shape."""
+"""Encode and reconstruct images with a trained autoencoder, in bounded memory.
+
+Every block has the same padded shape, as the bits of a result depend on the shape.
+"""
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from functools import lru_cache
+from collections.abc import Iterator
 from itertools import starmap
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +22,10 @@ from tasks.models.batches import Block, blocks_in_order, map_ahead
 from tasks.models.compiled import compile_autoencoder, compile_encoder
 from tasks.models.store import AUTOENCODER_FILE, ModelRecord
 
+THREADS = min(8, os.cpu_count() or 1)
+"""Blocks computed at once: XLA uses all cores for a matrix product, but for little else."""
+CACHED_MODELS = 8
+
 
 class Reconstructed(NamedTuple):
     """What an autoencoder makes of consecutive images."""
@@ -34,53 +40,52 @@ class Reconstructed(NamedTuple):
     """(rows,) over the image's pixels, on the 0..1 scale."""
 
 
-THREADS = min(8, os.cpu_count() or 1)
-"""Blocks that are worked on at once: XLA spreads a product over the cores, but little else."""
-Encoder = Callable[[Images, float], Iterator[CodesBlock]]
-Autoencoder = Callable[[Images, float], Iterator[Reconstructed]]
+class Autoencoder:
+    """A trained model, compiled. The bits of a row do not depend on the rows beside it."""
+
+    def __init__(self, model: keras.Model) -> None:
+        """Compile a model; XLA itself runs at the first call, for each type of image."""
+        self._encode, self._reconstruct = compile_encoder(model), compile_autoencoder(model)
+
+    def encode(self, images: Images, scale: float) -> Iterator[CodesBlock]:
+        """Codes and errors of images (N, height, width[, 3]), in their order.
+
+        Args:
+            scale: the pixel value that becomes 1.0.
+        """
+        return starmap(CodesBlock, _map_blocks(self._encode, images, scale))
+
+    def reconstruct(self, images: Images, scale: float) -> Iterator[Reconstructed]:
+        """Codes, reconstructions and errors of the images, as above."""
+        return starmap(Reconstructed, _map_blocks(self._reconstruct, images, scale))
 
 
+_loaded: dict[tuple[ModelRecord, Path], Autoencoder] = {}
 _loading = threading.Lock()
-"""Steps that run side by side need the same model: loading and compiling it takes a second."""
+"""Held while loading: steps that run side by side need the same model."""
 
 
-def load_encoder(record: ModelRecord, root: Path) -> Encoder:
-    """Load a stored model, once in a process, as a function from images to codes.
-
-    Returns:
-        (images (N, height, width[, 3]), scale) -> blocks in the images' order. The bits of a row
-        do not depend on the rows beside it.
-    """
-    with _loading:
-        return _load_encoder(record, root)
-
-
-@lru_cache(maxsize=8)
-def _load_encoder(record: ModelRecord, root: Path) -> Encoder:
-    run_block = compile_encoder(_load(record, root))
-    return lambda images, scale: starmap(CodesBlock, _run_blocks(run_block, images, scale))
-
-
-@lru_cache(maxsize=8)
 def load_autoencoder(record: ModelRecord, root: Path) -> Autoencoder:
-    """Load a stored model as a function from images to their reconstructions, as above."""
-    run_block = compile_autoencoder(_load(record, root))
-    return lambda images, scale: starmap(Reconstructed, _run_blocks(run_block, images, scale))
+    """Load a stored model, once in a process; the last few stay in memory."""
+    key = (record, root)
+    with _loading:
+        if key not in _loaded:
+            _loaded[key] = Autoencoder(
+                keras.saving.load_model(root / record.folder / AUTOENCODER_FILE)
+            )
+            if len(_loaded) > CACHED_MODELS:
+                del _loaded[next(iter(_loaded))]
+        return _loaded[key]
 
 
-def _load(record: ModelRecord, root: Path) -> keras.Model:
-    return keras.saving.load_model(root / record.folder / AUTOENCODER_FILE)
-
-
-def _run_blocks(
+def _map_blocks(
     compiled: tf.types.experimental.PolymorphicFunction, images: Images, scale: float
 ) -> Iterator[tuple[NDArray[np.float32], ...]]:
     scale_tensor = tf.constant(scale, tf.float32)
-    image = images[0]
-    block_shape = evaluation_rows(image.size), image.size
-    # Traced once: called as it is, it would be traced by every thread that comes first.
+    pixels = images[0].size
+    # Traced once, here: otherwise every thread that calls it first would trace it again.
     run_block = compiled.get_concrete_function(
-        tf.TensorSpec(block_shape, image.dtype), scale_tensor
+        tf.TensorSpec((evaluation_rows(pixels), pixels), images.dtype), scale_tensor
     )
 
     def run(block: Block) -> tuple[NDArray[np.float32], ...]:
@@ -91,22 +96,19 @@ def _run_blocks(
 
 
 def encode_split(
-    split: Split,
-    dataset: DatasetRecord,
-    models: list[ModelRecord],
-    path: Path,
-    root: Path,
+    split: Split, dataset: DatasetRecord, models: list[ModelRecord], path: Path, root: Path
 ) -> None:
     """Write the codes file of a split, from every model, in memory that does not grow with it."""
     images = open_images(dataset, split, root)
     encoded = [
-        ModelCodes(record, load_encoder(record, root)(images, dataset.scale)) for record in models
+        ModelCodes(record, load_autoencoder(record, root).encode(images, dataset.scale))
+        for record in models
     ]
     index, labels = open_index(dataset, split, root), open_labels(dataset, split, root)
     write_codes(path, split, dataset, index, labels, encoded)
 
 
 def reconstruct_rows(autoencoder: Autoencoder, images: Images, scale: float) -> Reconstructed:
-    """Encode and decode a few images."""
-    blocks = autoencoder(images, scale)
+    """Reconstruct a few images, in memory."""
+    blocks = autoencoder.reconstruct(images, scale)
     return Reconstructed(*(np.concatenate(column) for column in zip(*blocks, strict=True)))

@@ -1,7 +1,6 @@
-"""Encoding an image set in shards: each a file of its own, then all of them joined.
+"""Encode an image set in shards, each a codes file, then join them into one codes file.
 
-A shard is a codes file by the contract, as the whole is. Its bits do not depend on where it was
-cut, so neither do those of the whole.
+The bits of a shard do not depend on where the set is cut, so neither do those of the joined file.
 """
 
 import hashlib
@@ -9,13 +8,16 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+import h5py
 from pydantic import Field, ValidationError
 
-from tasks.codes.contract import chunks_of, provenance_of
-from tasks.codes.reader import PublishedRun, open_codes
+from tasks.codes.contract import chunks_of
+from tasks.codes.errors import CodesError
+from tasks.codes.published import PublishedRun
+from tasks.codes.reader import open_codes, verify_codes
 from tasks.core.errors import StepError
 from tasks.core.records import DatasetRecord, FileRecord, Record, Versions
 from tasks.core.storage import (
@@ -33,23 +35,22 @@ from tasks.encoding.writer import CodesBlock, ModelCodes, write_codes
 from tasks.images.store import open_images, open_index, open_labels
 from tasks.models.store import ModelRecord
 from tasks.parameters.encode import EncodeParameters
-from tasks.runs.manifest import check_file
 
 logger = logging.getLogger(__name__)
 
 RECORD_FILE = "encoding.json"
 CODES_FILE = "codes/all.h5"
 SHARDS_FOLDER = "shards"
-OTHER_UNIT = 100
-"""Images that are so many times brighter than the brightest training image have another unit."""
+LARGEST_SCALE_RATIO = 100
+"""Images this many times brighter than the brightest training image have another unit."""
 
 
 class EncodingPlan(Record):
-    """What is encoded with what."""
+    """Which images are encoded with which models."""
 
-    name: str = Field(description="of the folder, which derives from the images and the encoders")
-    dataset: DatasetRecord = Field(description="with the scale that the encoders learned with")
-    run: str = Field(description="that the encoders are of")
+    name: str = Field(description="of the folder; derives from the images and the encoders")
+    dataset: DatasetRecord = Field(description="with the scale of the training images")
+    run: str = Field(description="the run that trained the encoders")
     models: tuple[ModelRecord, ...] = Field(description="copies of the run's, in the folder")
 
 
@@ -63,77 +64,74 @@ class EncodingRecord(Record):
 
 
 def encoding_folder(name: str, root: Path) -> Path:
-    """Where an encoded image set stands."""
+    """The folder of an encoded image set."""
     return root / "encodings" / name
 
 
-def plan_encoding(dataset: DatasetRecord, run: PublishedRun) -> EncodingPlan:
+def plan_encoding(
+    images: DatasetRecord, run: str, training_set: DatasetRecord, models: tuple[ModelRecord, ...]
+) -> EncodingPlan:
     """Plan to encode all images of a set with the encoders of a run.
 
+    Args:
+        run: name of the run.
+        training_set: what the run's models were trained on.
+
     Raises:
-        StepError: the encoders learned from images of another kind.
+        StepError: the encoders were trained on images of another kind.
     """
-    learned = run.manifest.dataset
-    for what in ("image_shape", "dtype"):
-        found, expected = getattr(dataset, what), getattr(learned, what)
+    for name in ("image_shape", "dtype"):
+        found, expected = getattr(images, name), getattr(training_set, name)
         if found != expected:
             raise StepError(
-                f"The images of {dataset.name} are of {what} {found}, those that the encoders of "
-                f"run {run.manifest.run} learned from of {expected}: expected the same"
+                f"{images.name} has {name} {found}, expected {expected} as in the images that the "
+                f"encoders of run {run} were trained on"
             )
-    _check_brightness(dataset, run)
-    encoders = [(model.fingerprint, model.weights_sha256) for model in run.manifest.models]
-    facts = json.dumps([dataset.name, dataset.payload_sha256, encoders])
-    key = hashlib.sha256(facts.encode()).hexdigest()
-    name = f"{dataset.name}-{key[:12]}"
+    _check_brightness(images, run, training_set.scale)
+    encoders = [(model.fingerprint, model.weights_sha256) for model in models]
+    facts = json.dumps([images.name, images.payload_sha256, encoders])
+    name = f"{images.name}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
     folder = encoding_folder(name, Path())
     return EncodingPlan(
         name=name,
-        dataset=dataset.model_copy(update={"scale": learned.scale}),
-        run=run.manifest.run,
-        models=tuple(_in_folder(model, folder) for model in run.manifest.models),
+        dataset=images.model_copy(update={"scale": training_set.scale}),
+        run=run,
+        models=tuple(_in_folder(model, folder) for model in models),
     )
 
 
-def _check_brightness(dataset: DatasetRecord, run: PublishedRun) -> None:
-    """Tell what is lost where images are brighter than what was learned from.
-
-    Raises:
-        StepError: nearly everything would be lost.
-    """
-    learned = run.manifest.dataset.scale
+def _check_brightness(images: DatasetRecord, run: str, scale: float) -> None:
+    """Warn if images are brighter than the training images; refuse another unit."""
     found = (
-        f"{dataset.name} has values up to {dataset.scale:g}, the images that run "
-        f"{run.manifest.run} learned from up to {learned:g}"
+        f"{images.name} has values up to {images.scale:g}, the training images of run {run} up to "
+        f"{scale:g}"
     )
-    if dataset.scale > OTHER_UNIT * learned:
-        raise StepError(f"{found}: give them the same unit")
-    if dataset.scale > learned:
-        logger.warning("%s: what is brighter counts as white", found)
+    if images.scale > LARGEST_SCALE_RATIO * scale:
+        raise StepError(f"{found}: convert them to the same unit")
+    if images.scale > scale:
+        logger.warning("%s: brighter pixels count as white", found)
 
 
 def _in_folder(model: ModelRecord, folder: Path) -> ModelRecord:
     return model.model_copy(update={"folder": f"{folder}/models/{model.name}"})
 
 
-@contextmanager
-def encoding_in_progress(plan: EncodingPlan, root: Path) -> Iterator[None]:
-    """Keep others from encoding the same at the same time; they find it done afterwards."""
-    with lock(f"encoding-{plan.name}", root):
-        yield
+def lock_encoding(plan: EncodingPlan, root: Path) -> AbstractContextManager[None]:
+    """Hold the lock of an encoding: a second process waits, then reads what the first one wrote."""
+    return lock(f"encoding-{plan.name}", root)
 
 
 def stored_encoding(plan: EncodingPlan, root: Path) -> EncodingRecord | None:
-    """The encoded set, if that was done before and its codes are what was written."""
+    """The encoded set, if it is there and its codes file is intact."""
     folder = encoding_folder(plan.name, root)
-    if record := _sound_record(folder):
+    if record := _read_record(folder):
         return record
-    if record := _sound_record(partial_folder(folder)):  # only the last steps are missing
-        _settle(folder)
+    if record := _read_record(partial_folder(folder)):  # complete, but not renamed yet
+        _finish(folder)
     return record
 
 
-def _sound_record(folder: Path) -> EncodingRecord | None:
+def _read_record(folder: Path) -> EncodingRecord | None:
     try:
         record = EncodingRecord.model_validate_json((folder / RECORD_FILE).read_bytes())
     except (OSError, ValidationError):
@@ -142,14 +140,18 @@ def _sound_record(folder: Path) -> EncodingRecord | None:
 
 
 def begin_encoding(plan: EncodingPlan, run: PublishedRun, root: Path) -> None:
-    """Make the folder in which shards are collected, with the encoders: their run may go."""
+    """Create the folder for the shards, with copies of the models: the run may be deleted.
+
+    Raises:
+        CodesError: a model of the run is damaged.
+    """
     building = partial_folder(encoding_folder(plan.name, root))
     with write_errors_explained(building):
         for model in plan.models:
             target = building / "models" / model.name
             target.mkdir(parents=True, exist_ok=True)
             for file in model.files:
-                source = check_file(run.folder, run.manifest, f"models/{model.name}/{file.path}")
+                source = run.file(f"models/{model.name}/{file.path}")
                 if not is_intact(target, file):
                     shutil.copyfile(source, target / file.path)
         remove_partial_files(building)
@@ -161,16 +163,21 @@ def shard_spans(rows: int, shard_rows: int) -> list[tuple[int, int]]:
 
 
 def obtain_shard(plan: EncodingPlan, span: tuple[int, int], root: Path) -> bool:
-    """Write the codes of the rows of a span, unless they are there already; tell whether it did."""
+    """Write the codes of a span of rows, unless they are there already.
+
+    Returns:
+        Whether they were written.
+    """
     path = _shard_path(plan, span, root)
     if _is_shard(path, plan, span):
         return False
-    from tasks.encoding.encoder import load_encoder
+    from tasks.encoding.encoder import load_autoencoder  # loads TensorFlow
 
     rows = slice(*span)
     building = partial_folder(encoding_folder(plan.name, Path()))
     images = open_images(plan.dataset, "all", root)[rows]
     labels = open_labels(plan.dataset, "all", root)
+    autoencoders = (load_autoencoder(_in_folder(model, building), root) for model in plan.models)
     write_codes(
         path,
         "all",
@@ -178,8 +185,8 @@ def obtain_shard(plan: EncodingPlan, span: tuple[int, int], root: Path) -> bool:
         open_index(plan.dataset, "all", root)[rows],
         None if labels is None else labels[rows],
         [
-            ModelCodes(model, load_encoder(model, root)(images, plan.dataset.scale))
-            for model in (_in_folder(model, building) for model in plan.models)
+            ModelCodes(model, autoencoder.encode(images, plan.dataset.scale))
+            for model, autoencoder in zip(plan.models, autoencoders, strict=True)
         ],
     )
     return True
@@ -188,10 +195,16 @@ def obtain_shard(plan: EncodingPlan, span: tuple[int, int], root: Path) -> bool:
 def join_shards(
     plan: EncodingPlan, spans: list[tuple[int, int]], parameters: EncodeParameters, root: Path
 ) -> EncodingRecord:
-    """Write the codes of all rows into one file and give the folder its name."""
+    """Write the codes of all rows into one file and give the folder its name.
+
+    Raises:
+        CodesError: a shard is damaged.
+    """
     folder = encoding_folder(plan.name, root)
     building = partial_folder(folder)
     paths = [_shard_path(plan, span, root) for span in spans]
+    for path in paths:
+        verify_codes(path)
     write_codes(
         building / CODES_FILE,
         "all",
@@ -207,12 +220,12 @@ def join_shards(
         codes=describe_file(building, CODES_FILE),
     )
     write_record(building / RECORD_FILE, record)
-    _settle(folder)
+    _finish(folder)
     return record
 
 
-def _settle(folder: Path) -> None:
-    """Give a complete encoding its name, without the shards."""
+def _finish(folder: Path) -> None:
+    """Delete the shards of a complete encoding and give it its name."""
     building = partial_folder(folder)
     shutil.rmtree(building / SHARDS_FOLDER, ignore_errors=True)
     move_into_place(building, folder)
@@ -226,20 +239,19 @@ def _shard_path(plan: EncodingPlan, span: tuple[int, int], root: Path) -> Path:
 def _is_shard(path: Path, plan: EncodingPlan, span: tuple[int, int]) -> bool:
     try:
         with open_codes(path) as file:
-            _, models = provenance_of(file)
-            rows = file["index"]
-            found = (rows[0], rows[-1] + 1, *(model.fingerprint for model in models.values()))
-    except StepError:
+            rows = file.hdf5["index"]
+            found = [rows[0], rows[-1] + 1, *(model.fingerprint for model in file.models.values())]
+    except CodesError:
         return False
-    return found == (*span, *(model.fingerprint for model in plan.models))
+    return found == [*span, *(model.fingerprint for model in plan.models)]
 
 
 def _read_shards(paths: list[Path], model: str) -> Iterator[CodesBlock]:
+    """The codes of verified shards, a chunk at a time."""
     for path in paths:
-        with open_codes(path) as file:
-            group = file[model]
+        with h5py.File(path, "r", locking=False) as file:
             start = 0
-            for codes in chunks_of(group["codes"]):
+            for codes in chunks_of(file[f"{model}/codes"]):
                 stop = start + len(codes)
-                yield CodesBlock(codes, group["reconstruction_mse"][start:stop])
+                yield CodesBlock(codes, file[f"{model}/reconstruction_mse"][start:stop])
                 start = stop

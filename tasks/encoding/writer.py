@@ -1,7 +1,8 @@
-"""Writer of the codes files, `codes/<split>.h5`; the contract is in `codes_contract`."""
+"""Writer of codes files; `tasks.codes.contract` says what they are."""
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,14 +10,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.codes.contract import (
-    CONTENT_SHA256,
-    ModelProvenance,
-    SplitProvenance,
-    chunk_rows,
-    content_sha256,
-    write_attributes,
-)
+from tasks.codes.contract import chunk_rows, content_sha256
+from tasks.codes.provenance import CONTENT_SHA256, ModelProvenance, SplitProvenance
 from tasks.codes.reader import verify_codes
 from tasks.core.errors import StepError
 from tasks.core.hdf5 import create_hdf5
@@ -32,7 +27,7 @@ class CodesBlock(NamedTuple):
     codes: NDArray[np.float32]
     """(rows, code_size)."""
     reconstruction_mse: NDArray[np.float32]
-    """(rows,)."""
+    """(rows,) over the image's pixels, on the 0..1 scale."""
 
 
 class ModelCodes(NamedTuple):
@@ -50,28 +45,41 @@ def write_codes(
     labels: NDArray[Any] | None,
     models: list[ModelCodes],
 ) -> None:
-    """Write, read back and verify a codes file; then it gets its name.
+    """Write a codes file, verify it, then give it its name.
 
     The bytes do not depend on how the rows are cut into blocks; memory does not grow with them.
 
     Args:
         index: (N,) rows in the source, rising.
-        labels: (N,) integers, as a rule memory-mapped; none if the source has none.
+        labels: (N,) integers, usually memory-mapped; none if the source has no labels.
 
     Raises:
-        StepError: what was read back is not what the contract says.
+        StepError: a model has another number of rows, or the file cannot be written.
+        CodesError: the written file does not follow the contract.
     """
+    names = tuple(model.record.name for model in models)
     with atomic_file(path) as partial:
         with create_hdf5(partial) as file:
-            names = tuple(model.record.name for model in models)
-            write_attributes(file, _split_provenance(split, dataset, names).model_dump())
-            _write_whole(file, "index", index)
+            write_attributes(file, asdict(_split_provenance(split, dataset, names)))
+            _write_integers(file, "index", index)
             if labels is not None:
-                _write_whole(file, "labels", labels)
+                _write_integers(file, "labels", labels)
             for model in models:
                 _write_model(file.create_group(model.record.name), model, len(index))
             write_attributes(file, {CONTENT_SHA256: content_sha256(file, names)})
         verify_codes(partial)
+
+
+def write_attributes(group: h5py.Group, attributes: dict[str, Any]) -> None:
+    """Write text as fixed-length UTF-8: some readers lack variable-length strings."""
+    for name, value in attributes.items():
+        array = np.asarray(value)
+        if array.dtype.kind == "U":
+            encoded = np.char.encode(array, "utf-8")
+            dtype = h5py.string_dtype("utf-8", encoded.dtype.itemsize)
+            group.attrs.create(name, encoded, dtype=dtype)
+        else:
+            group.attrs[name] = array
 
 
 def _create(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: str) -> h5py.Dataset:
@@ -88,8 +96,8 @@ def _create(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: str) ->
     )
 
 
-def _write_whole(file: h5py.File, name: str, values: NDArray[Any] | range) -> None:
-    """Write whole numbers, a chunk at a time."""
+def _write_integers(file: h5py.File, name: str, values: NDArray[Any] | range) -> None:
+    """Write them a chunk at a time: they may be memory-mapped."""
     dataset = _create(file, name, (len(values),), "<i8")
     for start in range(0, len(values), dataset.chunks[0]):
         chunk = slice(start, start + dataset.chunks[0])
@@ -100,7 +108,7 @@ def _write_model(group: h5py.Group, model: ModelCodes, rows: int) -> None:
     code_size = model.record.spec.architecture.code_size
     codes = _create(group, "codes", (rows, code_size), "<f4")
     mse = _create(group, "reconstruction_mse", (rows,), "<f4")
-    write_attributes(group, _model_provenance(model.record).model_dump())
+    write_attributes(group, asdict(_model_provenance(model.record)))
     start = 0
     for block in _whole_chunks(model.blocks, codes.chunks[0]):
         stop = start + len(block.codes)
@@ -113,9 +121,9 @@ def _write_model(group: h5py.Group, model: ModelCodes, rows: int) -> None:
 
 
 def _whole_chunks(blocks: Iterable[CodesBlock], rows: int) -> Iterator[CodesBlock]:
-    """Cut the same rows into blocks of that many; only the last one may have fewer.
+    """Cut the same rows into blocks of `rows` rows; only the last one may have fewer.
 
-    A chunk is then compressed once, and stands in the file where it would for any other cut.
+    Each chunk is then compressed once, and its place in the file does not depend on the cut.
     """
     waiting: list[CodesBlock] = []
     for block in blocks:

@@ -47,7 +47,7 @@ def score_images(
     """Restore every image of a split, block by block, and compare."""
     images = open_images(dataset, split, root)
     blocks, start = [], 0
-    for block in load_autoencoder(model, root)(images, dataset.scale):
+    for block in load_autoencoder(model, root).reconstruct(images, dataset.scale):
         raw = images[start : start + len(block.codes)]
         restored = block.reconstructions.reshape(raw.shape)
         scores = ImageScores(

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.codes.units import activity as activity
+from tasks.codes.units import live_units as live_units
 from tasks.images.rows import Images, evaluation_rows
 
 BLOCK_BYTES = 32 * 2**20
 """Upper bound of the images that are on the 0 to 1 scale at once, as float64."""
-LINEAR_IMAGES = 10_000
-"""From so many images on, a unit that is above zero for all of them is no ReLU any more."""
 
 
 def on_unit_scale(images: Images, scale: float) -> NDArray[np.float32]:
@@ -114,37 +114,6 @@ def _compile_ssim(size: int) -> Any:
         return tf.image.ssim(left, right, 1.0, filter_size=size)
 
     return tf.function(compare, jit_compile=True, autograph=False)
-
-
-def live_units(codes: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which units of a code carry information about the images, (code_size,).
-
-    Unit j is alive if 0.01 <= a_j < 1 and s_j >= 0.01 median(s), where a_j is its activity and s_j
-    its standard deviation over the images. Of a few images, most units are above zero for all: with
-    fewer than `LINEAR_IMAGES`, a_j = 1 counts as alive.
-
-    Args:
-        codes: (N, code_size), not negative.
-
-    Source: the definition is this project's; what it looks for are the dying units of Lu, Shin, Su
-    and Karniadakis, Dying ReLU and Initialization, 2019, https://arxiv.org/abs/1903.06733
-    """
-    active = activity(codes)
-    spread = codes.std(axis=0, dtype=np.float64)
-    alive: NDArray[np.bool_] = (active >= 0.01) & (spread >= 0.01 * np.median(spread))
-    if len(codes) >= LINEAR_IMAGES:
-        alive &= active < 1
-    return alive
-
-
-def activity(codes: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Share of the images for which each unit is not zero, (code_size,): |{n: c_nj != 0}| / N.
-
-    Source: one minus the sparsity of Glorot, Bordes and Bengio, Deep Sparse Rectifier Neural
-    Networks, 2011, https://proceedings.mlr.press/v15/glorot11a.html
-    """
-    share: NDArray[np.float64] = (codes != 0).mean(axis=0)
-    return share
 
 
 def correlations(codes: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tasks.core.errors import StepError
+from tasks.codes.errors import AutoencoderError
 from tasks.core.storage import artifacts_folder, write_bytes
 from tasks.reports.report import render_files
 from tasks.runs.manifest import find_run, run_folder
@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> int:
         for name, text in render_files(run, rival, run_folder(run.run, root)).items():
             write_bytes(options.output / name, text.encode())
             print(options.output / name)
-    except StepError as error:
+    except AutoencoderError as error:
         print(error, file=sys.stderr)
         return 1
     return 0

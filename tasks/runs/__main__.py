@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
 
-from tasks.core.errors import StepError
+from tasks.codes.errors import AutoencoderError
 from tasks.core.storage import artifacts_folder
 from tasks.runs.journal import superseded_at
 from tasks.runs.manifest import Manifest, find_run, find_runs, published_link
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
         else:
             manifest = publish(find_run(options.run, root).run, root, options.anyway)
             print(f"{published_link(manifest.dataset.name, root)} is now run {manifest.run}")
-    except StepError as error:
+    except AutoencoderError as error:
         print(error, file=sys.stderr)
         return 1
     return 0

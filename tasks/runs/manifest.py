@@ -8,6 +8,12 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
+from tasks.codes.errors import CodesError
+from tasks.codes.published import MANIFEST_FILE as MANIFEST_FILE
+from tasks.codes.published import check_file
+from tasks.codes.published import published_link as published_link
+from tasks.codes.published import resolve_published as resolve_published
+from tasks.codes.published import run_folder as run_folder
 from tasks.core.errors import StepError
 from tasks.core.records import (
     DatasetRecord,
@@ -24,7 +30,6 @@ from tasks.parameters.retrain import Parameters
 
 logger = logging.getLogger(__name__)
 
-MANIFEST_FILE = "manifest.json"
 ATTEMPT_FOLDER = ".attempt"
 """In the folder of a run being built: what its steps found, for another attempt."""
 JSON_SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -123,16 +128,6 @@ def manifest_schema() -> str:
     return json.dumps({"$schema": JSON_SCHEMA_DIALECT, **schema}, indent=2) + "\n"
 
 
-def run_folder(run: str, root: Path) -> Path:
-    """Where a finished run stands."""
-    return root / "runs" / run
-
-
-def published_link(dataset: str, root: Path) -> Path:
-    """The link that downstream jobs resolve."""
-    return root / "published" / dataset
-
-
 def read_manifest(folder: Path) -> Manifest:
     """Read the manifest of a run folder.
 
@@ -149,26 +144,6 @@ def read_manifest(folder: Path) -> Manifest:
         raise StepError(f"{folder / MANIFEST_FILE} is damaged: {where}: {fact['msg']}") from None
 
 
-def resolve_published(dataset: str, root: Path) -> Path:
-    """The folder of the published run, the link resolved.
-
-    Raises:
-        StepError: nothing is published, or the link leads nowhere.
-    """
-    link = published_link(dataset, root)
-    try:
-        return link.resolve(strict=True)
-    except FileNotFoundError:
-        if link.is_symlink():
-            raise StepError(
-                f"{link} leads to {link.readlink()}, which is gone: publish another run with "
-                "python -m tasks.runs publish RUN"
-            ) from None
-        raise StepError(
-            f"Nothing is published of the dataset {dataset} in {root}: run the flow first"
-        ) from None
-
-
 def published_run(dataset: str, root: Path) -> str | None:
     """The name of the run that the link leads to, if any."""
     link = published_link(dataset, root)
@@ -183,7 +158,7 @@ def find_published(dataset: str, root: Path) -> Manifest | None:
     """
     try:
         folder = resolve_published(dataset, root)
-    except StepError:
+    except CodesError:
         return None
     return read_manifest(folder)
 
@@ -228,35 +203,14 @@ def list_files(folder: Path) -> tuple[FileRecord, ...]:
     return tuple(describe_file(folder, name) for name in names)
 
 
-def check_file(folder: Path, manifest: Manifest, path: str) -> Path:
-    """Check that a file of a run folder has the size and SHA-256 of its manifest.
-
-    Raises:
-        StepError: it is missing, different or not in the manifest.
-    """
-    expected = next((file for file in manifest.files if file.path == path), None)
-    if expected is None:
-        raise StepError(f"The run {manifest.run} has no file {path}")
-    try:
-        found = describe_file(folder, path)
-    except OSError as error:
-        raise StepError(f"{folder / path} cannot be read ({error.strerror})") from None
-    if found != expected:
-        raise StepError(
-            f"{folder / path} is not what its manifest says: {found.size} bytes with SHA-256 "
-            f"{found.sha256[:12]}..., expected {expected.size} with {expected.sha256[:12]}..."
-        )
-    return folder / path
-
-
 def check_files(folder: Path, manifest: Manifest) -> None:
     """Check that a run folder holds the files of its manifest, bit by bit, and no others.
 
     Raises:
-        StepError: the first file that differs.
+        CodesError, StepError: the first file that differs.
     """
     for file in manifest.files:
-        check_file(folder, manifest, file.path)
+        check_file(folder, file.path, file.size, file.sha256)
     listed = {file.path for file in manifest.files}
     for file in list_files(folder):
         if file.path not in listed:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from tasks.codes.errors import AutoencoderError, CodesError
 from tasks.codes.reader import verify_codes
 from tasks.core.errors import RefusedError, StepError, TransientError
 from tasks.core.records import DatasetRecord, Record, Sha256
@@ -92,7 +93,7 @@ def find_unchanged(
     """The published run, if it has models of these fingerprints and all its files are sound."""
     try:
         folder = resolve_published(dataset.name, root)
-    except StepError:
+    except CodesError:
         return None
     try:
         manifest = read_manifest(folder)
@@ -101,7 +102,7 @@ def find_unchanged(
         if manifest.dataset.class_names != dataset.class_names:
             return None
         check_files(folder, manifest)
-    except StepError as error:
+    except AutoencoderError as error:
         logger.warning("The published run is made anew: %s", error)
         return None
     if not all(stored_model(root / model.folder) for model in manifest.models):
@@ -166,7 +167,7 @@ def _collect(record: RunRecord, root: Path) -> None:
     settings, dataset = record.parameters.run, record.dataset.name
     try:
         collect(record.run, dataset, settings.keep, timedelta(hours=settings.grace), root)
-    except (OSError, StepError) as error:
+    except (OSError, AutoencoderError) as error:
         logger.warning("Old runs could not be deleted: %s", error)
 
 
@@ -176,7 +177,7 @@ def _judged(record: RunRecord, building: Path, root: Path) -> Manifest:
     previous, unreadable = None, None
     try:
         previous = find_published(dataset.name, root)
-    except StepError as error:
+    except AutoencoderError as error:
         unreadable = str(error)
     drift = measure_drift(previous, record.baselines.pixels.summary)
     if drift and drift.exceeds(parameters.gate.drift):

@@ -2,7 +2,7 @@
 
 import logging
 
-from tasks.codes.reader import PublishedRun, open_wanted
+from tasks.codes.published import PublishedRun, open_published, open_run
 from tasks.core.records import DatasetRecord
 from tasks.core.storage import prepare_artifacts_folder
 from tasks.encoding import shards
@@ -16,8 +16,13 @@ logger = logging.getLogger(__name__)
 
 @step("Find the encoders")
 def find_encoders(parameters: EncoderParameters) -> PublishedRun:
-    """The run whose encoders are wanted."""
-    return open_wanted(parameters.learned_from, parameters.run, prepare_artifacts_folder())
+    """Open the named run, or the published one if no run is named."""
+    root = prepare_artifacts_folder()
+    return (
+        open_run(parameters.run, root)
+        if parameters.run
+        else open_published(parameters.learned_from, root)
+    )
 
 
 @step("Fetch and verify the images")

@@ -15,7 +15,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import task_run
 
-from tasks.codes.reader import PublishedRun, is_sound, open_wanted
+from tasks.codes.published import PublishedRun, open_published, open_run
+from tasks.codes.reader import is_sound
 from tasks.core.records import (
     DatasetRecord,
     DeviceChoice,
@@ -208,8 +209,13 @@ def publish_run(record: RunRecord) -> Manifest:
 
 @step("Find the codes")
 def find_codes(parameters: CodesParameters) -> PublishedRun:
-    """The run whose codes are wanted."""
-    return open_wanted(parameters.dataset, parameters.run, prepare_artifacts_folder())
+    """Open the named run, or the published one if no run is named."""
+    root = prepare_artifacts_folder()
+    return (
+        open_run(parameters.run, root)
+        if parameters.run
+        else open_published(parameters.dataset, root)
+    )
 
 
 @step("Search the nearest neighbours")

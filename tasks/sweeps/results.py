@@ -58,10 +58,10 @@ def obtain_point(run: str, model: ModelRecord, dataset: DatasetRecord, root: Pat
 
 def _measure_error(model: ModelRecord, dataset: DatasetRecord, root: Path) -> float:
     """Mean squared error of the test images, block by block."""
-    from tasks.encoding.encoder import load_encoder  # loads TensorFlow
+    from tasks.encoding.encoder import load_autoencoder  # loads TensorFlow
 
     images = open_images(dataset, "test", root)
-    blocks = load_encoder(model, root)(images, dataset.scale)
+    blocks = load_autoencoder(model, root).encode(images, dataset.scale)
     total = sum(block.reconstruction_mse.sum(dtype=np.float64) for block in blocks)
     return float(total / len(images))
 

@@ -24,7 +24,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from tasks.codes.reader import PublishedRun, open_published
+from tasks.codes.published import PublishedRun, open_published
 from tasks.core.records import SPLITS, DatasetRecord
 from tasks.core.storage import ROOT_VARIABLE, prepare_artifacts_folder, write_bytes
 from tasks.encoding.shards import (
@@ -41,6 +41,7 @@ from tasks.images.store import open_images
 from tasks.models.recipes import TrainingSpec
 from tasks.parameters.retrain import DataParameters, Parameters, RunParameters
 from tasks.reports.style import STYLE, save
+from tasks.runs.manifest import read_manifest
 from tests.benchmarks.training import RESULTS
 
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
@@ -88,10 +89,11 @@ def train(dataset: DatasetRecord, spec: TrainingSpec, root: Path) -> float:
 
 def encode(dataset: DatasetRecord, spec: TrainingSpec, root: Path) -> float:
     """Codes and errors of all training images, written and verified."""
-    from tasks.encoding.encoder import encode_split, load_encoder
+    from tasks.encoding.encoder import encode_split, load_autoencoder
 
     model = _model(dataset, spec, root)
-    list(load_encoder(model, root)(open_images(dataset, "train", root)[:10], dataset.scale))
+    images = open_images(dataset, "train", root)[:10]
+    list(load_autoencoder(model, root).encode(images, dataset.scale))
     started = time.perf_counter()
     encode_split("train", dataset, [model], root / "train.h5", root)
     return time.perf_counter() - started
@@ -210,7 +212,9 @@ def _plan(images: Path, root: Path) -> tuple[EncodingPlan, PublishedRun]:
     subprocess.run(command, check=True, env={**os.environ, ROOT_VARIABLE: str(root)})
     source = SourceParameters(dataset="augmented", source=NpyFiles(images_file=str(images)))
     run = open_published(fashion_mnist.NAME, root)
-    return plan_encoding(fetch_images(source, root), run), run
+    manifest = read_manifest(run.folder)
+    augmented = fetch_images(source, root)
+    return plan_encoding(augmented, run.name, manifest.dataset, manifest.models), run
 
 
 def slope(results: dict[int, dict[str, Result]], stage: str, what: str) -> float:

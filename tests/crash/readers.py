@@ -21,12 +21,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from types import MappingProxyType
 
-from tasks.codes.reader import open_published
+from tasks.codes.published import open_published
 from tasks.core.records import SPLITS, DatasetRecord
 from tasks.images.dataset import fetch_dataset
 from tasks.models.store import ModelRecord, obtain_model
 from tasks.parameters.retrain import RunParameters
-from tasks.runs.manifest import check_file, check_files, find_published
+from tasks.runs.manifest import check_files, find_published, read_manifest
 from tasks.runs.publication import run_in_progress
 from tests.conftest import METRICS, SAMPLE, SPEC, codes_file, complete
 
@@ -91,15 +91,15 @@ def read_forever(root: Path, connection: Connection) -> None:
 def read_everything(root: Path) -> str:
     """Read and verify the published run; its codes must be those of its encoder."""
     run = open_published(SAMPLE.dataset, root)
-    check_files(run.folder, run.manifest)
-    (model,) = run.manifest.models
-    record = check_file(run.folder, run.manifest, f"models/{model.name}/model.json")
+    check_files(run.folder, read_manifest(run.folder))
+    (model,) = run.models
+    record = run.file(f"models/{model}/model.json")
     encoder = ModelRecord.model_validate_json(record.read_bytes())
     for split in SPLITS:
-        found = run.codes(split, model.name).model
+        found = run.codes(split, model).model
         if found.encoder_weights_sha256 != encoder.encoder_weights_sha256:
-            raise AssertionError(f"{run.manifest.run}: codes and encoder are of two models")
-    return run.manifest.run
+            raise AssertionError(f"{run.name}: codes and encoder are of two models")
+    return run.name
 
 
 def publish_and_die(root: Path, seed: int, seconds: float) -> Counter[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks.codes.reader import PublishedRun, open_published
+from tasks.codes.published import PublishedRun, open_published
 from tasks.core.records import SPLITS, DatasetRecord
 from tasks.encoding.encoder import encode_split
 from tasks.evaluation.baselines import obtain_baselines

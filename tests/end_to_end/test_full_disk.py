@@ -4,13 +4,14 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import pytest
 
-from tasks.codes.reader import PublishedRun, open_published
-from tasks.core.errors import StepError
+from tasks.codes.errors import AutoencoderError
+from tasks.codes.published import open_published
 from tasks.core.records import SPLITS
 from tasks.core.storage import PARTIAL_PREFIX
 from tasks.encoding.encoder import encode_split
@@ -102,8 +103,14 @@ def disk(artifacts: Path, tmp_path: Path) -> Iterator[Disk]:
 Call = Callable[[Path], object]
 
 
+def published_manifest(root: Path) -> Manifest:
+    manifest = find_published(SAMPLE.dataset, root)
+    assert manifest
+    return manifest
+
+
 def encode(root: Path) -> None:
-    manifest = open_published(SAMPLE.dataset, root).manifest
+    manifest = published_manifest(root)
     path = building_folder("run-3", root) / "codes" / "test.h5"
     encode_split("test", manifest.dataset, list(manifest.models), path, root)
 
@@ -118,7 +125,7 @@ def complete(root: Path) -> Manifest:
 
 def train(root: Path) -> None:
     """A model that is not there yet, and small: every attempt begins anew or resumes."""
-    dataset = open_published(SAMPLE.dataset, root).manifest.dataset
+    dataset = published_manifest(root).dataset
     small = SPEC.architecture.model_copy(update={"code_size": 2})
     spec = SPEC.model_copy(update={"architecture": small})
     model = obtain_model(dataset, spec, "cpu", root, lambda progress: None)
@@ -126,12 +133,12 @@ def train(root: Path) -> None:
 
 
 def measure(root: Path) -> None:
-    dataset = open_published(SAMPLE.dataset, root).manifest.dataset
+    dataset = published_manifest(root).dataset
     assert obtain_baselines(dataset, {32}, root) == obtain_baselines(dataset, {32}, root)
 
 
 def draw(root: Path) -> None:
-    run = open_published(SAMPLE.dataset, root).manifest
+    run = published_manifest(root)
     folder, models = building_folder(NEXT_RUN, root), list(run.models[:1])
     for figure in Illustrator(run.dataset, models, run.metrics, folder, root).draw_all():
         assert (folder / figure.path).stat().st_size > 1000
@@ -139,9 +146,8 @@ def draw(root: Path) -> None:
 
 def search(root: Path) -> None:
     """Of one model only, as that takes half the time."""
-    folder, manifest = open_published(SAMPLE.dataset, root)
-    one = manifest.model_copy(update={"models": manifest.models[:1]})
-    obtain_neighbors(PublishedRun(folder, one), root)
+    run = open_published(SAMPLE.dataset, root)
+    obtain_neighbors(replace(run, models=run.models[:1]), root)
 
 
 def write_journal(root: Path) -> None:
@@ -188,7 +194,7 @@ def failure(call: Call, root: Path, reason: int) -> str | None:
     """The path in the line that a call fails with, relative to the disk; none if it succeeds."""
     try:
         call(root)
-    except StepError as error:
+    except AutoencoderError as error:
         message = str(error)
         assert "\n" not in message
         assert os.strerror(reason) in message
@@ -261,7 +267,7 @@ def test_without_room_for_a_model_nothing_is_half_done(disk: Disk) -> None:
 
 @pytest.mark.timeout(400)
 def test_without_room_for_baselines_nothing_is_half_done(disk: Disk) -> None:
-    folder = open_published(SAMPLE.dataset, disk.root).manifest.dataset.folder
+    folder = published_manifest(disk.root).dataset.folder
     for name in ("pca.npy", "baselines.json", "pca-32.json"):
         (disk.root / folder / name).unlink()
     failing = sweep(measure, disk, "size", stride=100)
@@ -280,8 +286,8 @@ def test_without_room_for_figures_nothing_is_half_done(disk: Disk) -> None:
 def test_a_run_is_published_once_there_is_room(disk: Disk) -> None:
     sweep(complete, disk, "size")
     run = open_published(SAMPLE.dataset, disk.root)
-    assert run.manifest.run == NEXT_RUN
-    check_files(*run)
+    assert run.name == NEXT_RUN
+    check_files(run.folder, published_manifest(disk.root))
     assert len(run.codes("train", "shallow").codes) == 512
     assert not list(disk.root.rglob(f"{PARTIAL_PREFIX}*"))
 
@@ -291,7 +297,8 @@ def test_the_first_publication_leaves_no_link_before_it_is_complete(disk: Disk) 
         shutil.rmtree(disk.root / folder)
     failing = [MODEL_LOCK, "locks/publication.lock", f"published/{SAMPLE.dataset}"]
     assert set(sweep(complete, disk, "nr_inodes")) == {*COMPLETING, *failing}
-    check_files(*open_published(SAMPLE.dataset, disk.root))
+    run = open_published(SAMPLE.dataset, disk.root)
+    check_files(run.folder, published_manifest(disk.root))
 
 
 @pytest.mark.parametrize(

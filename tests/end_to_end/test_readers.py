@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tasks.codes.contract import layout, read_attributes
-from tasks.codes.reader import Codes, PublishedRun
+from tasks.codes.contract import layout
+from tasks.codes.provenance import read_attributes
+from tasks.codes.published import PublishedRun
+from tasks.codes.reader import Codes
 from tasks.core.records import SPLITS, Split
 
 HERE = Path(__file__).parent

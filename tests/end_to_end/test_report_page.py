@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from tasks.codes.reader import PublishedRun
+from tasks.codes.published import PublishedRun
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

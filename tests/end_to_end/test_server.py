@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from flows.server.automations import SILENCE_SECONDS
-from tasks.codes.reader import open_published
+from tasks.codes.published import open_published
 from tasks.runs.manifest import read_manifest, run_folder
 from tests.conftest import SAMPLE
 from tests.end_to_end.serving import (
@@ -91,7 +91,7 @@ def test_a_run_publishes_and_its_event_starts_the_search_for_neighbours(served: 
     run = served.start(RUN)
     served.wait_for(run, "Completed")
     published = open_published(SAMPLE.dataset, served.artifacts)
-    assert published.manifest.run == run
+    assert published.name == run
     folder = served.artifacts / "neighbors" / run
     wait_until(folder.exists, 90, served.tail)
     assert (folder / "deep-32-euclidean.hdf5").exists()
@@ -114,7 +114,7 @@ def test_a_run_that_is_not_good_enough_leaves_what_is_published(served: Served) 
     poor = served.start(TOO_SHORT)
     ended = served.wait_for(poor, "Failed")
     assert "the shallow model has" in ended["state"]["message"]
-    published = open_published(SAMPLE.dataset, served.artifacts).manifest
+    published = read_manifest(open_published(SAMPLE.dataset, served.artifacts).folder)
     assert published.run != poor
     assert published.verdict.reason.startswith("all checks passed")
     assert all(check.passed for check in published.verdict.checks)

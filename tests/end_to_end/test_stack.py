@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tasks.codes.reader import open_published, open_run
+from tasks.codes.published import open_published, open_run
 from tasks.core.records import SPLITS
 from tasks.images.source_parameters import IdxFolder
 from tests.conftest import SAMPLE, SAMPLE_FOLDER
@@ -89,7 +89,7 @@ def test_a_run_survives_a_restart_of_the_database(stack: Stack) -> None:
     ended = stack.wait_for(run, "Completed")
     assert ended["run_count"] == 1
     published = open_published(SAMPLE.dataset, stack.artifacts)
-    assert published.manifest.run == run
+    assert published.name == run
     assert published.file("codes/test.h5").stat().st_uid == 10001
     wait_until((stack.artifacts / "neighbors" / run).exists, 90, stack.tail)
 
@@ -179,7 +179,7 @@ def test_nothing_is_lost_when_the_stack_goes_down_and_up_again(stack: Stack) -> 
 
     def facts() -> tuple[set[str], str, bytes]:
         deployments = {found["id"] for found in stack.find("deployments")}
-        published = open_published(SAMPLE.dataset, stack.artifacts).manifest.run
+        published = open_published(SAMPLE.dataset, stack.artifacts).name
         return deployments, published, stack.passwords.read_bytes()
 
     runs, before = ended(), facts()

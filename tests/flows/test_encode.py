@@ -57,5 +57,5 @@ def test_without_a_published_run_it_fails_in_one_line(root: Path) -> None:
     state = encode(images=IMAGES, encoder=EncoderParameters(), return_state=True)
     assert state.is_failed()
     assert state.message is not None
-    assert "Nothing is published of the dataset fashion-mnist" in state.message
+    assert "No run of the dataset fashion-mnist is published" in state.message
     assert not (root / "encodings").exists()

@@ -28,7 +28,7 @@ def test_nothing_published_fails_in_one_line(root: Path) -> None:
     state = neighbors(CodesParameters(dataset="mine"), return_state=True)
     assert state.is_failed()
     assert state.message is not None
-    assert "Nothing is published of the dataset mine" in state.message
+    assert "No run of the dataset mine is published" in state.message
 
 
 def test_a_name_never_becomes_a_path(root: Path) -> None:

@@ -6,10 +6,10 @@ import h5py
 import numpy as np
 import pytest
 
-from tasks.codes.contract import CONTENT_SHA256, content_sha256, write_attributes
-from tasks.codes.reader import read_codes, verify_codes
-from tasks.core.errors import StepError
-from tasks.encoding.writer import CodesBlock, ModelCodes, write_codes
+from tasks.codes import CodesError, read_codes, verify_codes
+from tasks.codes.contract import content_sha256
+from tasks.codes.provenance import CONTENT_SHA256
+from tasks.encoding.writer import CodesBlock, ModelCodes, write_attributes, write_codes
 from tests.conftest import EXAMPLE_DATASET, example_model
 
 ROWS = 300
@@ -137,17 +137,17 @@ DAMAGES: dict[str, Callable[[h5py.File], None]] = {
     "/deep/codes holds values that are not finite": put_nan,
     "deep/codes has the attribute note, expected none": describe_dataset,
     "index has the attribute CLASS, expected none": make_dimension_scale,
-    "shallow/codes stands under another name too": share_codes,
-    "shallow stands under another name too": share_group,
+    "shallow/codes has another name too": share_codes,
+    "shallow has another name too": share_group,
     "split is neither a number nor fixed-length UTF-8": write_variable_length_text,
     "deep/codes is missing": lambda file: file.pop("deep/codes"),
     "index is missing": lambda file: file.move("index", "indices"),
-    "attribute scale: Field required": lambda file: file.attrs.pop("scale"),
-    "attribute extra: Extra inputs": lambda file: write_attributes(file, {"extra": 1}),
-    "attribute seed: Input should be a valid integer": lambda file: write_attributes(
+    "attribute scale is missing": lambda file: file.attrs.pop("scale"),
+    "attribute extra is unknown": lambda file: write_attributes(file, {"extra": 1}),
+    "attribute seed is 'x', expected an integer of at least 0": lambda file: write_attributes(
         file["deep"], {"seed": "x"}
     ),
-    "attribute validation_loss: Input should be a finite": lambda file: write_attributes(
+    "attribute validation_loss is nan, expected a finite number": lambda file: write_attributes(
         file["deep"], {"validation_loss": float("nan")}
     ),
     "labels has type <i4, expected <i8": lambda file: filtered(
@@ -162,18 +162,24 @@ DAMAGES: dict[str, Callable[[h5py.File], None]] = {
     "labels has chunks of shape": lambda file: replace(
         file, "labels", np.arange(ROWS), chunks=(7,), compression="gzip"
     ),
-    "no rows, expected at least one": lambda file: replace(file, "index", np.zeros(0, "<i8")),
+    "it has no rows, expected at least one": lambda file: replace(
+        file, "index", np.zeros(0, "<i8")
+    ),
     "deep/codes is a group": lambda file: (
         file.move("deep/codes", "x") or file.move("x", "deep/codes/x")
     ),
-    "no file of the schema": lambda file: write_attributes(file, {"schema_name": "another"}),
-    "schema version 2, and this reader knows 1: read it with autoencoder-flow 0.9 or newer": (
+    "its schema is not autoencoder-flow/codes": lambda file: write_attributes(
+        file, {"schema_name": "another"}
+    ),
+    "schema version is 2, and this reader supports 1: read it with autoencoder-flow 0.9 or newer": (
         lambda file: write_attributes(file, {"schema_version": 2, "schema_since": "0.9"})
     ),
-    "attribute schema_version: Input should be 1": lambda file: write_attributes(
+    "attribute schema_version is 0, expected 1": lambda file: write_attributes(
         file, {"schema_version": 0}
     ),
-    "not of the contract": lambda file: file.create_dataset("deep/more", data=[1.0]),
+    "deep/more is not part of the contract": lambda file: file.create_dataset(
+        "deep/more", data=[1.0]
+    ),
 }
 
 
@@ -182,7 +188,7 @@ def test_what_the_contract_does_not_allow_is_refused_in_one_line(reason: str, pa
     verify_codes(path)
     with h5py.File(path, "a") as file:
         DAMAGES[reason](file)
-    with pytest.raises(StepError) as refusal:
+    with pytest.raises(CodesError) as refusal:
         verify_codes(path)
     assert reason in str(refusal.value)
     assert str(path) in str(refusal.value)
@@ -193,7 +199,7 @@ def test_what_the_contract_does_not_allow_is_refused_in_one_line(reason: str, pa
 def test_a_truncated_file_is_refused(fiftieths: int, path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(content[: len(content) * fiftieths // 50])
-    with pytest.raises(StepError, match="cannot be read as a codes file"):
+    with pytest.raises(CodesError, match="cannot be read as a codes file"):
         read_codes(path)
 
 
@@ -207,7 +213,7 @@ def test_a_flipped_byte_is_refused_or_changes_nothing(path: Path) -> None:
         path.write_bytes(damaged)
         try:
             found = read_codes(path)
-        except StepError:
+        except CodesError:
             refused += 1
         else:
             assert found.codes.tobytes() == expected.codes.tobytes()
@@ -220,6 +226,6 @@ def test_a_flipped_byte_is_refused_or_changes_nothing(path: Path) -> None:
 
 def test_a_file_that_is_not_there_is_named_in_a_short_line(tmp_path: Path) -> None:
     path = tmp_path / "none.h5"
-    with pytest.raises(StepError) as refusal:
+    with pytest.raises(CodesError) as refusal:
         verify_codes(path)
     assert str(refusal.value) == f"{path} cannot be read as a codes file: No such file or directory"

@@ -4,8 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tasks.codes.reader import open_published
-from tasks.core.errors import StepError
+from tasks.codes import CodesError, open_published
 from tasks.core.records import DatasetRecord
 from tasks.encoding.neighbors import neighbors_folder, obtain_neighbors, write_neighbors
 from tasks.models.store import ModelRecord
@@ -74,6 +73,6 @@ def test_damaged_codes_leave_nothing(
     complete("run-1", model, dataset, root)
     codes = run_folder("run-1", root) / "codes" / "train.h5"
     codes.write_bytes(codes.read_bytes()[:-1])
-    with pytest.raises(StepError, match="is not what its manifest says"):
+    with pytest.raises(CodesError, match="differs from its manifest"):
         obtain_neighbors(open_published(dataset.name, root), root)
     assert not list((root / "neighbors").iterdir())

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.codes.reader import PublishedRun, open_published, read_codes, verify_codes
+from tasks.codes import CodesError, PublishedRun, open_published, read_codes, verify_codes
 from tasks.core.errors import StepError
 from tasks.core.records import DatasetRecord
 from tasks.core.storage import PARTIAL_PREFIX
@@ -21,6 +21,7 @@ from tasks.encoding.shards import (
 from tasks.images.dataset import fetch_images
 from tasks.models.store import ModelRecord
 from tasks.parameters.encode import EncodeParameters
+from tasks.runs.manifest import read_manifest
 from tests.conftest import SAMPLE, complete
 
 
@@ -31,9 +32,16 @@ def run(model: ModelRecord, dataset: DatasetRecord, root: Path) -> PublishedRun:
     return open_published(dataset.name, root)
 
 
+def plan_with(run: PublishedRun, images: DatasetRecord, **changes: object) -> EncodingPlan:
+    """Plan with the models of a run, changed."""
+    manifest = read_manifest(run.folder)
+    models = tuple(model.model_copy(update=changes) for model in manifest.models)
+    return plan_encoding(images, run.name, manifest.dataset, models)
+
+
 @pytest.fixture
 def plan(run: PublishedRun, root: Path) -> EncodingPlan:
-    plan = plan_encoding(fetch_images(SAMPLE, root), run)
+    plan = plan_with(run, fetch_images(SAMPLE, root))
     begin_encoding(plan, run, root)
     return plan
 
@@ -85,6 +93,16 @@ def test_a_shard_that_is_there_is_not_encoded_again(plan: EncodingPlan, root: Pa
     assert obtain_shard(plan, (0, 50), root)
 
 
+def test_a_shard_damaged_after_it_was_written_is_not_joined(plan: EncodingPlan, root: Path) -> None:
+    spans = [(0, 320), (320, 640)]
+    for span in spans:
+        obtain_shard(plan, span, root)
+    path = max((root / "encodings").rglob("0*-0*.h5"))
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CodesError, match="320-000000000640.h5 cannot be read as a codes file"):
+        join_shards(plan, spans, EncodeParameters(), root)
+
+
 def test_a_shard_of_other_rows_does_not_count(plan: EncodingPlan, root: Path) -> None:
     obtain_shard(plan, (0, 50), root)
     (path,) = (root / "encodings").rglob("0*-0*.h5")
@@ -112,17 +130,17 @@ def test_the_run_may_go_while_its_encoders_are_used(
 
 
 def test_a_damaged_encoder_is_not_used(run: PublishedRun, root: Path) -> None:
-    plan = plan_encoding(fetch_images(SAMPLE, root), run)
+    plan = plan_with(run, fetch_images(SAMPLE, root))
     (run.folder / "models" / "shallow" / "autoencoder.keras").write_bytes(b"")
-    with pytest.raises(StepError, match="is not what its manifest says"):
+    with pytest.raises(CodesError, match="differs from its manifest"):
         begin_encoding(plan, run, root)
 
 
 @pytest.mark.parametrize(
     ("update", "reason"),
     [
-        ({"image_shape": (28, 27)}, r"image_shape \(28, 27\), .* of \(28, 28\)"),
-        ({"dtype": "float32"}, "dtype float32, .* of uint8"),
+        ({"image_shape": (28, 27)}, r"has image_shape \(28, 27\), expected \(28, 28\)"),
+        ({"dtype": "float32"}, "has dtype float32, expected uint8"),
     ],
 )
 def test_images_of_another_kind_are_refused(
@@ -130,7 +148,7 @@ def test_images_of_another_kind_are_refused(
 ) -> None:
     dataset = fetch_images(SAMPLE, root).model_copy(update=update)
     with pytest.raises(StepError, match=reason):
-        plan_encoding(dataset, run)
+        plan_with(run, dataset)
 
 
 def test_the_name_is_that_of_the_images_and_the_encoders(
@@ -138,10 +156,10 @@ def test_the_name_is_that_of_the_images_and_the_encoders(
 ) -> None:
     assert not plan.name.startswith(PARTIAL_PREFIX)
     other = fetch_images(SAMPLE, root).model_copy(update={"payload_sha256": "e" * 64})
-    assert plan_encoding(other, run).name != plan.name
-    models = tuple(m.model_copy(update={"weights_sha256": "e" * 64}) for m in run.manifest.models)
-    changed = run._replace(manifest=run.manifest.model_copy(update={"models": models}))
-    assert plan_encoding(fetch_images(SAMPLE, root), changed).name != plan.name
+    assert plan_with(run, other).name != plan.name
+    images = fetch_images(SAMPLE, root)
+    assert plan_with(run, images, weights_sha256="e" * 64).name != plan.name
+    assert plan_with(run, images).name == plan.name
 
 
 def test_what_was_joined_but_not_named_yet_is_not_encoded_again(
@@ -151,7 +169,7 @@ def test_what_was_joined_but_not_named_yet_is_not_encoded_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("tasks.encoding.shards._settle", die)
+        patch.setattr("tasks.encoding.shards._finish", die)
         with pytest.raises(KeyboardInterrupt):
             encode(plan, 100, root)
     assert not encoding_folder(plan.name, root).exists()
@@ -163,9 +181,10 @@ def test_what_was_joined_but_not_named_yet_is_not_encoded_again(
 def test_images_of_another_unit_are_refused(
     run: PublishedRun, root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    dataset, learned = fetch_images(SAMPLE, root), run.manifest.dataset.scale
-    with pytest.raises(StepError, match="give them the same unit"):
-        plan_encoding(dataset.model_copy(update={"scale": 255 * learned}), run)
-    plan = plan_encoding(dataset.model_copy(update={"scale": 2 * learned}), run)
-    assert plan.dataset.scale == learned
-    assert "what is brighter counts as white" in caplog.text
+    images = fetch_images(SAMPLE, root)
+    scale = read_manifest(run.folder).dataset.scale
+    with pytest.raises(StepError, match="convert them to the same unit"):
+        plan_with(run, images.model_copy(update={"scale": 255 * scale}))
+    plan = plan_with(run, images.model_copy(update={"scale": 2 * scale}))
+    assert plan.dataset.scale == scale
+    assert "brighter pixels count as white" in caplog.text

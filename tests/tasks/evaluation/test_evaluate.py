@@ -25,7 +25,8 @@ def test_metrics_are_those_of_the_reconstructions(
     metrics: Metrics, model: ModelRecord, dataset: DatasetRecord, root: Path
 ) -> None:
     originals = open_images(dataset, "test", root) / 255
-    (block,) = load_autoencoder(model, root)(open_images(dataset, "test", root), dataset.scale)
+    images = open_images(dataset, "test", root)
+    (block,) = load_autoencoder(model, root).reconstruct(images, dataset.scale)
     errors = ((block.reconstructions.reshape(originals.shape) - originals) ** 2).mean(axis=(1, 2))
     assert metrics.reconstruction_mse == pytest.approx(errors.mean(), rel=1e-4)
     assert metrics.psnr == pytest.approx((-10 * np.log10(errors)).mean(), rel=1e-4)

@@ -6,7 +6,6 @@ from tasks.evaluation.metrics import (
     correlations,
     effective_dimension,
     entropy_floor,
-    live_units,
     mean_correlation,
     peak_signal_to_noise,
     structural_similarity,
@@ -30,21 +29,6 @@ def test_is_the_loss_of_a_perfect_reconstruction() -> None:
 
 def test_values_above_the_training_maximum_count_as_white() -> None:
     assert entropy_floor(np.array([[[9, 9]]], np.uint8), 4.0) == 0.0
-
-
-@pytest.mark.parametrize(("images", "alive"), [(10_000, 3), (1_000, 4)])
-def test_counts_units_that_carry_information(images: int, alive: int) -> None:
-    """A unit that is above zero for all images counts where there are too few to tell."""
-    generator = np.random.default_rng(0)
-    live = generator.random((images, 3)) * (generator.random((images, 3)) < 0.5)
-    dead = np.zeros((images, 1))
-    rare = np.zeros((images, 1))
-    rare[: images // 101] = 1.0
-    always = 1 + generator.random((images, 1))
-    constant = np.full((images, 1), 1e-4)
-    constant[0] = 0
-    codes = np.hstack([live, dead, rare, always, constant]).astype(np.float32)
-    assert live_units(codes).sum() == alive
 
 
 def test_peak_signal_to_noise_is_in_decibels() -> None:

@@ -1,12 +1,9 @@
-"""The commands for people: `python -m tasks.codes` and `python -m tasks.runs`."""
+"""`python -m tasks.runs`."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tasks.codes.__main__ import main as codes_main
 from tasks.core.records import DatasetRecord
 from tasks.models.store import ModelRecord
 from tasks.runs.__main__ import main as runs_main
@@ -26,32 +23,6 @@ def codes(model: ModelRecord, dataset: DatasetRecord, root: Path) -> Path:
     for run in ("run-1", "run-2"):
         complete(run, model, dataset, root)
     return run_folder("run-1", root) / "codes" / "test.h5"
-
-
-def test_codes_are_shown_with_provenance_and_statistics(
-    codes: Path, model: ModelRecord, capsys: Captured
-) -> None:
-    assert codes_main([str(codes)]) == 0
-    shown = capsys.readouterr().out
-    for fact in (model.fingerprint[:32], "784-32-784", "autoencoder-flow/codes", "128 x 32"):
-        assert fact in shown
-
-
-def test_verifying_says_so(codes: Path) -> None:
-    command = [sys.executable, "-m", "tasks.codes", "--verify", str(codes)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert done.stdout == f"{codes} is sound\n"
-
-
-def test_any_damage_gives_an_exit_code(codes: Path, tmp_path: Path, capsys: Captured) -> None:
-    """In a run folder even a byte that means nothing is noticed."""
-    codes.write_bytes(codes.read_bytes() + b"\0")
-    assert codes_main(["--verify", str(codes)]) == 1
-    assert "not what its manifest says" in capsys.readouterr().err
-    elsewhere = tmp_path / "elsewhere.h5"
-    elsewhere.write_bytes(codes.read_bytes()[:5000])
-    assert codes_main([str(elsewhere)]) == 1
-    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_runs_are_listed_with_verdicts_and_losses(codes: Path, capsys: Captured) -> None:

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.codes.errors import CodesError
 from tasks.core.errors import RefusedError, StepError, TransientError
 from tasks.core.records import DatasetRecord
 from tasks.core.storage import write_record
@@ -248,7 +249,7 @@ def test_rollback_to_a_damaged_run_is_refused(
         complete(run, model, dataset, root)
     codes = run_folder("run-1", root) / "codes" / "test.h5"
     codes.write_bytes(codes.read_bytes()[:-1])
-    with pytest.raises(StepError, match=r"codes/test\.h5 is not what its manifest says"):
+    with pytest.raises(CodesError, match=r"codes/test\.h5 differs from its manifest"):
         publish("run-1", root)
     assert published(dataset, root) == "run-2"
 

@@ -1,0 +1,214 @@
+"""Runs in an artifacts folder, as readers see them: the link, the manifest, verified files."""
+
+import hashlib
+import json
+import os
+import reprlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from .errors import CodesError
+from .provenance import Split
+from .reader import Codes, read_codes
+
+ROOT_VARIABLE = "AUTOENCODER_ARTIFACTS"
+MANIFEST_FILE = "manifest.json"
+CHECKOUT = Path(__file__).resolve().parents[2] if __package__ == "tasks.codes" else None
+"""The checkout that this package is part of; none where it is installed by itself."""
+
+T = TypeVar("T")
+
+
+class RunFile(NamedTuple):
+    """A file of a run, as its manifest lists it."""
+
+    path: str
+    """Relative to the run's folder."""
+    size: int
+    """Bytes."""
+    sha256: str
+
+
+@dataclass(frozen=True)
+class PublishedRun:
+    """A run, its link resolved: everything read through it is of the same run."""
+
+    folder: Path
+    name: str
+    schema_version: int
+    """Of the manifest."""
+    dataset: str
+    """Name of the dataset that the models were trained on."""
+    class_names: tuple[str, ...]
+    """By label; empty where the dataset has none."""
+    models: tuple[str, ...]
+    files: tuple[RunFile, ...]
+
+    def file(self, path: str) -> Path:
+        """The path of one of the run's files, whose size and SHA-256 were checked.
+
+        Raises:
+            CodesError: the run has no such file, or it was changed.
+        """
+        for file in self.files:
+            if file.path == path:
+                return check_file(self.folder, *file)
+        raise CodesError(f"The run {self.name} has no file {path}")
+
+    def codes(self, split: Split = "test", model: str = "deep") -> Codes:
+        """The codes of one model; `open_codes(run.file(...))` reads several.
+
+        Raises:
+            CodesError: the file was changed, or has no such model.
+        """
+        return read_codes(self.file(f"codes/{split}.h5"), model)
+
+
+def open_published(dataset: str, root: Path | str | None = None) -> PublishedRun:
+    """Resolve `published/<dataset>` once; a run published later does not disturb the reader.
+
+    Args:
+        root: the artifacts folder; by default `artifacts_folder()`.
+
+    Raises:
+        CodesError: no run is published, or the published one cannot be used.
+    """
+    return read_run(resolve_published(dataset, _root(root)))
+
+
+def open_run(run: str, root: Path | str | None = None) -> PublishedRun:
+    """Open a finished run by its name, published or not.
+
+    Args:
+        root: as for `open_published`.
+
+    Raises:
+        CodesError: there is no such run, or it cannot be used.
+    """
+    return read_run(run_folder(run, _root(root)))
+
+
+def artifacts_folder() -> Path:
+    """The folder of all results: `$AUTOENCODER_ARTIFACTS`, or `artifacts/` of the checkout.
+
+    Raises:
+        CodesError: the variable is not set and there is no checkout.
+    """
+    if name := os.environ.get(ROOT_VARIABLE):
+        return Path(name)
+    if CHECKOUT is None:
+        raise CodesError(f"No artifacts folder: set {ROOT_VARIABLE}, or give it as argument root")
+    return CHECKOUT / "artifacts"
+
+
+def _root(root: Path | str | None) -> Path:
+    return artifacts_folder() if root is None else Path(root)
+
+
+def run_folder(run: str, root: Path) -> Path:
+    """The folder of a finished run."""
+    return _beneath(root / "runs", run)
+
+
+def published_link(dataset: str, root: Path) -> Path:
+    """The link to the published run of a dataset."""
+    return _beneath(root / "published", dataset)
+
+
+def _beneath(folder: Path, name: str) -> Path:
+    if name in ("", ".", "..") or "/" in name:
+        raise CodesError(f"{name!r} is not the name of a run or dataset")
+    return folder / name
+
+
+def resolve_published(dataset: str, root: Path) -> Path:
+    """The folder of the published run of a dataset.
+
+    Raises:
+        CodesError: no run is published, or the run is gone.
+    """
+    link = published_link(dataset, root)
+    try:
+        return link.resolve(strict=True)
+    except FileNotFoundError:
+        if link.is_symlink():
+            raise CodesError(
+                f"{link} leads to {link.readlink()}, which is gone: publish another run with "
+                "python -m tasks.runs publish RUN"
+            ) from None
+        raise CodesError(
+            f"No run of the dataset {dataset} is published in {root}: run the flow first"
+        ) from None
+
+
+def read_run(folder: Path) -> PublishedRun:
+    """Read the manifest of a run's folder; fields that readers do not need are ignored.
+
+    Raises:
+        CodesError: there is no manifest, or what is needed of it is missing or of the wrong type.
+    """
+    path = folder / MANIFEST_FILE
+    try:
+        manifest = json.loads(path.read_bytes())
+    except OSError as error:
+        raise CodesError(f"{folder} holds no run ({error.strerror}): choose another") from None
+    except ValueError as error:
+        raise CodesError(f"{path} is not JSON: {error}") from None
+    try:
+        return PublishedRun(
+            folder=folder,
+            name=_get(manifest, "run", str),
+            schema_version=_get(manifest, "schema_version", int),
+            dataset=_get(manifest, "dataset.name", str),
+            class_names=_class_names(_get(manifest, "dataset", dict)),
+            models=tuple(_get(model, "name", str) for model in _get(manifest, "models", list)),
+            files=tuple(
+                RunFile(_get(file, "path", str), _get(file, "size", int), _get(file, "sha256", str))
+                for file in _get(manifest, "files", list)
+            ),
+        )
+    except CodesError as error:
+        raise CodesError(f"{path} cannot be used: {error}") from None
+
+
+def _get(record: Any, path: str, kind: type[T]) -> T:
+    """The value at a path such as `dataset.name`; an error where it is of another type."""
+    value = record
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    if type(value) is not kind:
+        found = "missing" if value is None else reprlib.repr(value)
+        raise CodesError(f"{path} is {found}, expected {kind.__name__}")
+    return value
+
+
+def _class_names(dataset: dict[str, Any]) -> tuple[str, ...]:
+    names = tuple(_get({"class_names": [], **dataset}, "class_names", list))
+    if not all(isinstance(name, str) for name in names):
+        raise CodesError(f"dataset.class_names are {reprlib.repr(names)}, expected text")
+    return names
+
+
+def check_file(folder: Path, path: str, size: int, sha256: str) -> Path:
+    """Check that a file of a run's folder has the size and SHA-256 of the manifest.
+
+    Raises:
+        CodesError: it is missing or different.
+    """
+    try:
+        found = (folder / path).stat().st_size, sha256_of_file(folder / path)
+    except OSError as error:
+        raise CodesError(f"{folder / path} cannot be read ({error.strerror})") from None
+    if found != (size, sha256):
+        raise CodesError(
+            f"{folder / path} differs from its manifest: {found[0]} bytes with SHA-256 "
+            f"{found[1][:12]}..., expected {size} with {sha256[:12]}..."
+        )
+    return folder / path
+
+
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 of the file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
