@@ -94,18 +94,16 @@ def check_contract(file: h5py.File) -> tuple[SplitProvenance, dict[str, ModelPro
     """
     _check_links(file)
     split, models = read_provenance(file)
-    expected = layout(split.models, labelled="labels" in file)
-    _check_names(file, split.models, expected)
-    _check_objects(file, split.models, expected)
+    datasets = _open_datasets(file, split.models)
     rows = len(file["index"])
     if rows == 0:
         raise CodesError("it has no rows, expected at least one")
-    for entry in expected:
-        _check_dataset(file[entry.path], entry, rows)
+    for entry, dataset in datasets.items():
+        _check_dataset(dataset, entry, rows)
     if file.attrs.get(CONTENT_SHA256) != content_sha256(file, split.models).encode():
         raise CodesError(f"its contents do not have the SHA-256 in its attribute {CONTENT_SHA256}")
-    for entry in expected:
-        _check_values(file[entry.path])
+    for dataset in datasets.values():
+        _check_values(dataset)
     return split, models
 
 
@@ -118,24 +116,23 @@ def _check_links(group: h5py.Group, prefix: str = "") -> None:
             _check_links(group[name], f"{name}/")
 
 
-def _check_names(file: h5py.File, models: tuple[str, ...], expected: list[Layout]) -> None:
-    names = {entry.path for entry in expected} | set(models)
+def _open_datasets(file: h5py.File, models: tuple[str, ...]) -> dict[Layout, h5py.Dataset]:
+    """Open every dataset; refuse other objects, objects with two names, attributes of datasets."""
+    entries = layout(models, labelled="labels" in file)
+    names = {entry.path for entry in entries} | set(models)
     found = set(file) | {f"{model}/{name}" for model in models for name in file[model]}
     for name in sorted(names ^ found):
         raise CodesError(f"{name} is {'missing' if name in names else 'not part of the contract'}")
-    for entry in expected:
-        if not isinstance(file[entry.path], h5py.Dataset):
+    for name in sorted(names):
+        if h5py.h5o.get_info(file.id, name.encode()).rc != 1:
+            raise CodesError(f"{name} has another name too, expected one name for each object")
+    datasets = {entry: file[entry.path] for entry in entries}
+    for entry, dataset in datasets.items():
+        if not isinstance(dataset, h5py.Dataset):
             raise CodesError(f"{entry.path} is a group, expected a dataset")
-
-
-def _check_objects(file: h5py.File, models: tuple[str, ...], expected: list[Layout]) -> None:
-    """Refuse one object under two names, and attributes that the contract does not have."""
-    for path in (*models, *(entry.path for entry in expected)):
-        if h5py.h5o.get_info(file[path].id).rc != 1:
-            raise CodesError(f"{path} has another name too, expected one name for each object")
-    for entry in expected:
-        if names := sorted(file[entry.path].attrs):
-            raise CodesError(f"{entry.path} has the attribute {names[0]}, expected none")
+        if attributes := sorted(dataset.attrs):
+            raise CodesError(f"{entry.path} has the attribute {attributes[0]}, expected none")
+    return datasets
 
 
 def _check_dataset(dataset: h5py.Dataset, entry: Layout, rows: int) -> None:
