@@ -179,7 +179,7 @@ def test_the_example_in_plain_python_reads_the_codes(
     show = "import json\nprint(json.dumps([codes.tolist(), labels.tolist(), models]))\n"
     # -I: of this project, it finds nothing.
     codes, labels, models = json.loads(
-        run(sys.executable, "-I", "-c", example("python", "h5py") + show, cwd=workplace)
+        run(sys.executable, "-I", "-c", example("python", "import h5py") + show, cwd=workplace)
     )
     expected = published.codes("test", "deep")
     assert np.array_equal(np.array(codes), expected.codes)
@@ -190,7 +190,7 @@ def test_the_example_in_plain_python_reads_the_codes(
 def test_the_example_with_this_project_reads_the_codes(
     workplace: Path, published: PublishedRun
 ) -> None:
-    code = example("python", "tasks.codes.reader") + "print(encoder)\n"
+    code = example("python", "tasks.codes") + "print(encoder)\n"
     root = str(workplace / "artifacts")
     shown = run(sys.executable, "-c", code, cwd=REPOSITORY, AUTOENCODER_ARTIFACTS=root)
     expected = published.codes("test", "deep")

@@ -13,6 +13,7 @@ import pytest
 
 from tasks.codes import PublishedRun
 from tests.conftest import SAMPLE
+from tests.end_to_end.test_readers import example
 
 REPOSITORY = Path(__file__).parents[2]
 NOT_BUILT = (".git", ".venv*", "build", "*.egg-info", "node_modules", "__pycache__", ".*_cache")
@@ -89,6 +90,17 @@ def test_nothing_but_h5py_and_numpy_is_installed(project: Project) -> None:
 def test_a_published_run_is_read(project: Project, artifacts: Path, expected: str) -> None:
     assert project.run("-c", READ, artifacts=artifacts) == (0, expected, "")
     assert project.run("-c", READ, artifacts) == (0, expected, "")
+
+
+def test_the_example_of_the_documentation_reads_the_codes(
+    project: Project, published: PublishedRun
+) -> None:
+    link = project.folder / "artifacts" / "published" / "fashion-mnist"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(published.folder)
+    shown = project.run("-c", example("python", "autoencoder_codes"))
+    shapes = f"{(128, 32)} {(128, 32)}"
+    assert shown == (0, f"{published.name} {published.class_names[:3]} {shapes}\n", "")
 
 
 def test_a_run_is_read_where_nobody_can_write(
