@@ -1,4 +1,7 @@
-"""Where codes come from: the attributes of a codes file and of its models."""
+"""Where codes come from: the attributes of a codes file and of its models.
+
+An attribute that is missing, unknown or wrong raises `CodesError`.
+"""
 
 import math
 from collections.abc import Callable
@@ -50,11 +53,7 @@ RULES: dict[str, Rule] = {
 
 @dataclass(frozen=True)
 class Provenance:
-    """Base of the two records.
-
-    Raises:
-        CodesError: a value breaks its rule.
-    """
+    """Base of the two records; every value follows its rule."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -64,11 +63,7 @@ class Provenance:
 
     @classmethod
     def from_attributes(cls, attributes: dict[str, Any]) -> Self:
-        """Make a record of attributes; lists become tuples.
-
-        Raises:
-            CodesError: an attribute is missing, unknown or wrong.
-        """
+        """Make a record of attributes; lists become tuples."""
         names = {entry.name for entry in fields(cls)}
         for name in sorted(names ^ attributes.keys()):
             raise CodesError(f"attribute {name} is {'missing' if name in names else 'unknown'}")
@@ -112,11 +107,7 @@ class ModelProvenance(Provenance):
 
 
 def read_provenance(file: h5py.File) -> tuple[SplitProvenance, dict[str, ModelProvenance]]:
-    """The attributes of a file and, by name, of its models.
-
-    Raises:
-        CodesError: the file has another schema, or an attribute is missing, unknown or wrong.
-    """
+    """The attributes of a file and, by name, of its models."""
     attributes = read_attributes(file)
     if attributes.get("schema_name") != SCHEMA_NAME:
         raise CodesError(f"its schema is not {SCHEMA_NAME}")
@@ -135,11 +126,7 @@ def read_provenance(file: h5py.File) -> tuple[SplitProvenance, dict[str, ModelPr
 
 
 def read_attributes(group: h5py.Group) -> dict[str, Any]:
-    """Every attribute as a number, a text or a list.
-
-    Raises:
-        CodesError: one is neither a number nor fixed-length UTF-8.
-    """
+    """Every attribute as a number, a text or a list."""
     values = {}
     for name in group.attrs:
         dtype = group.attrs.get_id(name).dtype

@@ -1,4 +1,7 @@
-"""Runs in an artifacts folder, as readers see them: the link, the manifest, verified files."""
+"""Runs in an artifacts folder, as readers see them: the link, the manifest, verified files.
+
+Whatever is missing or damaged raises `CodesError`.
+"""
 
 import hashlib
 import json
@@ -74,7 +77,7 @@ def open_published(dataset: str, root: Path | str | None = None) -> PublishedRun
     Raises:
         CodesError: no run is published, or the published one cannot be used.
     """
-    return read_run(resolve_published(dataset, _root(root)))
+    return read_run(resolve_published(dataset, artifacts_folder(root)))
 
 
 def open_run(run: str, root: Path | str | None = None) -> PublishedRun:
@@ -86,24 +89,16 @@ def open_run(run: str, root: Path | str | None = None) -> PublishedRun:
     Raises:
         CodesError: there is no such run, or it cannot be used.
     """
-    return read_run(run_folder(run, _root(root)))
+    return read_run(run_folder(run, artifacts_folder(root)))
 
 
-def artifacts_folder() -> Path:
-    """The folder of all results: `$AUTOENCODER_ARTIFACTS`, or `artifacts/` of the checkout.
-
-    Raises:
-        CodesError: the variable is not set and there is no checkout.
-    """
-    if name := os.environ.get(ROOT_VARIABLE):
-        return Path(name)
+def artifacts_folder(root: Path | str | None = None) -> Path:
+    """The folder of all results: by default that of the environment, or of the checkout."""
+    if chosen := root or os.environ.get(ROOT_VARIABLE):
+        return Path(chosen)
     if CHECKOUT is None:
         raise CodesError(f"No artifacts folder: set {ROOT_VARIABLE}, or give it as argument root")
     return CHECKOUT / "artifacts"
-
-
-def _root(root: Path | str | None) -> Path:
-    return artifacts_folder() if root is None else Path(root)
 
 
 def run_folder(run: str, root: Path) -> Path:
@@ -123,11 +118,7 @@ def _beneath(folder: Path, name: str) -> Path:
 
 
 def resolve_published(dataset: str, root: Path) -> Path:
-    """The folder of the published run of a dataset.
-
-    Raises:
-        CodesError: no run is published, or the run is gone.
-    """
+    """The folder of the published run of a dataset."""
     link = published_link(dataset, root)
     try:
         return link.resolve(strict=True)
@@ -143,11 +134,7 @@ def resolve_published(dataset: str, root: Path) -> Path:
 
 
 def read_run(folder: Path) -> PublishedRun:
-    """Read the manifest of a run's folder; fields that readers do not need are ignored.
-
-    Raises:
-        CodesError: there is no manifest, or what is needed of it is missing or of the wrong type.
-    """
+    """Read the manifest of a run's folder; fields that readers do not need are ignored."""
     path = folder / MANIFEST_FILE
     try:
         manifest = json.loads(path.read_bytes())
@@ -191,11 +178,7 @@ def _class_names(dataset: dict[str, Any]) -> tuple[str, ...]:
 
 
 def check_file(folder: Path, path: str, size: int, sha256: str) -> Path:
-    """Check that a file of a run's folder has the size and SHA-256 of the manifest.
-
-    Raises:
-        CodesError: it is missing or different.
-    """
+    """Check that a file of a run's folder has the size and SHA-256 of the manifest."""
     try:
         found = (folder / path).stat().st_size, sha256_of_file(folder / path)
     except OSError as error:

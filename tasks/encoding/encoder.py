@@ -96,16 +96,26 @@ def _map_blocks(
 
 
 def encode_split(
-    split: Split, dataset: DatasetRecord, models: list[ModelRecord], path: Path, root: Path
+    split: Split,
+    dataset: DatasetRecord,
+    models: list[ModelRecord],
+    path: Path,
+    root: Path,
+    rows: slice = slice(None),
 ) -> None:
-    """Write the codes file of a split, from every model, in memory that does not grow with it."""
-    images = open_images(dataset, split, root)
+    """Write the codes of a split, or of some of its rows, in memory that does not grow with them.
+
+    Args:
+        models: those whose codes the file is to have, in order.
+    """
+    images = open_images(dataset, split, root)[rows]
+    index, labels = open_index(dataset, split, root), open_labels(dataset, split, root)
     encoded = [
         ModelCodes(record, load_autoencoder(record, root).encode(images, dataset.scale))
         for record in models
     ]
-    index, labels = open_index(dataset, split, root), open_labels(dataset, split, root)
-    write_codes(path, split, dataset, index, labels, encoded)
+    chosen = None if labels is None else labels[rows]
+    write_codes(path, split, dataset, index[rows], chosen, encoded)
 
 
 def reconstruct_rows(autoencoder: Autoencoder, images: Images, scale: float) -> Reconstructed:

@@ -32,7 +32,7 @@ from tasks.core.storage import (
 )
 from tasks.core.versions import installed_versions
 from tasks.encoding.writer import CodesBlock, ModelCodes, write_codes
-from tasks.images.store import open_images, open_index, open_labels
+from tasks.images.store import open_index, open_labels
 from tasks.models.store import ModelRecord
 from tasks.parameters.encode import EncodeParameters
 
@@ -171,24 +171,11 @@ def obtain_shard(plan: EncodingPlan, span: tuple[int, int], root: Path) -> bool:
     path = _shard_path(plan, span, root)
     if _is_shard(path, plan, span):
         return False
-    from tasks.encoding.encoder import load_autoencoder  # loads TensorFlow
+    from tasks.encoding.encoder import encode_split  # loads TensorFlow
 
-    rows = slice(*span)
     building = partial_folder(encoding_folder(plan.name, Path()))
-    images = open_images(plan.dataset, "all", root)[rows]
-    labels = open_labels(plan.dataset, "all", root)
-    autoencoders = (load_autoencoder(_in_folder(model, building), root) for model in plan.models)
-    write_codes(
-        path,
-        "all",
-        plan.dataset,
-        open_index(plan.dataset, "all", root)[rows],
-        None if labels is None else labels[rows],
-        [
-            ModelCodes(model, autoencoder.encode(images, plan.dataset.scale))
-            for model, autoencoder in zip(plan.models, autoencoders, strict=True)
-        ],
-    )
+    models = [_in_folder(model, building) for model in plan.models]
+    encode_split("all", plan.dataset, models, path, root, slice(*span))
     return True
 
 
