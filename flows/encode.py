@@ -19,8 +19,8 @@ from tasks.parameters.encode import (
     ImagesParameters,
     ShardParameters,
 )
+from tasks.runs.building import run_in_progress
 from tasks.runs.manifest import read_manifest
-from tasks.runs.publication import run_in_progress
 from tasks.steps import encode as steps
 from tasks.steps.runners import fan_out, gather
 

@@ -16,8 +16,8 @@ from tasks.parameters.retrain import (
     RunParameters,
     TrainingParameters,
 )
+from tasks.runs.building import begin_run, run_in_progress
 from tasks.runs.manifest import Outcome, RunRecord
-from tasks.runs.publication import begin_run, run_in_progress
 from tasks.steps import retrain as steps
 
 

@@ -36,8 +36,10 @@ from tasks.parameters.retrain import (
     RunParameters,
     TrainingParameters,
 )
+from tasks.reports.report import render_files
+from tasks.runs.building import building_folder
 from tasks.runs.manifest import Manifest, RunRecord
-from tasks.runs.publication import building_folder, complete_run
+from tasks.runs.publication import complete_run
 
 pytest_plugins = ["tests.prefect_server"]
 
@@ -215,4 +217,4 @@ def complete(
         models=(model,),
         metrics={model.name: metrics},
     )
-    return complete_run(record, root)
+    return complete_run(record, root, render_files)

@@ -3,12 +3,13 @@
 from rich.console import Console
 from rich.table import Column, Table
 
+from tasks.codes.published import published_link, run_folder
 from tasks.core.storage import prepare_artifacts_folder
 from tasks.encoding.neighbors import NeighborsRecord, neighbors_folder
 from tasks.encoding.shards import EncodingRecord, encoding_folder
 from tasks.evaluation.references import LAB_LOSSES
 from tasks.images import fashion_mnist
-from tasks.runs.manifest import Manifest, Outcome, published_link, run_folder
+from tasks.runs.manifest import Manifest, Outcome
 from tasks.sweeps.records import Sweep, summarize, sweep_folder
 
 

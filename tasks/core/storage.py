@@ -126,6 +126,22 @@ def write_record(path: Path, record: BaseModel) -> None:
     write_bytes(path, (record.model_dump_json(indent=2) + "\n").encode())
 
 
+def read_record(path: Path, kind: type[R]) -> R:
+    """Read a record from a JSON file.
+
+    Raises:
+        StepError: the file is missing, or is not such a record; names the first wrong field.
+    """
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise StepError(f"{path} cannot be read ({error.strerror})") from None
+    except ValidationError as error:
+        fact = error.errors()[0]
+        where = ".".join(map(str, fact["loc"])) or path.name
+        raise StepError(f"{path} is damaged: {where}: {fact['msg']}") from None
+
+
 def load_or_compute(path: Path, kind: type[R], make: Callable[[], R]) -> R:
     """Read the record that an earlier attempt left; make and write it if there is none."""
     try:

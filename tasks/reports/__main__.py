@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 
 from tasks.codes.errors import AutoencoderError
+from tasks.codes.published import run_folder
 from tasks.core.storage import artifacts_folder, write_bytes
 from tasks.reports.report import render_files
-from tasks.runs.manifest import find_run, run_folder
+from tasks.runs.lookup import find_run
 
 
 def main(arguments: list[str]) -> int:

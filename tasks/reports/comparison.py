@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from tasks.reports.measures import MEASURES, format_change
-from tasks.runs.gate import measure_drift
+from tasks.runs.drift import measure_drift
 from tasks.runs.manifest import Manifest
 
 

@@ -1,4 +1,4 @@
-"""`python -m tasks.runs`: the runs, and the way back to an earlier one."""
+"""`python -m tasks.runs list|publish RUN`: show all runs, or publish one of them."""
 
 import argparse
 import sys
@@ -9,13 +9,12 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from tasks.codes.errors import AutoencoderError
-from tasks.core.storage import artifacts_folder
+from tasks.codes.published import ROOT_VARIABLE, artifacts_folder, published_link
 from tasks.runs.journal import superseded_at
-from tasks.runs.manifest import Manifest, find_run, find_runs, published_link
+from tasks.runs.lookup import find_run, find_runs, published_run
+from tasks.runs.manifest import SHORT_NAME, Manifest
 from tasks.runs.publication import publish
 
-LEAST_PREFIX = 8
-"""Letters of a run's name that are shown, as Git does with its commits."""
 TIME = "%Y-%m-%d %H:%M"
 
 
@@ -23,30 +22,39 @@ def main(arguments: list[str]) -> int:
     """List the runs or publish one; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tasks.runs")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="every run with its verdict and losses, newest last")
-    publishing = commands.add_parser("publish", help="verify a run, then publish it")
-    publishing.add_argument("run", help="a name that `list` shows, or the start of one")
+    commands.add_parser("list", help="show every run with its verdict and losses, oldest first")
+    publishing = commands.add_parser("publish", help="verify a run and make it the published one")
+    publishing.add_argument("run", help="the name of a run, or the start of it")
     publishing.add_argument(
-        "--anyway", action="store_true", help="even a run that was refused, or a quick look"
+        "--anyway", action="store_true", help="publish even a refused run or a quick look"
     )
     options = parser.parse_args(arguments)
     root = artifacts_folder()
     try:
         if options.command == "list":
-            Console().print(*list_runs(root))
+            print_runs(root)
         else:
             manifest = publish(find_run(options.run, root).run, root, options.anyway)
-            print(f"{published_link(manifest.dataset.name, root)} is now run {manifest.run}")
+            link = published_link(manifest.dataset.name, root)
+            print(f"Published run {manifest.run} as {link}")
     except AutoencoderError as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
-def list_runs(root: Path) -> list[Table]:
-    """A table of each dataset's runs, oldest first, no wider than 80 columns."""
+def print_runs(root: Path) -> None:
+    """Print a table of each dataset's runs, no wider than 80 columns."""
+    if tables := _list_runs(root):
+        Console().print(*tables)
+    else:
+        found = "No runs in" if root.exists() else "No runs: there is no folder"
+        print(f"{found} {root}. {ROOT_VARIABLE} names another artifacts folder")
+
+
+def _list_runs(root: Path) -> list[Table]:
     runs = find_runs(root)
-    length = _prefix_length([run.run for run in runs])
+    length = _name_length([run.run for run in runs])
     tables: dict[str, Table] = {}
     for run in runs:
         table = tables.setdefault(run.dataset.name, _empty_table(run.dataset.name, length))
@@ -63,7 +71,7 @@ def list_runs(root: Path) -> list[Table]:
 
 def _empty_table(dataset: str, length: int) -> Table:
     return Table(
-        Column("run", min_width=length, no_wrap=True),  # whole, to be copied
+        Column("run", min_width=length, no_wrap=True),  # never shortened: people copy it
         Column("finished (UTC)", min_width=16, no_wrap=True),
         Column("verdict", min_width=10),
         Column("losses", justify="right", min_width=14),
@@ -74,18 +82,17 @@ def _empty_table(dataset: str, length: int) -> Table:
     )
 
 
-def _prefix_length(names: list[str]) -> int:
-    """How many letters tell all names apart, `LEAST_PREFIX` at least."""
+def _name_length(names: list[str]) -> int:
+    """How many characters tell all names apart; at least `SHORT_NAME`."""
     longest = max(map(len, names), default=0)
-    lengths = range(LEAST_PREFIX, longest)
+    lengths = range(SHORT_NAME, longest)
     return next((n for n in lengths if len({name[:n] for name in names}) == len(names)), longest)
 
 
 def _state(run: Manifest, root: Path) -> str:
-    dataset = run.dataset.name
-    if published_link(dataset, root).resolve().name == run.run:
+    if published_run(run.dataset.name, root) == run.run:
         return "published"
-    superseded = superseded_at(run.run, dataset, root)
+    superseded = superseded_at(run.run, run.dataset.name, root)
     return f"superseded\n{superseded:{TIME}}" if superseded else ""
 
 

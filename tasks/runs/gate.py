@@ -1,52 +1,60 @@
-"""The quality gate: whether a run may take the place of the one that is published."""
+"""The quality gate: checks that a run must pass to be published."""
 
 import math
+from collections.abc import Iterable
 
-import numpy as np
-
-from tasks.core.records import DatasetRecord, DataSummary, Metrics
+from tasks.core.records import DatasetRecord, Metrics
 from tasks.parameters.retrain import GateParameters, RunParameters
-from tasks.runs.manifest import BestLoss, Check, Drift, Manifest, Verdict
+from tasks.runs.manifest import BestLoss, Check, Manifest, Verdict, VerdictOutcome, short_name
 
 EXACT_MSE = 1e-8
-"""Below it, PCA restores images exactly, but for rounding: no model can be held to that."""
-SPREAD_STEP = 1e-5
-"""To which the spreads of a summary are rounded: those of faint images may be zero."""
+"""A PCA with a smaller error is exact up to rounding; no model is compared with it."""
+FIRST_RUN = "First published run on these test images: nothing to compare with yet"
+NO_RUN = "No run is published on these test images yet"
 
 
-def rival_key(model: str, code_size: int) -> str:
-    """What a model is compared under: a larger code would be another contest."""
+def loss_key(model: str, code_size: int) -> str:
+    """The key of a best loss; losses are compared only between models with the same code size."""
     return f"{model}-{code_size}"
 
 
-def find_rivals(dataset: DatasetRecord, runs: list[Manifest]) -> dict[str, BestLoss]:
-    """The best loss of each model that was ever published on the same test images and scale.
+def find_best_losses(dataset: DatasetRecord, runs: list[Manifest]) -> dict[str, BestLoss]:
+    """The best published loss of each model and code size on the same test images and scale.
 
-    Every manifest carries the best of its predecessors, so runs that are gone still count.
+    Manifests carry the best losses of earlier runs, so deleted runs still count.
 
     Args:
-        runs: of this dataset name, that were published.
+        runs: published runs of this dataset name.
     """
-    rivals: dict[str, BestLoss] = {}
-    for run in runs:
-        same_images = run.dataset.payloads["test_images"] == dataset.payloads["test_images"]
-        if same_images and run.dataset.scale == dataset.scale:
-            rivals = better_of(rivals, run.best_losses)
-    return rivals
+    return merge_best(
+        run.best_losses
+        for run in runs
+        if run.dataset.payloads["test_images"] == dataset.payloads["test_images"]
+        and run.dataset.scale == dataset.scale
+    )
 
 
-def better_of(left: dict[str, BestLoss], right: dict[str, BestLoss]) -> dict[str, BestLoss]:
-    """The smaller loss of each model."""
-    best = dict(left)
-    for name, loss in right.items():
-        if name not in best or loss.validation_loss < best[name].validation_loss:
-            best[name] = loss
+def merge_best(candidates: Iterable[dict[str, BestLoss]]) -> dict[str, BestLoss]:
+    """The smallest loss of each key."""
+    best: dict[str, BestLoss] = {}
+    for losses in candidates:
+        for key, loss in losses.items():
+            if key not in best or loss.validation_loss < best[key].validation_loss:
+                best[key] = loss
     return best
+
+
+def list_losses(run: str, metrics: dict[str, Metrics]) -> dict[str, BestLoss]:
+    """The losses of a run, by `loss_key`."""
+    return {
+        loss_key(name, found.code_size): BestLoss(validation_loss=found.validation_loss, run=run)
+        for name, found in metrics.items()
+    }
 
 
 def judge(
     metrics: dict[str, Metrics],
-    rivals: dict[str, BestLoss],
+    best: dict[str, BestLoss],
     gate: GateParameters,
     run: RunParameters,
     unreadable: str | None = None,
@@ -54,117 +62,110 @@ def judge(
     """Decide whether a run is published.
 
     Args:
-        unreadable: why the run that is published cannot be compared with, if it cannot.
+        metrics: by model name.
+        best: published losses to compare with, by `loss_key`.
+        unreadable: why the manifest of the published run cannot be read, if it cannot.
     """
-    checks = tuple(
-        check
-        for name, measured in metrics.items()
-        for check in _check_model(name, measured, _rival(name, measured, rivals), gate)
-    )
+    checks: list[Check] = []
+    new: list[str] = []
+    for name, found in metrics.items():
+        rival = best.get(loss_key(name, found.code_size))
+        checks += _check_model(name, found, rival, gate)
+        if rival is None:
+            new.append(_describe_new(name, found))
     if unreadable:
-        text = f"the published run cannot be compared with ({unreadable})"
-        checks = (*checks, Check(name="published run: readable", passed=False, text=text))
-    failures = "; ".join(check.text for check in checks if not check.passed)
+        text = f"The published run cannot be read, so the losses cannot be compared: {unreadable}"
+        checks.append(Check(name="published run is readable", passed=False, text=text))
+    outcome = _choose_outcome(checks, run)
+    if not best and not unreadable:
+        new = [FIRST_RUN if outcome == "published" else NO_RUN]
+    reason = _explain(outcome, checks, new)
+    return Verdict(outcome=outcome, reason=reason, checks=tuple(checks), rivals=best)
+
+
+def _choose_outcome(checks: list[Check], run: RunParameters) -> VerdictOutcome:
     if run.quick:
-        outcome, reason = "quick look", "a quick look is never published"
-    elif failures and run.publish_anyway:
-        outcome, reason = "published", f"published anyway, although {failures}"
-    elif failures:
-        outcome, reason = "refused", failures
-    else:
-        outcome, reason = "published", "all checks passed"
-    alone = [name for name, found in metrics.items() if not _rival(name, found, rivals)]
-    if alone and not run.quick:
-        reason += f"; no rival on these test images yet: {', '.join(alone)}"
-    return Verdict(outcome=outcome, reason=reason, checks=checks, rivals=rivals)
+        return "quick look"
+    passed = all(check.passed for check in checks)
+    return "published" if passed or run.publish_anyway else "refused"
 
 
-def _rival(name: str, metrics: Metrics, rivals: dict[str, BestLoss]) -> BestLoss | None:
-    return rivals.get(rival_key(name, metrics.code_size))
+def _explain(outcome: VerdictOutcome, checks: list[Check], new: list[str]) -> str:
+    """The reason for an outcome, in sentences."""
+    if outcome == "quick look":
+        return "Quick look: not published."
+    reason = f"All {len(checks)} checks passed"
+    if failed := [check.text for check in checks if not check.passed]:
+        intro = "Published although " if outcome == "published" else ""
+        reason = f"{intro}{len(failed)} of {len(checks)} checks failed: {'; '.join(failed)}"
+    return " ".join(f"{sentence}." for sentence in (reason, *new))
+
+
+def _describe_new(name: str, metrics: Metrics) -> str:
+    return (
+        f"First {name} model with {metrics.code_size} units on these test images: nothing to beat"
+    )
 
 
 def _check_model(
-    name: str, metrics: Metrics, rival: BestLoss | None, gate: GateParameters
+    name: str, metrics: Metrics, best: BestLoss | None, gate: GateParameters
 ) -> list[Check]:
     loss, mse = metrics.validation_loss, metrics.reconstruction_mse
     least_live = math.ceil(gate.live_share * metrics.code_size)
-    checks = [
-        Check(
-            name=f"{name}: finite",
-            passed=math.isfinite(loss) and math.isfinite(mse),
-            text=f"the {name} model has a loss of {loss:.5f} and a mean squared error of {mse:.5f}",
-        ),
-        Check(
-            name=f"{name}: live units",
-            passed=metrics.live_units >= least_live,
-            found=metrics.live_units,
-            limit=least_live,
-            text=f"the {name} model has {metrics.live_units} live code units of "
-            f"{metrics.code_size}, expected at least {least_live}",
-        ),
-    ]
-    return [*checks, _check_pca(name, metrics, gate), _check_rival(name, metrics, rival, gate)]
+    finite = Check(
+        name=f"{name}: loss and error are finite numbers",
+        passed=math.isfinite(loss) and math.isfinite(mse),
+        text=f"{name.capitalize()} loss is {loss:.4f}, mean squared error {mse:.5f}; both must be "
+        "finite",
+    )
+    live = Check(
+        name=f"{name}: live code units",
+        passed=metrics.live_units >= least_live,
+        found=metrics.live_units,
+        limit=least_live,
+        text=f"{metrics.live_units} of {metrics.code_size} {name} code units are live, at least "
+        f"{least_live} required",
+    )
+    return [finite, live, _check_error(name, metrics, gate), _check_loss(name, metrics, best, gate)]
 
 
-def _check_pca(name: str, metrics: Metrics, gate: GateParameters) -> Check:
-    title, pca = f"{name}: error relative to PCA", f"PCA-{metrics.code_size}"
+def _check_error(name: str, metrics: Metrics, gate: GateParameters) -> Check:
+    title, pca = f"{name}: error compared with PCA", f"PCA-{metrics.code_size}"
     if metrics.pca_mse < EXACT_MSE:
-        text = f"{pca} restores these images exactly, which the {name} model need not"
+        text = f"{pca} reconstructs these images exactly: {name} error not compared"
         return Check(name=title, passed=True, text=text)
     return _at_most(
-        title,
-        metrics.reconstruction_mse,
         gate.pca_ratio * metrics.pca_mse,
-        f"the {name} model has a mean squared error of {metrics.reconstruction_mse:.5f}, {pca} "
-        f"one of {metrics.pca_mse:.5f}",
-    )
-
-
-def _check_rival(
-    name: str, metrics: Metrics, rival: BestLoss | None, gate: GateParameters
-) -> Check:
-    title = f"{name}: loss relative to its rival"
-    if rival is None:
-        text = (
-            f"the {name} model has no rival: with {metrics.code_size} units it was never published "
-            "on these test images"
-        )
-        return Check(name=title, passed=True, text=text)
-    floor, loss = metrics.entropy_floor, metrics.validation_loss
-    return _at_most(
+        metrics.reconstruction_mse,
         title,
-        loss,
-        floor + (rival.validation_loss - floor) * (1 + gate.tolerance),
-        f"the {name} model has a loss of {loss:.5f}, its rival (run {rival.run}) one of "
-        f"{rival.validation_loss:.5f}",
+        f"{name.capitalize()} mean squared error",
+        f"{pca}: {metrics.pca_mse:#.4g}, ratio {gate.pca_ratio:g}",
     )
 
 
-def _at_most(name: str, found: float, limit: float, text: str) -> Check:
+def _check_loss(name: str, metrics: Metrics, best: BestLoss | None, gate: GateParameters) -> Check:
+    title = f"{name}: loss compared with the best published"
+    if best is None:
+        return Check(name=title, passed=True, text=_describe_new(name, metrics))
+    floor = metrics.entropy_floor
+    return _at_most(
+        floor + (best.validation_loss - floor) * (1 + gate.tolerance),
+        metrics.validation_loss,
+        title,
+        f"{name.capitalize()} loss",
+        f"best published: {best.validation_loss:#.4g} in run {short_name(best.run)}, tolerance "
+        f"{100 * gate.tolerance:g} %",
+    )
+
+
+def _at_most(limit: float, found: float, name: str, what: str, basis: str) -> Check:
+    """Check an upper limit; an infinite number is left out, as JSON has none."""
+    passed = found <= limit
+    relation = "within" if passed else "worse than"
     return Check(
         name=name,
-        passed=found <= limit,
+        passed=passed,
         found=found if math.isfinite(found) else None,
         limit=limit,
-        text=f"{text}, expected at most {limit:.5f}",
-    )
-
-
-def measure_drift(before: Manifest | None, after: DataSummary) -> Drift | None:
-    """How far the training images moved since the published run's; none if there is none."""
-    if before is None:
-        return None
-    old_means, new_means = np.array(before.baselines.pixels.summary.means), np.array(after.means)
-    old_spreads, new_spreads = (
-        np.array(before.baselines.pixels.summary.spreads),
-        np.array(after.spreads),
-    )
-    if old_means.shape != new_means.shape:
-        return Drift(rival=before.run, mean_shift=None, spread_ratio=None)
-    spread = max(old_spreads.mean(), SPREAD_STEP)
-    shift = np.sqrt(((new_means - old_means) ** 2).mean()) / spread
-    return Drift(
-        rival=before.run,
-        mean_shift=round(float(shift), 5),
-        spread_ratio=round(float(new_spreads.mean() / spread), 5),
+        text=f"{what} {found:#.4g} is {relation} {limit:#.4g}, the limit ({basis})",
     )

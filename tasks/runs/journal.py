@@ -1,4 +1,4 @@
-"""Which run was published when: what a link cannot tell. Written under the publication lock."""
+"""The journal of a dataset: which run was published when. Written under the publication lock."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ class Publication(Record):
 
 
 class Journal(Record):
-    """The switches of one dataset, oldest first."""
+    """All publications of one dataset, oldest first."""
 
     publications: tuple[Publication, ...] = ()
 
@@ -28,7 +28,7 @@ def _path(dataset: str, root: Path) -> Path:
 
 
 def read_journal(dataset: str, root: Path) -> Journal:
-    """Read the journal of a dataset; an empty one if nothing was published.
+    """Read the journal of a dataset; it is empty if nothing was published.
 
     Raises:
         StepError: it is damaged.
@@ -40,16 +40,16 @@ def read_journal(dataset: str, root: Path) -> Journal:
         return Journal()
     except ValidationError:
         raise StepError(
-            f"{path} is damaged: remove it; runs superseded until now then lose their grace period"
+            f"{path} is damaged: remove it; superseded runs then lose their grace period"
         ) from None
 
 
 def record_publication(run: str, dataset: str, root: Path, current: str | None) -> None:
-    """Write that a run is being published; the switch comes next.
+    """Record that a run is published, just before the link is switched to it.
 
     Args:
-        current: the run that is published now. What the journal has after it are switches that
-            were killed before they happened.
+        current: the run that the link leads to. Later entries of the journal are removed: their
+            processes were killed before the switch.
     """
     now = datetime.now(UTC)
     publications = list(read_journal(dataset, root).publications)
@@ -63,18 +63,10 @@ def record_publication(run: str, dataset: str, root: Path, current: str | None) 
 
 
 def superseded_at(run: str, dataset: str, root: Path) -> datetime | None:
-    """When another run took the place of this one; none if that never happened."""
+    """When another run was published after this one; none if that never happened."""
     after = None
     for publication in reversed(read_journal(dataset, root).publications):
         if publication.run == run:
             return after
         after = publication.time
     return None
-
-
-def forget_runs(runs: set[str], dataset: str, root: Path) -> None:
-    """Drop the entries of runs that are gone."""
-    publications = read_journal(dataset, root).publications
-    left = tuple(entry for entry in publications if entry.run not in runs)
-    if left != publications:
-        write_record(_path(dataset, root), Journal(publications=left))

@@ -15,7 +15,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import task_run
 
-from tasks.codes.published import PublishedRun, open_published, open_run
+from tasks.codes.published import PublishedRun, open_published, open_run, run_folder
 from tasks.codes.reader import is_sound
 from tasks.core.records import (
     DatasetRecord,
@@ -35,9 +35,11 @@ from tasks.models.recipes import TrainingSpec
 from tasks.models.state import Progress
 from tasks.models.store import ModelRecord, fingerprint_of, obtain_model
 from tasks.parameters.retrain import CodesParameters, DataParameters, RunParameters
-from tasks.reports.report import MARKDOWN_FILE
-from tasks.runs import publication
-from tasks.runs.manifest import ATTEMPT_FOLDER, Manifest, RunRecord, published_run, run_folder
+from tasks.reports.report import MARKDOWN_FILE, render_files
+from tasks.runs import lookup, publication
+from tasks.runs.building import ATTEMPT_FOLDER, building_folder
+from tasks.runs.lookup import published_run
+from tasks.runs.manifest import Manifest, RunRecord
 from tasks.steps.events import announce
 from tasks.steps.log_lines import amount
 from tasks.steps.progress import show_progress
@@ -124,7 +126,7 @@ def find_unchanged(
     if parameters.quick or parameters.retrain:
         return None
     fingerprints = [fingerprint_of(dataset, spec, device) for spec in specs]
-    return publication.find_unchanged(fingerprints, dataset, prepare_artifacts_folder())
+    return lookup.find_unchanged(fingerprints, dataset, prepare_artifacts_folder())
 
 
 @step("Train the {spec.architecture.name} model")
@@ -147,7 +149,7 @@ def encode_images(
 ) -> FileRecord:
     """Write the codes file of a split, unless an earlier attempt did."""
     root = prepare_artifacts_folder()
-    folder = publication.building_folder(run, root)
+    folder = building_folder(run, root)
     name = f"codes/{split}.h5"
     if not is_sound(folder / name):
         from tasks.encoding.encoder import encode_split
@@ -169,7 +171,7 @@ def evaluate_model(
 ) -> Metrics:
     """Measure how good the model is on the test images, unless an earlier attempt did."""
     root = prepare_artifacts_folder()
-    folder = publication.building_folder(run, root)
+    folder = building_folder(run, root)
 
     def measure() -> Metrics:
         from tasks.evaluation.evaluate import measure_model
@@ -186,7 +188,7 @@ def draw_figures(
 ) -> list[FigureRecord]:
     """Draw the lab's figures and those of the report, unless an earlier attempt did."""
     root = prepare_artifacts_folder()
-    folder = publication.building_folder(run, root)
+    folder = building_folder(run, root)
 
     def draw() -> FigureList:
         from tasks.reports.figures import Illustrator
@@ -200,7 +202,9 @@ def draw_figures(
 def publish_run(record: RunRecord) -> Manifest:
     """Complete the run folder, judge it, and make it what downstream jobs read."""
     root = prepare_artifacts_folder()
-    manifest = publication.finish_run(record.run, root) or publication.complete_run(record, root)
+    manifest = publication.finish_run(record.run, root)
+    if manifest is None:
+        manifest = publication.complete_run(record, root, render_files)
     folder = run_folder(manifest.run, root)
     show_run(manifest, folder, (folder / MARKDOWN_FILE).read_text())
     _tell(manifest, root)

@@ -1,1 +1,1 @@
-"""Sweeps: a grid of models, trained and compared."""
+"""Sweeps: grids of models, trained and compared."""

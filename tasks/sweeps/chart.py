@@ -1,4 +1,4 @@
-"""The chart of a sweep: numbers in, a file out. Equal inputs give equal bytes."""
+"""The chart of a sweep. Equal inputs give equal bytes."""
 
 from pathlib import Path
 
@@ -14,13 +14,12 @@ from tasks.sweeps.records import Summary
 def draw_sweep(
     summaries: list[Summary], pca: dict[int, float], floor: float, paths: list[Path]
 ) -> None:
-    """Validation loss, and mean squared error beside that of PCA, by code size.
-
-    A line joins the means over the seeds; each model has its mark.
+    """Draw validation loss, and mean squared error beside that of PCA, by code size.
 
     Args:
         pca: mean squared error by number of components.
-        floor: entropy of the test images, which no loss can be below, nats per pixel.
+        floor: entropy floor of the test images, nats per pixel.
+        paths: files to write; the suffix gives the format.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(12, 5), layout="constrained")
@@ -37,7 +36,7 @@ def draw_sweep(
         left.set_title("Validation loss by code size")
         right.set_ylabel("mean squared error (0 to 1 scale)")
         right.set_ylim(bottom=0)
-        right.set_title("Error of the test images by code size")
+        right.set_title("Mean squared error by code size")
         for axes in (left, right):
             _label_sizes(axes, sizes)
             axes.legend(loc="best")
@@ -48,7 +47,7 @@ def draw_sweep(
 def _draw_series(
     axes: Axes, position: int, of_one: list[Summary], values: list[tuple[float, list[float]]]
 ) -> None:
-    """One architecture: a line through the means, a mark for each seed."""
+    """Draw one architecture: a line through the means, a marker for each seed."""
     name, sizes = of_one[0].architecture, [one.code_size for one in of_one]
     color, marker = color_of(name, position), MARKERS[position % len(MARKERS)]
     axes.plot(sizes, [mean for mean, _ in values], color=color, linewidth=1.5)
@@ -64,7 +63,7 @@ def _draw_series(
 
 
 def _label_sizes(axes: Axes, sizes: list[int]) -> None:
-    """Code sizes, usually powers of two, at equal distances."""
+    """Label code sizes on a logarithmic axis: they are usually powers of two."""
     axes.set_xscale("log", base=2)
     axes.set_xlim(sizes[0] / 1.25, sizes[-1] * 1.25)
     axes.set_xticks(sizes, [str(size) for size in sizes])

@@ -1,9 +1,7 @@
-"""From trained models to the results of a sweep: measure, draw, write, keep as long as asked."""
+"""Make a sweep of trained models: measure them, write table, chart and record."""
 
 import csv
 import io
-import logging
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,21 +10,18 @@ import numpy as np
 
 from tasks.core.errors import StepError
 from tasks.core.records import DatasetRecord
-from tasks.core.storage import (
-    is_intact,
-    load_or_compute,
-    lock,
-    move_into_place,
-    remove_partial_files,
-    write_bytes,
-    write_record,
-)
+from tasks.core.storage import load_or_compute, lock, read_record, remove_partial_files, write_bytes
 from tasks.core.versions import installed_versions
 from tasks.images.store import open_images
 from tasks.models.store import ModelRecord, stored_model
-from tasks.runs.manifest import ATTEMPT_FOLDER, list_files
-from tasks.runs.publication import PUBLICATION_LOCK
-from tasks.runs.retention import collect_sweeps
+from tasks.runs.building import (
+    ATTEMPT_FOLDER,
+    PUBLICATION_LOCK,
+    building_folder,
+    finish_building,
+    list_files,
+)
+from tasks.runs.lookup import check_files
 from tasks.sweeps.records import (
     CHART_FILE,
     MARKDOWN_FILE,
@@ -36,13 +31,10 @@ from tasks.sweeps.records import (
     Sweep,
     SweepPoint,
     SweepRecord,
-    building_sweep,
-    read_sweep,
     summarize,
     sweep_folder,
 )
-
-logger = logging.getLogger(__name__)
+from tasks.sweeps.retention import delete_old_sweeps
 
 
 def obtain_point(run: str, model: ModelRecord, dataset: DatasetRecord, root: Path) -> SweepPoint:
@@ -51,13 +43,13 @@ def obtain_point(run: str, model: ModelRecord, dataset: DatasetRecord, root: Pat
     def measure() -> SweepPoint:
         return SweepPoint(model=model, reconstruction_mse=_measure_error(model, dataset, root))
 
-    folder = building_sweep(run, root) / ATTEMPT_FOLDER
+    folder = building_folder(run, root, "sweeps") / ATTEMPT_FOLDER
     point = load_or_compute(folder / f"{model.fingerprint}.json", SweepPoint, measure)
     return point if point.model == model else measure()
 
 
 def _measure_error(model: ModelRecord, dataset: DatasetRecord, root: Path) -> float:
-    """Mean squared error of the test images, block by block."""
+    """Mean squared error on the test images, 0 to 1 scale; computed block by block."""
     from tasks.encoding.encoder import load_autoencoder  # loads TensorFlow
 
     images = open_images(dataset, "test", root)
@@ -67,34 +59,32 @@ def _measure_error(model: ModelRecord, dataset: DatasetRecord, root: Path) -> fl
 
 
 def finish_sweep(run: str, root: Path) -> Sweep | None:
-    """What an earlier attempt at this sweep completed, if it did.
+    """The sweep that an earlier attempt completed; none if there is none.
 
     Raises:
-        StepError: it is damaged.
+        AutoencoderError: it is damaged.
     """
     folder = sweep_folder(run, root)
     if not folder.exists():
         return None
-    sweep = read_sweep(folder)
-    damaged = [file.path for file in sweep.files if not is_intact(folder, file)]
-    if damaged:
-        raise StepError(f"{folder / damaged[0]} is not what {RECORD_FILE} says: delete {folder}")
+    sweep = read_record(folder / RECORD_FILE, Sweep)
+    check_files(folder, sweep.files, RECORD_FILE)
     return sweep
 
 
 def complete_sweep(record: SweepRecord, root: Path) -> Sweep:
-    """Write table, chart and record, give the folder its name, and delete what is too old.
+    """Write table, chart and record, give the folder its final name, and delete old sweeps.
 
     Raises:
-        StepError: a model is not where it should be, or there is no room to write.
+        StepError: a model is missing, or there is no room to write.
     """
     for point in record.points:
         if stored_model(root / point.model.folder) != point.model:
             raise StepError(
                 f"{root / point.model.folder} is not the model that was trained: all workers need "
-                "this artifacts folder, each by the name that it has there"
+                "this artifacts folder, each at the path that it has there"
             )
-    building = building_sweep(record.run, root)
+    building = building_folder(record.run, root, "sweeps")
     remove_partial_files(building)
     _draw(record, building / CHART_FILE)
     write_bytes(building / TABLE_FILE, render_csv(record).encode())
@@ -103,23 +93,13 @@ def complete_sweep(record: SweepRecord, root: Path) -> Sweep:
         **dict(record),
         finished=datetime.now(UTC),
         versions=installed_versions(),
-        files=list_files(building),
+        files=list_files(building, RECORD_FILE),
     )
+    keep, grace = sweep.parameters.results.keep, timedelta(hours=sweep.parameters.results.grace)
     with lock(PUBLICATION_LOCK, root):
-        write_record(building / RECORD_FILE, sweep)
-        shutil.rmtree(building / ATTEMPT_FOLDER, ignore_errors=True)
-        move_into_place(building, sweep_folder(record.run, root))
-        _collect(sweep, root)
+        finish_building(building, RECORD_FILE, sweep, sweep_folder(sweep.run, root))
+        delete_old_sweeps(sweep.run, sweep.dataset.name, keep, grace, root)
     return sweep
-
-
-def _collect(sweep: Sweep, root: Path) -> None:
-    """Tidy up; whatever goes wrong with that, the sweep is complete."""
-    settings, dataset = sweep.parameters.results, sweep.dataset.name
-    try:
-        collect_sweeps(sweep.run, dataset, settings.keep, timedelta(hours=settings.grace), root)
-    except (OSError, StepError) as error:
-        logger.warning("Old sweeps could not be deleted: %s", error)
 
 
 def _draw(record: SweepRecord, path: Path) -> None:
@@ -131,7 +111,7 @@ def _draw(record: SweepRecord, path: Path) -> None:
 
 
 def render_csv(record: SweepRecord) -> str:
-    """One line for each model, in the order of the grid; numbers in full precision."""
+    """A row for each model, in the order of the grid; numbers in full precision."""
     rows = [
         {
             "architecture": point.model.name,
@@ -154,9 +134,9 @@ def render_csv(record: SweepRecord) -> str:
 
 
 def render_markdown(record: SweepRecord) -> str:
-    """The sweep for people: a table with one row for each architecture and code size, a chart.
+    """A table with a row for each architecture and code size, and the chart.
 
-    Nothing in it needs escaping: names of datasets and architectures are plain by their patterns.
+    Names of datasets and architectures need no escaping: their patterns allow plain text only.
     """
     columns = ["architecture", "code size", "seeds", "validation loss", "mean squared error", "PCA"]
     rows = [
@@ -167,10 +147,10 @@ def render_markdown(record: SweepRecord) -> str:
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     return (
         f"# Sweep over {record.dataset.name}\n\n"
-        "Validation loss: binary cross-entropy per pixel of the test images, nats; no model's can "
-        f"be below their entropy floor, {record.baselines.pixels.entropy_floor:.4f}. PCA: the mean "
-        "squared error with as many components as the code has units. Means over the seeds, with "
-        "the range.\n\n"
+        "Validation loss: binary cross-entropy per pixel of the test images, in nats; it cannot be "
+        f"below the entropy floor, {record.baselines.pixels.entropy_floor:.4f}. PCA: mean squared "
+        "error with as many components as the code has units. Values are means over the seeds, "
+        "with the range in parentheses.\n\n"
         f"{table}\n\n![Loss and error by code size]({CHART_FILE})\n"
     )
 

@@ -26,8 +26,9 @@ from tasks.core.records import SPLITS, DatasetRecord
 from tasks.images.dataset import fetch_dataset
 from tasks.models.store import ModelRecord, obtain_model
 from tasks.parameters.retrain import RunParameters
-from tasks.runs.manifest import check_files, find_published, read_manifest
-from tasks.runs.publication import run_in_progress
+from tasks.runs.building import run_in_progress
+from tasks.runs.lookup import check_files, find_published
+from tasks.runs.manifest import read_manifest
 from tests.conftest import METRICS, SAMPLE, SPEC, codes_file, complete
 
 GRACE_SECONDS = 10.0
@@ -91,7 +92,7 @@ def read_forever(root: Path, connection: Connection) -> None:
 def read_everything(root: Path) -> str:
     """Read and verify the published run; its codes must be those of its encoder."""
     run = open_published(SAMPLE.dataset, root)
-    check_files(run.folder, read_manifest(run.folder))
+    check_files(run.folder, read_manifest(run.folder).files)
     (model,) = run.models
     record = run.file(f"models/{model}/model.json")
     encoder = ModelRecord.model_validate_json(record.read_bytes())

@@ -104,8 +104,8 @@ ARMS: dict[str, Callable[[Kill], None]] = {
     "after a checkpoint's rename": lambda kill: around_rename(_nothing, kill),
     "between the models": lambda kill: _call_after(Checkpoints, "clear", kill),
     "amid the codes' write": lambda kill: _call_after(codes_writer, "_write_model", kill),
-    "before the switch": lambda kill: _call_before(publication, "_switch", kill),
-    "after the switch": lambda kill: _call_after(publication, "_switch", kill),
+    "before the switch": lambda kill: _call_before(publication, "switch_link", kill),
+    "after the switch": lambda kill: _call_after(publication, "switch_link", kill),
 }
 """How to put the kill beside the code it interrupts, by the point's name."""
 POINTS = tuple(ARMS)

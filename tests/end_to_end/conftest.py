@@ -17,8 +17,10 @@ from tasks.models.recipes import choose_recipe
 from tasks.models.store import ModelRecord, obtain_model
 from tasks.parameters.retrain import Parameters
 from tasks.reports.figures import Illustrator
+from tasks.reports.report import render_files
+from tasks.runs.building import building_folder
 from tasks.runs.manifest import RunRecord
-from tasks.runs.publication import building_folder, complete_run
+from tasks.runs.publication import complete_run
 from tests.conftest import BASELINES, GATE, METRICS, SAMPLE, SPEC
 from tests.end_to_end.containers import (
     Engine,
@@ -69,7 +71,7 @@ def artifacts(
     record = run_record("run-1", dataset, models)
     obtain_baselines(dataset, {32}, root)
     figures = Illustrator(dataset, list(models), record.metrics, folder, root).draw_all()
-    complete_run(record.model_copy(update={"figures": tuple(figures)}), root)
+    complete_run(record.model_copy(update={"figures": tuple(figures)}), root, render_files)
     return root
 
 

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import pytest
 
 from tasks.codes.errors import AutoencoderError
-from tasks.codes.published import open_published
+from tasks.codes.published import open_published, run_folder
 from tasks.core.records import SPLITS
 from tasks.core.storage import PARTIAL_PREFIX
 from tasks.encoding.encoder import encode_split
@@ -19,16 +19,12 @@ from tasks.encoding.neighbors import obtain_neighbors
 from tasks.evaluation.baselines import obtain_baselines
 from tasks.models.store import obtain_model, stored_model
 from tasks.reports.figures import Illustrator
+from tasks.reports.report import render_files
+from tasks.runs.building import building_folder
 from tasks.runs.journal import record_publication
-from tasks.runs.manifest import (
-    Manifest,
-    RunRecord,
-    check_files,
-    find_published,
-    find_runs,
-    run_folder,
-)
-from tasks.runs.publication import building_folder, complete_run, finish_run
+from tasks.runs.lookup import check_files, find_published, find_runs
+from tasks.runs.manifest import Manifest, RunRecord
+from tasks.runs.publication import complete_run, finish_run
 from tests.conftest import SAMPLE, SPEC
 
 Resource = Literal["size", "nr_inodes"]
@@ -120,7 +116,7 @@ def complete(root: Path) -> Manifest:
     first = find_runs(root)[0]
     facts = {name: getattr(first, name) for name in RunRecord.model_fields}
     record = RunRecord(**facts | {"run": NEXT_RUN, "models": first.models[:1]})
-    return finish_run(NEXT_RUN, root) or complete_run(record, root)
+    return finish_run(NEXT_RUN, root) or complete_run(record, root, render_files)
 
 
 def train(root: Path) -> None:
@@ -178,12 +174,12 @@ def assert_nothing_is_half_done(root: Path, before: Standing) -> None:
     after = look(root)
     assert after.published == before.published
     if after.published:
-        check_files(run_folder(after.published.run, root), after.published)
+        check_files(run_folder(after.published.run, root), after.published.files)
     assert not before.files - after.files
     new = {path for path in after.files - before.files if not path.startswith(COUNTED_LAST)}
     if new:
         (manifest,) = (manifest for manifest in find_runs(root) if manifest.run == NEXT_RUN)
-        check_files(run_folder(NEXT_RUN, root), manifest)
+        check_files(run_folder(NEXT_RUN, root), manifest.files)
         listed = {file.path for file in manifest.files}
         assert listed > {f"codes/{split}.h5" for split in SPLITS}
         runs_own = {f"runs/{NEXT_RUN}/{path}" for path in (*listed, "manifest.json")}
@@ -287,7 +283,7 @@ def test_a_run_is_published_once_there_is_room(disk: Disk) -> None:
     sweep(complete, disk, "size")
     run = open_published(SAMPLE.dataset, disk.root)
     assert run.name == NEXT_RUN
-    check_files(run.folder, published_manifest(disk.root))
+    check_files(run.folder, published_manifest(disk.root).files)
     assert len(run.codes("train", "shallow").codes) == 512
     assert not list(disk.root.rglob(f"{PARTIAL_PREFIX}*"))
 
@@ -298,7 +294,7 @@ def test_the_first_publication_leaves_no_link_before_it_is_complete(disk: Disk) 
     failing = [MODEL_LOCK, "locks/publication.lock", f"published/{SAMPLE.dataset}"]
     assert set(sweep(complete, disk, "nr_inodes")) == {*COMPLETING, *failing}
     run = open_published(SAMPLE.dataset, disk.root)
-    check_files(run.folder, published_manifest(disk.root))
+    check_files(run.folder, published_manifest(disk.root).files)
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ import httpx
 import pytest
 
 from flows.server.automations import SILENCE_SECONDS
-from tasks.codes.published import open_published
-from tasks.runs.manifest import read_manifest, run_folder
+from tasks.codes.published import open_published, run_folder
+from tasks.runs.manifest import read_manifest
 from tests.conftest import SAMPLE
 from tests.end_to_end.serving import (
     RUN,
@@ -113,14 +113,14 @@ def test_a_run_that_is_not_good_enough_leaves_what_is_published(served: Served) 
     served.wait_for(good, "Completed")
     poor = served.start(TOO_SHORT)
     ended = served.wait_for(poor, "Failed")
-    assert "the shallow model has" in ended["state"]["message"]
+    assert "Shallow mean squared error" in ended["state"]["message"]
     published = read_manifest(open_published(SAMPLE.dataset, served.artifacts).folder)
     assert published.run != poor
-    assert published.verdict.reason.startswith("all checks passed")
+    assert published.verdict.reason.startswith("All 8 checks passed.")
     assert all(check.passed for check in published.verdict.checks)
     refused = read_manifest(run_folder(poor, served.artifacts))
     failed = {check.name for check in refused.verdict.checks if not check.passed}
-    assert "shallow: error relative to PCA" in failed
+    assert "shallow: error compared with PCA" in failed
 
 
 def test_wrong_values_are_refused_by_the_form_and_by_the_flow(served: Served) -> None:

@@ -8,7 +8,7 @@ from tasks.core.records import DatasetRecord
 from tasks.models.store import ModelRecord, fingerprint_of, obtain_model
 from tasks.parameters.retrain import ModelParameters, RunParameters, TrainingParameters
 from tasks.parameters.sweep import GridParameters, SweepParameters
-from tasks.sweeps.records import read_sweep
+from tasks.sweeps.records import find_sweeps
 from tests.conftest import SAMPLE
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -40,7 +40,7 @@ def test_models_trained_at_once_have_the_bits_of_those_trained_alone(
     again = sweep(data=SAMPLE, grid=GRID, training=TRAINING)
     assert (again.points, again.files) == (done.points, done.files)
     folder = root / "sweeps" / done.run
-    assert read_sweep(folder) == done
+    assert done in find_sweeps(root)
     assert {path.name for path in folder.rglob("*") if path.is_file()} == {
         "sweep.json",
         "sweep.md",

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tasks.codes.__main__ import main
+from tasks.codes.published import run_folder
 from tasks.core.records import DatasetRecord
 from tasks.models.store import ModelRecord
-from tasks.runs.manifest import run_folder
 from tests.conftest import complete
 
 Captured = pytest.CaptureFixture[str]

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from tasks.codes import CodesError, open_published
+from tasks.codes.published import run_folder
 from tasks.core.records import DatasetRecord
 from tasks.encoding.neighbors import neighbors_folder, obtain_neighbors, write_neighbors
 from tasks.models.store import ModelRecord
-from tasks.runs.manifest import run_folder
 from tests.conftest import complete
 
 

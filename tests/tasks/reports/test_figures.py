@@ -7,7 +7,7 @@ from tasks.core.storage import write_bytes
 from tasks.evaluation.baselines import obtain_baselines
 from tasks.models.store import ModelRecord
 from tasks.reports.figures import Illustrator, lab_rows
-from tasks.runs.publication import building_folder
+from tasks.runs.building import building_folder
 from tests.conftest import METRICS, codes_file
 
 

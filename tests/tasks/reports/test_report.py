@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tasks.codes.published import run_folder
 from tasks.core.records import DatasetRecord, FigureRecord
 from tasks.core.storage import write_bytes
 from tasks.models.store import ModelRecord
 from tasks.reports.__main__ import main
 from tasks.reports.report import Table, escape_markdown, render_html, render_markdown
-from tasks.runs.manifest import Manifest, read_manifest, run_folder
-from tasks.runs.publication import building_folder
+from tasks.runs.building import building_folder
+from tasks.runs.manifest import Manifest, read_manifest
 from tests.conftest import complete
 
 PICTURE = b"\x89PNG\r\n\x1a\n a picture"
@@ -222,5 +223,5 @@ def test_the_command_compares_any_two_runs(
     assert "Every metric is the same, in the digits" in (output / "report.md").read_text()
     before = read_manifest(run_folder("run-1", root))
     assert main(["run-3"]) == 1
-    assert "0 runs have names that begin with 'run-3'" in capsys.readouterr().err
+    assert "No run starts with 'run-3'" in capsys.readouterr().err
     assert read_manifest(run_folder("run-1", root)) == before

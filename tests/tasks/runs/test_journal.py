@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import StepError
-from tasks.runs.journal import forget_runs, read_journal, record_publication, superseded_at
+from tasks.runs.journal import read_journal, record_publication, superseded_at
 
 
 def runs(root: Path) -> list[str]:
@@ -44,14 +44,7 @@ def test_a_lost_journal_still_protects_what_is_published_now(root: Path) -> None
     assert superseded_at("a", "mine", root) is not None
 
 
-def test_forgotten_runs_do_not_make_others_look_older(root: Path) -> None:
-    publish(root, "a", "b", "c")
-    forget_runs({"b"}, "mine", root)
-    assert runs(root) == ["a", "c"]
-    assert superseded_at("a", "mine", root) == read_journal("mine", root).publications[1].time
-
-
-def test_a_damaged_journal_tells_the_way_out(root: Path) -> None:
+def test_an_error_for_a_damaged_journal_says_what_to_do(root: Path) -> None:
     (root / "publications").mkdir()
     (root / "publications" / "mine.json").write_text("{")
     with pytest.raises(StepError, match=r"mine\.json is damaged: remove it"):

@@ -1,27 +1,40 @@
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from tasks.codes.errors import CodesError
+from tasks.codes.published import published_link, run_folder
 from tasks.core.errors import RefusedError, StepError, TransientError
 from tasks.core.records import DatasetRecord
 from tasks.core.storage import write_record
 from tasks.models.store import ModelRecord
 from tasks.parameters.retrain import RunParameters
 from tasks.runs import publication
+from tasks.runs.building import building_folder
 from tasks.runs.journal import read_journal, superseded_at
-from tasks.runs.manifest import check_files, published_link, read_manifest, run_folder
-from tasks.runs.publication import (
-    begin_run,
-    building_folder,
-    find_unchanged,
-    finish_run,
-    publish,
-    raise_if_refused,
-)
+from tasks.runs.lookup import check_files
+from tasks.runs.manifest import read_manifest
+from tasks.runs.publication import finish_run, publish, raise_if_refused
 from tests.conftest import BASELINES, METRICS, SUMMARY, complete
 
 WORSE = METRICS.model_copy(update={"validation_loss": 0.31})
+
+
+class KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+@contextmanager
+def killed_before_the_switch() -> Iterator[None]:
+    with (
+        mock.patch.object(publication, "switch_link", side_effect=KilledError),
+        pytest.raises(KilledError),
+    ):
+        yield
 
 
 def published(dataset: DatasetRecord, root: Path) -> str:
@@ -44,7 +57,7 @@ def test_a_run_is_complete_self_contained_and_published(
         "report.html",
         "report.md",
     }
-    check_files(folder, manifest)
+    check_files(folder, manifest.files)
     assert published_link(dataset.name, root).readlink() == Path("../runs/run-1")
     assert not list((root / "runs").glob(".partial-*"))
 
@@ -76,13 +89,15 @@ def test_a_refused_run_is_kept_and_leaves_what_is_published(
     manifest = complete("run-2", model, dataset, root, WORSE)
     assert manifest.verdict.outcome == "refused"
     assert manifest == read_manifest(run_folder("run-2", root))
-    with pytest.raises(RefusedError, match="loss of 0.31000, its rival .run run-1."):
+    with pytest.raises(
+        RefusedError, match="Shallow loss 0.3100 is worse than 0.3030, .* in run run-1, "
+    ):
         raise_if_refused(manifest)
     assert published(dataset, root) == "run-1"
     assert manifest.best_losses["shallow-32"].run == "run-1"
 
 
-def test_publish_anyway_publishes_and_keeps_the_better_rival(
+def test_publish_anyway_publishes_and_keeps_the_better_loss(
     model: ModelRecord, dataset: DatasetRecord, root: Path
 ) -> None:
     complete("run-1", model, dataset, root)
@@ -90,7 +105,7 @@ def test_publish_anyway_publishes_and_keeps_the_better_rival(
         "run-2", model, dataset, root, WORSE, settings=RunParameters(publish_anyway=True)
     )
     assert published(dataset, root) == "run-2"
-    assert "although" in manifest.verdict.reason
+    assert manifest.verdict.reason.startswith("Published although 1 of 4 checks failed: Shallow")
     assert manifest.best_losses["shallow-32"].run == "run-1"
 
 
@@ -106,32 +121,14 @@ def test_a_second_attempt_finds_what_the_first_completed(
     assert published(dataset, root) == "run-1"
 
 
-def test_a_second_attempt_keeps_what_was_made_of_the_same_weights(
+def test_a_late_second_attempt_does_not_push_aside_a_newer_run(
     model: ModelRecord, dataset: DatasetRecord, root: Path
 ) -> None:
-    begin_run("run-1", [model], root)
-    made = building_folder("run-1", root) / "codes" / "test.h5"
-    made.parent.mkdir()
-    made.touch()
-    begin_run("run-1", [model], root)
-    assert made.exists()
-    begin_run("run-1", [model.model_copy(update={"weights_sha256": "b" * 64})], root)
-    assert not made.exists()
-    manifest = complete("run-1", model, dataset, root)
-    assert not [file for file in manifest.files if ".attempt" in file.path]
-    check_files(run_folder("run-1", root), manifest)
-    assert not (run_folder("run-1", root) / ".attempt").exists()
-
-
-def test_a_late_second_attempt_does_not_push_aside_a_newer_run(
-    model: ModelRecord, dataset: DatasetRecord, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(publication, "_switch", lambda *_: None)
+    with killed_before_the_switch():
         complete("run-1", model, dataset, root)
     better = METRICS.model_copy(update={"validation_loss": 0.29})
     manifest = complete("run-2", model, dataset, root, better)
-    assert "no rival" in manifest.verdict.reason, "run-1 was never published"
+    assert "First published run" in manifest.verdict.reason
     finish_run("run-1", root)
     assert published(dataset, root) == "run-2"
 
@@ -143,30 +140,28 @@ def test_a_model_that_was_trained_again_meanwhile_is_not_copied(
         complete("run-1", model.model_copy(update={"seconds": 0.0}), dataset, root)
 
 
-def test_a_published_manifest_that_cannot_be_read_does_not_disarm_the_gate(
+def test_a_run_is_refused_if_the_published_manifest_cannot_be_read(
     model: ModelRecord, dataset: DatasetRecord, root: Path
 ) -> None:
     complete("run-1", model, dataset, root)
     (run_folder("run-1", root) / "manifest.json").write_text("{}")
     refused = complete("run-2", model, dataset, root)
     assert refused.verdict.outcome == "refused"
-    assert "the published run cannot be compared with" in refused.verdict.reason
+    assert "published run cannot be read, so the losses cannot be" in refused.verdict.reason
     settings = RunParameters(publish_anyway=True)
     assert complete("run-3", model, dataset, root, settings=settings).verdict.published
 
 
-def test_trouble_with_tidying_up_does_not_fail_a_run(
-    model: ModelRecord, dataset: DatasetRecord, root: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_failed_clean_up_does_not_fail_a_run(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(*_: object) -> None:
-        raise OSError("the disk is gone")
-
-    monkeypatch.setattr(publication, "collect", fail)
+    (root / "locks" / "run-other.lock").mkdir(parents=True)  # no lock can be made there
     assert complete("run-1", model, dataset, root).verdict.published
     assert published(dataset, root) == "run-1"
+    assert "The clean-up failed: " in caplog.text
 
 
-def test_drift_of_the_images_is_measured_and_told(
+def test_drift_of_the_images_is_measured_and_logged(
     model: ModelRecord, dataset: DatasetRecord, root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert complete("run-1", model, dataset, root).drift is None
@@ -176,14 +171,14 @@ def test_drift_of_the_images_is_measured_and_told(
     drift = complete("run-2", model, dataset, root, baselines=baselines).drift
     assert drift is not None
     assert (drift.rival, drift.mean_shift) == ("run-1", 0.2)
-    assert "drifted since run run-1: their mean by 0.200 standard deviations" in caplog.text
+    assert "drifted since run run-1: mean by 0.200 standard deviations" in caplog.text
 
 
-def test_a_model_that_is_no_longer_published_is_told(
+def test_a_model_that_is_no_longer_published_is_logged(
     model: ModelRecord, dataset: DatasetRecord, root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     complete("run-1", model, dataset, root)
-    assert "miss" not in caplog.text
+    assert "no codes of" not in caplog.text
     manifest = read_manifest(run_folder("run-1", root))
     metrics = {**manifest.metrics, "wide": METRICS}
     write_record(
@@ -191,9 +186,9 @@ def test_a_model_that_is_no_longer_published_is_told(
         manifest.model_copy(update={"metrics": metrics}),
     )
     complete("run-2", model, dataset, root, settings=RunParameters(quick=True))
-    assert "miss" not in caplog.text, "a quick look takes nothing away"
+    assert "no codes of" not in caplog.text, "a quick look takes nothing away"
     complete("run-3", model, dataset, root)
-    assert "Readers will miss codes of wide: the run published before, run-1, has" in caplog.text
+    assert "no codes of wide, which the published run run-1 has" in caplog.text
 
 
 def test_a_complete_run_is_never_overwritten(
@@ -202,15 +197,14 @@ def test_a_complete_run_is_never_overwritten(
     manifest = complete("run-1", model, dataset, root)
     with pytest.raises(StepError, match="complete already"):
         complete("run-1", model, dataset, root)
-    check_files(run_folder("run-1", root), manifest)
+    check_files(run_folder("run-1", root), manifest.files)
 
 
-def test_a_second_attempt_makes_good_a_switch_that_was_missed(
-    model: ModelRecord, dataset: DatasetRecord, root: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_second_attempt_switches_if_the_first_was_killed_before(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
 ) -> None:
     complete("run-1", model, dataset, root)
-    with monkeypatch.context() as patch:
-        patch.setattr(publication, "_switch", lambda *_: None)
+    with killed_before_the_switch():
         complete("run-2", model, dataset, root)
     assert published(dataset, root) == "run-1"
     finish_run("run-2", root)
@@ -254,28 +248,15 @@ def test_rollback_to_a_damaged_run_is_refused(
     assert published(dataset, root) == "run-2"
 
 
-def test_rollback_to_a_run_that_was_not_published_needs_a_word(
+def test_rollback_to_a_run_that_was_not_published_needs_anyway(
     model: ModelRecord, dataset: DatasetRecord, root: Path
 ) -> None:
     complete("run-1", model, dataset, root)
     complete("run-2", model, dataset, root, settings=RunParameters(quick=True))
-    with pytest.raises(StepError, match="Add --anyway"):
+    with pytest.raises(StepError, match="^Quick look: not published. Add --anyway to publish"):
         publish("run-2", root)
     publish("run-2", root, anyway=True)
     assert published(dataset, root) == "run-2"
-
-
-def test_an_unchanged_run_is_found_if_all_is_sound(
-    model: ModelRecord, dataset: DatasetRecord, root: Path
-) -> None:
-    assert find_unchanged([model.fingerprint], dataset, root) is None
-    manifest = complete("run-1", model, dataset, root)
-    assert find_unchanged([model.fingerprint], dataset, root) == manifest
-    assert find_unchanged(["0" * 64], dataset, root) is None
-    renamed = dataset.model_copy(update={"class_names": ("other",)})
-    assert find_unchanged([model.fingerprint], renamed, root) is None
-    (run_folder("run-1", root) / "codes" / "stray").touch()
-    assert find_unchanged([model.fingerprint], dataset, root) is None
 
 
 def test_what_a_kill_left_does_not_hinder_the_switch(
@@ -318,3 +299,24 @@ def test_publishing_needs_no_window_without_a_link(
     monkeypatch.setattr(Path, "replace", spy)
     publish("run-1", root)
     assert seen == [Path("../runs/run-2")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (RunParameters(), "Run run-2 is published. All 4 checks passed."),
+        (RunParameters(quick=True), "Run run-2 is a quick look and is not published"),
+    ],
+)
+def test_the_outcome_is_logged(
+    settings: RunParameters,
+    line: str,
+    model: ModelRecord,
+    dataset: DatasetRecord,
+    root: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    complete("run-1", model, dataset, root)
+    caplog.set_level(logging.INFO)
+    complete("run-2", model, dataset, root, settings=settings)
+    assert line in [record.message for record in caplog.records]

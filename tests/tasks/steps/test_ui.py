@@ -13,7 +13,7 @@ from PIL import Image
 from tasks.core.records import DatasetRecord, EpochRecord, FigureRecord
 from tasks.models.state import Progress
 from tasks.models.store import ModelRecord
-from tasks.runs.publication import building_folder
+from tasks.runs.building import building_folder
 from tasks.steps import ui as artifacts
 from tasks.steps.ui import (
     THUMBNAIL_BYTES,

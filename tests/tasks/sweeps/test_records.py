@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core.storage import write_record
-from tasks.sweeps.records import Summary, find_sweeps, read_sweep, summarize
+from tasks.sweeps.records import Summary, find_sweeps, summarize
 from tests.sweeping import SWEEP, point
 
 
@@ -33,9 +33,10 @@ def test_only_sweeps_of_ours_are_found(root: Path, caplog: pytest.LogCaptureFixt
     (root / "sweeps" / "damaged").mkdir()
     (root / "sweeps" / "damaged" / "sweep.json").write_text("{}")
     assert [sweep.run for sweep in find_sweeps(root)] == ["b"]
-    assert "sweep.json is damaged: Field required" in caplog.text
+    assert "Ignored damaged: " in caplog.text
+    assert "sweep.json is damaged: run: Field required" in caplog.text
 
 
 def test_a_record_is_read_as_it_was_written(root: Path) -> None:
     write_record(root / "sweeps" / SWEEP.run / "sweep.json", SWEEP)
-    assert read_sweep(root / "sweeps" / SWEEP.run) == SWEEP
+    assert find_sweeps(root) == [SWEEP]

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from tasks.codes.errors import CodesError
+from tasks.codes.reader import read_codes
 from tasks.core.errors import StepError
 from tasks.core.records import DatasetRecord
-from tasks.evaluation.baselines import obtain_baselines
 from tasks.models.store import ModelRecord
-from tasks.sweeps.records import SweepRecord, building_sweep
+from tasks.runs.building import building_folder
+from tasks.sweeps.records import SweepRecord
 from tasks.sweeps.results import (
     complete_sweep,
     finish_sweep,
@@ -16,6 +18,7 @@ from tasks.sweeps.results import (
     render_csv,
     render_markdown,
 )
+from tests.conftest import codes_file
 from tests.sweeping import RECORD
 
 
@@ -25,7 +28,6 @@ def record(model: ModelRecord, dataset: DatasetRecord, root: Path) -> SweepRecor
     return RECORD.model_copy(
         update={
             "dataset": dataset,
-            "baselines": obtain_baselines(dataset, {32}, root),
             "points": (obtain_point(RECORD.run, model, dataset, root),),
         }
     )
@@ -35,7 +37,9 @@ def test_a_model_is_measured_once(
     model: ModelRecord, dataset: DatasetRecord, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = obtain_point("sweep-1", model, dataset, root)
-    assert 0 < first.reconstruction_mse < 0.5
+    (root / "test.h5").write_bytes(codes_file("test", model, dataset, root))
+    errors = read_codes(root / "test.h5", model.name).reconstruction_mse
+    assert first.reconstruction_mse == pytest.approx(errors.mean(dtype=float), rel=1e-6)
     monkeypatch.setattr("tasks.sweeps.results._measure_error", lambda *_: 7.0)
     assert obtain_point("sweep-1", model, dataset, root) == first
     trained_again = model.model_copy(update={"weights_sha256": "0" * 64})
@@ -68,10 +72,19 @@ def test_what_was_completed_is_found_and_verified(record: SweepRecord, root: Pat
     assert finish_sweep(record.run, root) is None
     sweep = complete_sweep(record, root)
     assert finish_sweep(record.run, root) == sweep
-    assert not building_sweep(record.run, root).samefile(root / "sweeps" / record.run)
+    assert not building_folder(record.run, root, "sweeps").samefile(root / "sweeps" / record.run)
     (root / "sweeps" / record.run / "models.csv").write_text("wrong")
-    with pytest.raises(StepError, match=r"models\.csv is not what sweep\.json says"):
+    with pytest.raises(CodesError, match=r"models\.csv differs from its manifest"):
         finish_sweep(record.run, root)
+
+
+def test_a_sweep_is_completed_after_a_kill_before_its_folder_got_its_name(
+    record: SweepRecord, root: Path
+) -> None:
+    left = building_folder(record.run, root, "sweeps") / "sweep.json"
+    left.write_text("of the attempt that was killed")
+    complete_sweep(record, root)
+    assert finish_sweep(record.run, root)
 
 
 def test_models_trained_into_another_folder_are_noticed(record: SweepRecord, root: Path) -> None:

@@ -1,0 +1,73 @@
+"""Build a run or a sweep: the lock of the run, and the folder until it is complete."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tasks.core.records import FileRecord, Record
+from tasks.core.storage import (
+    describe_file,
+    lock,
+    move_into_place,
+    partial_folder,
+    write_bytes,
+    write_errors_explained,
+    write_record,
+)
+from tasks.models.store import ModelRecord
+
+ATTEMPT_FOLDER = ".attempt"
+"""In a building folder: intermediate results for the next attempt at the same run."""
+WEIGHTS_FILE = "weights.txt"
+"""In that folder: SHA-256 of the weights that everything was made from."""
+PUBLICATION_LOCK = "publication"
+"""Held while runs of any dataset are compared, published or deleted."""
+RUN_LOCK_PREFIX = "run-"
+
+
+@contextmanager
+def run_in_progress(run: str, root: Path) -> Iterator[None]:
+    """Hold the lock of a run, so that no clean-up deletes what it needs."""
+    with lock(f"{RUN_LOCK_PREFIX}{run}", root):
+        # A clean-up that is under way has not seen this lock: wait until it is done.
+        with lock(PUBLICATION_LOCK, root):
+            pass
+        yield
+
+
+def building_folder(run: str, root: Path, kind: str = "runs") -> Path:
+    """The building folder of a run, or of another kind of result; created if it is missing."""
+    folder = partial_folder(root / kind / run)
+    with write_errors_explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def begin_run(run: str, models: list[ModelRecord], root: Path) -> None:
+    """Empty the building folder unless an earlier attempt filled it from the same weights."""
+    folder = building_folder(run, root)
+    path = folder / ATTEMPT_FOLDER / WEIGHTS_FILE
+    weights = "\n".join(model.weights_sha256 for model in models).encode()
+    if not path.exists() or path.read_bytes() != weights:
+        shutil.rmtree(folder)
+        write_bytes(path, weights)
+
+
+def file_names(folder: Path, record_file: str) -> list[str]:
+    """The paths, relative to the folder, of all files of a run or sweep except its record."""
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    names = (str(path) for path in paths if ATTEMPT_FOLDER not in path.parts)
+    return sorted(name for name in names if name != record_file)
+
+
+def list_files(folder: Path, record_file: str) -> tuple[FileRecord, ...]:
+    """Size and SHA-256 of these files, sorted by path."""
+    return tuple(describe_file(folder, name) for name in file_names(folder, record_file))
+
+
+def finish_building(building: Path, record_file: str, record: Record, folder: Path) -> None:
+    """Write the record and give a building folder its final name."""
+    write_record(building / record_file, record)
+    shutil.rmtree(building / ATTEMPT_FOLDER, ignore_errors=True)
+    move_into_place(building, folder)

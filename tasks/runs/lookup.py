@@ -1,0 +1,118 @@
+"""Find finished runs and verify their files."""
+
+import logging
+from pathlib import Path
+from typing import TypeVar
+
+from tasks.codes.errors import AutoencoderError
+from tasks.codes.published import MANIFEST_FILE, check_file, published_link, run_folder
+from tasks.core.errors import StepError
+from tasks.core.records import DatasetRecord, FileRecord, Sha256
+from tasks.core.storage import read_record
+from tasks.models.store import stored_model
+from tasks.runs.building import file_names
+from tasks.runs.journal import read_journal
+from tasks.runs.manifest import Manifest, ResultRecord, read_manifest, short_name
+
+logger = logging.getLogger(__name__)
+
+R = TypeVar("R", bound=ResultRecord)
+
+
+def find_results(folder: Path, record_file: str, kind: type[R]) -> list[R]:
+    """All runs, or all sweeps, in the sub-folders of a folder.
+
+    Unreadable records are logged and left out. So are copies of a folder under another name.
+    """
+    found = []
+    for path in folder.glob(f"[!.]*/{record_file}"):
+        try:
+            result = read_record(path, kind)
+        except StepError as error:
+            logger.warning("Ignored %s: %s", path.parent.name, error)
+            continue
+        if result.run == path.parent.name:
+            found.append(result)
+    return found
+
+
+def find_runs(root: Path) -> list[Manifest]:
+    """All finished runs of all datasets, oldest first."""
+    runs = find_results(root / "runs", MANIFEST_FILE, Manifest)
+    return sorted(runs, key=lambda run: run.finished)
+
+
+def find_run(start: str, root: Path) -> Manifest:
+    """The run whose name begins with `start`, which never becomes part of a path.
+
+    Raises:
+        StepError: there is none, or more than one.
+    """
+    found = [run for run in find_runs(root) if run.run.startswith(start)]
+    if not found:
+        raise StepError(
+            f"No run starts with {start!r} in {root}. List them: python -m tasks.runs list"
+        )
+    if len(found) > 1:
+        names = ", ".join(run.run for run in found)
+        raise StepError(f"{len(found)} runs start with {start!r}: {names}. Type more of the name")
+    return found[0]
+
+
+def published_run(dataset: str, root: Path) -> str | None:
+    """The name of the run that the link leads to; none if nothing is published."""
+    link = published_link(dataset, root)
+    return link.resolve().name if link.is_symlink() else None
+
+
+def find_published(dataset: str, root: Path) -> Manifest | None:
+    """The manifest of the published run; none if nothing is published, or the run is gone.
+
+    Raises:
+        StepError: the manifest cannot be read.
+    """
+    run = published_run(dataset, root)
+    if run is None or not run_folder(run, root).exists():
+        return None
+    return read_manifest(run_folder(run, root))
+
+
+def find_once_published(dataset: str, root: Path) -> list[Manifest]:
+    """The runs of a dataset that are or were published."""
+    names = {entry.run for entry in read_journal(dataset, root).publications}
+    names.add(published_run(dataset, root) or "")
+    return [run for run in find_runs(root) if run.run in names and run.dataset.name == dataset]
+
+
+def find_unchanged(
+    fingerprints: list[Sha256], dataset: DatasetRecord, root: Path
+) -> Manifest | None:
+    """The published run, if a new run with models of these fingerprints would only repeat it."""
+    try:
+        run = find_published(dataset.name, root)
+        if run is None or [model.fingerprint for model in run.models] != fingerprints:
+            return None
+        check_files(run_folder(run.run, root), run.files)
+    except AutoencoderError as error:
+        logger.warning("The published run is damaged and will be replaced: %s", error)
+        return None
+    sound = all(stored_model(root / model.folder) for model in run.models)
+    if not sound or run.dataset.class_names != dataset.class_names:
+        return None
+    logger.info("Unchanged: the published run %s would be repeated", short_name(run.run))
+    return run
+
+
+def check_files(
+    folder: Path, files: tuple[FileRecord, ...], record_file: str = MANIFEST_FILE
+) -> None:
+    """Check that a folder holds exactly the files of its record, bit by bit.
+
+    Raises:
+        CodesError: a file is missing or different.
+        StepError: a file is not in the record.
+    """
+    for file in files:
+        check_file(folder, file.path, file.size, file.sha256)
+    if unlisted := set(file_names(folder, record_file)) - {file.path for file in files}:
+        raise StepError(f"{folder / min(unlisted)} is not in {record_file}: remove it")

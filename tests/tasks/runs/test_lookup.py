@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import pytest
+
+from tasks.codes.errors import AutoencoderError
+from tasks.codes.published import published_link, run_folder
+from tasks.core.records import DatasetRecord
+from tasks.models.store import ModelRecord
+from tasks.runs.lookup import (
+    check_files,
+    find_once_published,
+    find_published,
+    find_runs,
+    find_unchanged,
+    published_run,
+)
+from tests.conftest import METRICS, complete
+
+
+def test_only_folders_of_ours_are_runs(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    complete("run-1", model, dataset, root)
+    (root / "runs" / "notes").mkdir()
+    (root / "runs" / "copy").symlink_to("run-1")
+    assert [run.run for run in find_runs(root)] == ["run-1"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        ("change", "history.json differs from its manifest: [0-9]+ bytes .*, expected [0-9]+"),
+        ("remove", "history.json cannot be read .No such file"),
+        ("add", "stray is not in manifest.json: remove it"),
+    ],
+)
+def test_every_difference_to_the_manifest_is_found(
+    damage: str, expected: str, model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    manifest = complete("run-1", model, dataset, root)
+    folder = run_folder("run-1", root)
+    check_files(folder, manifest.files)
+    victim = folder / "models" / "shallow" / "history.json"
+    if damage == "change":
+        victim.write_bytes(victim.read_bytes().swapcase())
+    elif damage == "remove":
+        victim.unlink()
+    else:
+        victim.with_name("stray").touch()
+    with pytest.raises(AutoencoderError, match=expected):
+        check_files(folder, manifest.files)
+
+
+def test_an_unchanged_run_is_found_if_all_is_sound(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    assert find_unchanged([model.fingerprint], dataset, root) is None
+    manifest = complete("run-1", model, dataset, root)
+    assert find_unchanged([model.fingerprint], dataset, root) == manifest
+    assert find_unchanged(["0" * 64], dataset, root) is None
+    renamed = dataset.model_copy(update={"class_names": ("other",)})
+    assert find_unchanged([model.fingerprint], renamed, root) is None
+    (run_folder("run-1", root) / "codes" / "stray").touch()
+    assert find_unchanged([model.fingerprint], dataset, root) is None
+
+
+def test_runs_that_were_refused_were_never_published(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    for run in ("run-1", "run-2"):
+        complete(run, model, dataset, root)
+    complete("worse", model, dataset, root, METRICS.model_copy(update={"validation_loss": 0.31}))
+    assert [run.run for run in find_once_published(dataset.name, root)] == ["run-1", "run-2"]
+    (root / "publications" / f"{dataset.name}.json").unlink()
+    assert [run.run for run in find_once_published(dataset.name, root)] == ["run-2"]
+
+
+def test_a_published_run_that_is_gone_counts_as_none(root: Path) -> None:
+    link = published_link("mine", root)
+    assert published_run("mine", root) is None
+    link.parent.mkdir()
+    link.symlink_to("../runs/gone")
+    assert published_run("mine", root) == "gone"
+    assert find_published("mine", root) is None

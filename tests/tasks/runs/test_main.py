@@ -1,0 +1,95 @@
+from pathlib import Path
+
+import pytest
+
+from tasks.codes.published import published_link, run_folder
+from tasks.core.records import DatasetRecord
+from tasks.models.store import ModelRecord
+from tasks.parameters.retrain import RunParameters
+from tasks.runs.__main__ import main
+from tasks.runs.manifest import read_manifest
+from tests.conftest import METRICS, complete
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.fixture
+def two_runs(model: ModelRecord, dataset: DatasetRecord, root: Path) -> None:
+    for run in ("run-1", "run-2"):
+        complete(run, model, dataset, root)
+
+
+def test_an_artifacts_folder_without_runs_is_named(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    assert main(["list"]) == 0
+    assert f"No runs in {root}" in capsys.readouterr().out
+    monkeypatch.setenv("AUTOENCODER_ARTIFACTS", str(root / "absent"))
+    assert main(["list"]) == 0
+    assert f"there is no folder {root / 'absent'}" in capsys.readouterr().out
+    assert not (root / "absent").exists()
+
+
+def test_runs_are_listed_with_verdicts_and_losses(two_runs: None, capsys: Captured) -> None:
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (first,) = (line for line in lines if "run-1" in line)
+    (second,) = (line for line in lines if "run-2" in line)
+    assert "shallow 0.3000" in first
+    assert "superseded" in first
+    assert second.split()[-1] == "published"
+
+
+def test_a_list_of_80_columns_shows_all_that_it_has(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, capsys: Captured
+) -> None:
+    """Names as the flow gives them, and a second dataset; what is shown of a name is enough."""
+    runs = [f"5642a5a{number}-1f55-4ac4-93bc-a6869936543a" for number in range(2)]
+    other = dataset.model_copy(update={"name": "a-dataset-with-quite-a-long-name"})
+    worse = METRICS.model_copy(update={"validation_loss": 0.4})
+    for run in runs:
+        complete(run, model, dataset, root)
+    complete("0b3d", model, other, root)
+    complete("77c1", model, dataset, root, worse)
+    assert main(["list"]) == 0
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    for word in (dataset.name, other.name, "superseded", "refused", "shallow 0.4000"):
+        assert word in shown
+    first = read_manifest(run_folder(runs[0], root))
+    (line,) = (line for line in shown.splitlines() if "5642a5a0" in line)
+    assert f"{first.finished:%Y-%m-%d %H:%M}" in line
+    assert "shallow 0.3000" in line
+    assert main(["publish", "5642a5a0"]) == 0
+
+
+def test_a_run_is_published_by_the_start_of_its_name(
+    two_runs: None, dataset: DatasetRecord, root: Path, capsys: Captured
+) -> None:
+    assert main(["publish", "run-1"]) == 0
+    assert published_link(dataset.name, root).resolve().name == "run-1"
+    assert main(["publish", "run"]) == 1
+    assert "2 runs start with 'run': run-1, run-2. Type more" in capsys.readouterr().err
+    assert main(["publish", "../runs/run-2"]) == 1
+    expected = f"No run starts with '../runs/run-2' in {root}. List them: python -m tasks.runs list"
+    assert capsys.readouterr().err == f"{expected}\n"
+    assert published_link(dataset.name, root).resolve().name == "run-1"
+
+
+def test_a_quick_look_is_published_only_with_anyway(
+    two_runs: None, model: ModelRecord, dataset: DatasetRecord, root: Path, capsys: Captured
+) -> None:
+    complete("quick-1", model, dataset, root, settings=RunParameters(quick=True))
+    assert main(["publish", "quick"]) == 1
+    assert "Quick look: not published. Add --anyway to publish quick-1" in capsys.readouterr().err
+    assert published_link(dataset.name, root).resolve().name == "run-2"
+    assert main(["publish", "quick", "--anyway"]) == 0
+    assert capsys.readouterr().out == (
+        f"Published run quick-1 as {published_link(dataset.name, root)}\n"
+    )
+    assert published_link(dataset.name, root).resolve().name == "quick-1"
