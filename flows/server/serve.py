@@ -21,7 +21,7 @@ from typing import NoReturn, Self
 import httpx
 
 from flows.server.deploy import CODE, WORK_POOL
-from tasks.images.sources import DATA_ROOT_VARIABLE
+from tasks.core.settings import PREFIX, read_settings
 
 HOME = CODE / ".prefect"
 HOST = "127.0.0.1"
@@ -106,7 +106,7 @@ def serving_environment(home: Path, port: int) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "AUTOENCODER_CODE": str(CODE),
         # Whoever may start runs must not read every image file of the machine with them.
-        DATA_ROOT_VARIABLE: os.environ.get(DATA_ROOT_VARIABLE) or str(Path.home()),
+        f"{PREFIX}DATA_ROOT": str(read_settings().data_root or Path.home()),
     }
 
 

@@ -1,8 +1,7 @@
-"""Keras and TensorFlow, imported with the environment they need.
+"""Keras and TensorFlow, imported after the environment variables that they need are set.
 
-Everything that uses them imports them from here: their environment has to be set before the first
-import, and the user's own (another Keras backend, XLA flags of other programs) must not change
-what comes out.
+Import them from here only. The user's own settings (another Keras backend, XLA flags for other
+programs) must not change the results.
 """
 
 import os
@@ -11,10 +10,10 @@ from tasks.core.settings import read_settings
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["XLA_FLAGS"] = read_settings().xla_flags
-# Start-up messages stay off stderr unless somebody asks for them.
+# Hide start-up messages unless the user has set a level.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# oneDNN only concerns operations outside XLA, of which this job has none worth speeding up; it
-# announces itself on stderr whatever the log level.
+# oneDNN concerns only operations outside XLA, of which this job has none worth speeding up, and
+# writes a message to stderr at any log level.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import keras as keras

@@ -6,19 +6,19 @@ from tasks.codes.errors import AutoencoderError
 
 
 class StepError(AutoencoderError):
-    """A step cannot succeed with its input."""
+    """A step cannot succeed with its input or environment."""
 
 
 class RefusedError(StepError):
-    """The quality gate refused a run; it is kept, and the message has the reasons."""
+    """The quality gate refused a run, for the reasons in the message; the run is kept."""
 
 
 class TransientError(StepError):
-    """What was needed did not answer; the only answer worth asking for again."""
+    """A temporary failure; the step is retried."""
 
 
 def explain(error: ValidationError) -> str:
-    """One line that names, for every refused value, the field, the value and the bound."""
+    """One line with the field, the expectation and the value of each refused parameter."""
     return "; ".join(
         f"{'.'.join(map(str, fact['loc']))}: {fact['msg']}, found {fact['input']!r}"
         for fact in error.errors()

@@ -1,8 +1,8 @@
-"""Writing HDF5 files on disks that may be full.
+"""Writing HDF5 files to disks that may be full.
 
-When a write fails, the HDF5 library keeps what it could not write and tries again when it closes
-another file, or when the process ends; that can end the process with a segmentation fault. So it
-never learns of a failure: the file takes its writes, and raises when HDF5 has let go of it.
+After a failed write, the HDF5 library tries again when it closes another file or the process ends,
+and may crash with a segmentation fault. So failures are hidden from it, and raised once it has
+closed the file.
 """
 
 import io
@@ -14,13 +14,13 @@ from typing import Any
 import h5py
 
 
-class _PatientFile(io.FileIO):
-    """A file whose writes always seem to succeed; `error` has the first that did not."""
+class _FailureHidingFile(io.FileIO):
+    """A file whose writes always seem to succeed; `error` has the first failure."""
 
     error: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """Write all of it, or nothing from the first error on."""
+        """Write everything; nothing after the first error."""
         left = memoryview(data)
         while left and not self.error:
             try:
@@ -32,12 +32,12 @@ class _PatientFile(io.FileIO):
 
 @contextmanager
 def create_hdf5(path: Path) -> Iterator[h5py.File]:
-    """Create a file that HDF5 1.8 reads and whose bytes depend on its contents alone.
+    """Create a file that HDF5 1.8 can read and whose bytes depend only on its contents.
 
     Raises:
         OSError: it could not be written.
     """
-    with _PatientFile(path, "w+") as disk:
+    with _FailureHidingFile(path, "w+") as disk:
         try:
             with h5py.File(disk, "w", libver=("earliest", "v108"), track_order=False) as file:
                 yield file

@@ -1,7 +1,7 @@
-"""The settings of a deployment: the environment variables that begin with `AUTOENCODER_`.
+"""Settings of a deployment: the environment variables that begin with `AUTOENCODER_`.
 
-Whoever deploys sets them; a run's parameters cannot. `AUTOENCODER_ARTIFACTS` is read in
-`tasks.codes`, as it concerns those who only read codes too.
+A run's parameters cannot change them. `AUTOENCODER_ARTIFACTS` is read in `tasks.codes`, because
+jobs that only read codes need it too.
 """
 
 import os
@@ -22,15 +22,15 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
 
     data_root: Path | None = None
-    """The only folder that sources may lie in; anywhere if unset."""
+    """Sources must lie in this folder; anywhere if unset."""
     runner: Literal["threads", "dask"] = "threads"
-    """Where the steps of a fan-out run."""
+    """Where parallel steps run."""
     workers: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1, le=1024)
-    """Threads, or processes of a local Dask cluster; a cluster that is named has its own."""
+    """Threads, or processes of a local Dask cluster; ignored with `dask_scheduler`."""
     dask_scheduler: str | None = Field(None, pattern=r"^(tcp|tls)://")
-    """Address of a running Dask cluster; without it, each run starts one on this machine."""
+    """Address of a running Dask cluster; if unset, each run starts a local one."""
     xla_flags: str = ""
-    """Flags for XLA, which may change the bits of a training: they are part of its fingerprint."""
+    """Flags for XLA; part of the fingerprint, because they may change the trained weights."""
 
     @model_validator(mode="after")
     def _scheduler_needs_dask(self) -> Self:
@@ -43,7 +43,7 @@ def read_settings() -> Settings:
     """Read the environment.
 
     Raises:
-        StepError: a variable has a value that it cannot have.
+        StepError: a variable has a value that is not allowed.
     """
     try:
         return Settings()

@@ -1,19 +1,16 @@
-"""The one way to write: atomic files and folders, hashes, locks.
+"""Atomic files and folders, and their hashes.
 
-Nothing half-written is ever visible under its final name. A file or folder is written beside its
-place, flushed to the disk, renamed, and the rename itself is flushed. Locks are `flock` locks: the
-kernel drops them when their process ends, however it ends. They hold on one host.
+Nothing half-written is ever visible under its final name: a file or folder is written beside its
+final place, flushed to the disk and renamed, and the rename is flushed too.
 """
 
-import fcntl
-import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -23,18 +20,16 @@ from tasks.codes.published import sha256_of_file as sha256_of_file
 from tasks.core.errors import StepError
 from tasks.core.records import FileRecord
 
-logger = logging.getLogger(__name__)
-
 R = TypeVar("R", bound=BaseModel)
 PARTIAL_PREFIX = ".partial-"
-"""What is being built stands beside its final place under this prefix, never under its name."""
+"""Files and folders have this prefix while they are built."""
 
 
 def prepare_artifacts_folder() -> Path:
     """The artifacts folder, for jobs that write.
 
     Raises:
-        StepError: it cannot be made or written to.
+        StepError: it cannot be created or written to.
     """
     root = artifacts_folder()
     try:
@@ -55,7 +50,7 @@ def describe_file(folder: Path, name: str) -> FileRecord:
 
 
 def is_intact(folder: Path, record: FileRecord) -> bool:
-    """Whether a file is there and has the recorded size and SHA-256."""
+    """Whether a file exists with the recorded size and SHA-256."""
     try:
         return describe_file(folder, record.path) == record
     except OSError:
@@ -72,14 +67,14 @@ def sync(path: Path) -> None:
 
 
 def rename(source: Path, target: Path) -> None:
-    """Rename durably: both entries of the change are on the disk when this returns."""
+    """Rename, and flush the change to the disk."""
     source.replace(target)
     sync(target.parent)
 
 
 @contextmanager
 def write_errors_explained(path: Path) -> Iterator[None]:
-    """Turn what the system says about a failed write into a line that tells what to do."""
+    """Raise a failed write as a StepError that says what to do."""
     try:
         yield
     except OSError as error:
@@ -95,9 +90,9 @@ def write_errors_explained(path: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Give a path to write to; what stands there at the end becomes `path` in one step.
+    """Yield a path to write to; its file becomes `path` in one step at the end.
 
-    Any error, or the end of the process, leaves whatever `path` was before.
+    After an error, or if the process ends, `path` is as it was before.
     """
     with write_errors_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -142,32 +137,32 @@ def read_record(path: Path, kind: type[R]) -> R:
         raise StepError(f"{path} is damaged: {where}: {fact['msg']}") from None
 
 
-def load_or_compute(path: Path, kind: type[R], make: Callable[[], R]) -> R:
-    """Read the record that an earlier attempt left; make and write it if there is none."""
+def load_or_compute(path: Path, kind: type[R], compute: Callable[[], R]) -> R:
+    """Read the record that an earlier attempt wrote; compute and write it if there is none."""
     try:
         return kind.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValidationError):
-        record = make()
+        record = compute()
         write_record(path, record)
         return record
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove what killed processes left half-written in a folder that nobody else writes to."""
-    for left in folder.rglob(f"{PARTIAL_PREFIX}*"):
-        left.unlink()
+    """Remove the half-written files of killed processes; nobody else may write to the folder."""
+    for partial in folder.rglob(f"{PARTIAL_PREFIX}*"):
+        partial.unlink()
 
 
 def partial_folder(path: Path) -> Path:
-    """Where the folder `path` is built before it gets its name."""
+    """The folder in which `path` is built."""
     return path.parent / f"{PARTIAL_PREFIX}{path.name}"
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder to fill; it becomes `path` in one step, replacing what stood there.
+    """Yield an empty folder to fill; it becomes `path` in one step, replacing what was there.
 
-    The caller holds the lock of `path`: whatever an earlier, killed builder left is removed.
+    The caller must hold the lock of `path`: what an earlier, killed process left is removed.
     """
     partial = partial_folder(path)
     with write_errors_explained(path):
@@ -185,62 +180,13 @@ def move_into_place(partial: Path, path: Path) -> None:
     with write_errors_explained(path):
         for entry in [*partial.rglob("*"), partial]:
             sync(entry)
-        if path.exists():  # a folder that failed verification: nothing may refer to it any more
+        if path.exists():  # a folder that failed verification: nothing refers to it
             shutil.rmtree(path)
         rename(partial, path)
 
 
-@contextmanager
-def lock(name: str, root: Path) -> Iterator[None]:
-    """Hold the lock `name` of an artifacts folder; wait, and say so, while another process does."""
-    file = _open_lock(name, root)
-    while True:
-        with file:
-            if not _acquire(file):
-                logger.info("Waiting for another process that holds the lock %s", name)
-                fcntl.flock(file, fcntl.LOCK_EX)
-            if _still_there(file):
-                yield
-                return
-        file = _open_lock(name, root)  # its last holder removed the file while we waited
-
-
-@contextmanager
-def lock_if_free(name: str, root: Path) -> Iterator[bool]:
-    """Hold the lock unless another process does; tell which."""
-    with _open_lock(name, root) as file:
-        yield _acquire(file)
-
-
-def lock_path(name: str, root: Path) -> Path:
-    """The file of a lock; whoever removes it must hold it."""
-    return root / "locks" / f"{name}.lock"
-
-
-def _open_lock(name: str, root: Path) -> IO[str]:
-    path = lock_path(name, root)
-    with write_errors_explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("a")
-
-
-def _acquire(file: IO[str]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _still_there(file: IO[str]) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), Path(file.name).stat())
-    except FileNotFoundError:
-        return False
-
-
 def delete_folder(folder: Path) -> None:
-    """Delete a folder so that nobody ever sees a part of it under its name."""
-    doomed = partial_folder(folder)
-    folder.rename(doomed)
-    shutil.rmtree(doomed)
+    """Delete a folder; nobody ever sees a part of it under its name."""
+    partial = partial_folder(folder)
+    folder.rename(partial)
+    shutil.rmtree(partial)

@@ -1,10 +1,12 @@
-"""Versions of what the results depend on, without importing it."""
+"""Versions of what the results depend on, without importing TensorFlow."""
 
 import platform
 import tomllib
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+import h5py
 
 from tasks.core.records import Versions
 
@@ -14,8 +16,6 @@ PROJECT_FILE = Path(__file__).resolve().parents[2] / "pyproject.toml"
 @cache
 def installed_versions() -> Versions:
     """The versions of this installation."""
-    import h5py  # the HDF5 library's version is known to h5py alone
-
     return Versions(
         python=platform.python_version(),
         tensorflow=_tensorflow_version(),
@@ -26,7 +26,7 @@ def installed_versions() -> Versions:
 
 
 def _tensorflow_version() -> str:
-    """The version of whichever package holds TensorFlow: `cpu` installs tensorflow-cpu."""
+    """The extra `cpu` installs TensorFlow as the package tensorflow-cpu."""
     for package in ("tensorflow", "tensorflow-cpu"):
         try:
             return version(package)

@@ -15,8 +15,9 @@ from tasks.codes.published import PublishedRun
 from tasks.codes.reader import open_codes
 from tasks.core.errors import StepError
 from tasks.core.hdf5 import create_hdf5
+from tasks.core.locks import lock
 from tasks.core.records import SPLITS, FileRecord, Record, Sha256
-from tasks.core.storage import atomic_folder, describe_file, is_intact, lock, write_record
+from tasks.core.storage import atomic_folder, describe_file, is_intact, write_record
 
 logger = logging.getLogger(__name__)
 

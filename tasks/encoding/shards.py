@@ -19,11 +19,11 @@ from tasks.codes.errors import CodesError
 from tasks.codes.published import PublishedRun
 from tasks.codes.reader import open_codes, verify_codes
 from tasks.core.errors import StepError
+from tasks.core.locks import lock
 from tasks.core.records import DatasetRecord, FileRecord, Record, Versions
 from tasks.core.storage import (
     describe_file,
     is_intact,
-    lock,
     move_into_place,
     partial_folder,
     remove_partial_files,

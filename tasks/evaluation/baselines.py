@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
+from tasks.core.locks import lock
 from tasks.core.records import SPLITS, DatasetRecord, DataSummary, FileRecord, Probes, Record
 from tasks.core.storage import (
     describe_file,
     is_intact,
-    lock,
     remove_partial_files,
     write_bytes,
     write_record,

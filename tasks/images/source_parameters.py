@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Discriminator, Tag, field_validator
 
-from tasks.core.fields import Group, parameter
+from tasks.core.form import Group, parameter
 
 DATASET_PATTERN = r"^[a-z0-9][a-z0-9-]*$"
 """Names become folders, so they can hold nothing that leads elsewhere."""

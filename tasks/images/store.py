@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from tasks.core.errors import StepError, TransientError
+from tasks.core.locks import lock
 from tasks.core.records import DatasetRecord, ImageType, Sha256, Split
-from tasks.core.storage import atomic_folder, lock, write_record
+from tasks.core.storage import atomic_folder, write_record
 from tasks.images import fashion_mnist
 from tasks.images.formats.idx import IdxDigest, idx_sha256
 from tasks.images.inspection import Facts, label_type, sound_images, sound_labels

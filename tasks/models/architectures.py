@@ -79,7 +79,7 @@ def build_autoencoder(
 
     Source: Keras functional API; https://keras.io/guides/functional_api/
     """
-    import keras  # here, because the specs above are needed before TensorFlow is there
+    from tasks.core.backend import keras
 
     inputs = keras.Input((pixels,), name="image")
     output = inputs

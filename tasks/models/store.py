@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, ValidationError
 
+from tasks.core.locks import lock
 from tasks.core.records import DatasetRecord, DeviceKind, EpochRecord, FileRecord, Record, Sha256
-from tasks.core.storage import atomic_file, describe_file, lock, remove_partial_files, write_record
+from tasks.core.storage import atomic_file, describe_file, remove_partial_files, write_record
 from tasks.core.versions import installed_versions
 from tasks.images.store import open_images, representative_rows
 from tasks.models.checkpoints import Checkpoints

@@ -1,6 +1,6 @@
 """The parameters of a run that encodes images with a published encoder."""
 
-from tasks.core.fields import Group, parameter
+from tasks.core.form import Group, parameter
 from tasks.images.source_parameters import DATASET_PATTERN, SourceParameters
 
 

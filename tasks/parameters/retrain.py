@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, field_validator
 
-from tasks.core.fields import Group, parameter
+from tasks.core.form import Group, parameter
 from tasks.core.records import DeviceChoice
 from tasks.images.source_parameters import DATASET_PATTERN, SourceParameters
 from tasks.models.architectures import (

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from tasks.core.fields import Group, parameter
+from tasks.core.form import Group, parameter
 from tasks.models.architectures import MAX_CODE_SIZE, Activation
 from tasks.models.recipes import TrainingSpec
 from tasks.parameters.retrain import (

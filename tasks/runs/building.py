@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tasks.core.locks import lock
 from tasks.core.records import FileRecord, Record
 from tasks.core.storage import (
     describe_file,
-    lock,
     move_into_place,
     partial_folder,
     write_bytes,

@@ -9,8 +9,8 @@ from pathlib import Path
 from tasks.codes.published import MANIFEST_FILE, published_link, run_folder
 from tasks.codes.reader import verify_codes
 from tasks.core.errors import RefusedError, StepError, TransientError
+from tasks.core.locks import lock
 from tasks.core.storage import (
-    lock,
     partial_folder,
     remove_partial_files,
     sync,

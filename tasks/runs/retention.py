@@ -15,7 +15,8 @@ from pydantic import AliasChoices, AliasPath, BaseModel, Field
 
 from tasks.codes.published import run_folder
 from tasks.core.errors import StepError
-from tasks.core.storage import PARTIAL_PREFIX, delete_folder, lock_if_free, read_record
+from tasks.core.locks import lock_if_free
+from tasks.core.storage import PARTIAL_PREFIX, delete_folder, read_record
 from tasks.encoding import neighbors
 from tasks.images import store as images
 from tasks.models import store as models

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from tasks.core.errors import StepError
+from tasks.core.locks import lock
 from tasks.core.records import DatasetRecord
-from tasks.core.storage import load_or_compute, lock, read_record, remove_partial_files, write_bytes
+from tasks.core.storage import load_or_compute, read_record, remove_partial_files, write_bytes
 from tasks.core.versions import installed_versions
 from tasks.images.store import open_images
 from tasks.models.store import ModelRecord, stored_model

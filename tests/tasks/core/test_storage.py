@@ -1,8 +1,5 @@
 import errno
 import os
-import subprocess
-import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -13,7 +10,6 @@ from tasks.core.storage import (
     atomic_file,
     atomic_folder,
     describe_file,
-    lock,
     prepare_artifacts_folder,
 )
 
@@ -67,43 +63,13 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_a_killed_builder_left_is_swept(tmp_path: Path) -> None:
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     left = storage.partial_folder(tmp_path / "folder")
     left.mkdir()
     (left / "old").write_text("x")
     with atomic_folder(tmp_path / "folder") as partial:
         (partial / "new").write_text("y")
     assert [entry.name for entry in (tmp_path / "folder").iterdir()] == ["new"]
-
-
-def test_a_lock_keeps_others_waiting_and_says_so(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO")
-    entered = threading.Event()
-
-    def enter() -> None:
-        with lock("name", tmp_path):
-            entered.set()
-
-    with lock("name", tmp_path):
-        thread = threading.Thread(target=enter)
-        thread.start()
-        assert not entered.wait(0.2)
-        assert "Waiting for another process that holds the lock name" in caplog.text
-    thread.join()
-    assert entered.is_set()
-
-
-def test_a_dead_process_holds_no_lock(tmp_path: Path) -> None:
-    code = (
-        "import os, sys\nfrom pathlib import Path\nfrom tasks.core.storage import lock\n"
-        "with lock('name', Path(sys.argv[1])):\n    os.kill(os.getpid(), 9)"
-    )
-    killed = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
-    assert killed.returncode == -9
-    with lock("name", tmp_path):
-        pass
 
 
 def test_describes_a_file_by_size_and_digest(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""How a parameter is declared: once, for the form, the flags and the manifest."""
+"""Parameters are declared once, with these two, for the form, the flags and the manifest."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
 class Group(BaseModel, frozen=True, extra="forbid"):
-    """Parameters that belong together."""
+    """Parameters that belong together: a titled group in the form."""
 
 
 def parameter(default: Any, title: str, description: str, unit: str = "", **bounds: Any) -> Any:
-    """Declare a field whose description tells its unit and bounds too, wherever it is shown."""
+    """Declare a field; its unit and bounds are appended to the description."""
     facts = [unit] if unit else []
     facts += [f"{BOUNDS[name]} {bound}" for name, bound in bounds.items() if name in BOUNDS]
     text = f"{description} [{', '.join(facts)}]" if facts else description

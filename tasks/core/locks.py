@@ -1,0 +1,65 @@
+"""Locks between the processes and threads of one host: files in `locks/` of the artifacts folder.
+
+filelock takes an `flock`, which the kernel releases when its process ends, however it ends. Who
+waits opens the file anew 20 times a second, so that the holder may remove it. filelock's fallback
+where a file system has no flock is off: a file that merely exists would outlive a killed process.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from tasks.core.storage import write_errors_explained
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def lock(name: str, root: Path) -> Iterator[None]:
+    """Hold a lock; wait for it, and log that once, while anybody else does.
+
+    Raises:
+        StepError: its file cannot be written or locked.
+    """
+    with _released_at_the_end(name, root) as file_lock:
+        if not _acquire(file_lock, blocking=False):
+            logger.info("Waiting for another process that holds the lock %s", name)
+            _acquire(file_lock, blocking=True)
+        yield
+
+
+@contextmanager
+def lock_if_free(name: str, root: Path) -> Iterator[bool]:
+    """Hold a lock unless anybody else does; yield whether it is held here.
+
+    Raises:
+        StepError: as above.
+    """
+    with _released_at_the_end(name, root) as file_lock:
+        yield _acquire(file_lock, blocking=False)
+
+
+def lock_path(name: str, root: Path) -> Path:
+    """The file of a lock; only its holder may remove it."""
+    return root / "locks" / f"{name}.lock"
+
+
+@contextmanager
+def _released_at_the_end(name: str, root: Path) -> Iterator[FileLock]:
+    file_lock = FileLock(lock_path(name, root), fallback_to_soft=False)
+    try:
+        yield file_lock
+    finally:
+        file_lock.release()  # does nothing if it was not acquired
+
+
+def _acquire(file_lock: FileLock, blocking: bool) -> bool:
+    with write_errors_explained(Path(file_lock.lock_file)):
+        try:
+            file_lock.acquire(blocking=blocking)
+        except Timeout:
+            return False
+    return True
