@@ -23,9 +23,9 @@ from tasks.core.storage import write_bytes
 from tasks.encoding.encoder import encode_split
 from tasks.evaluation.baselines import Baselines, PcaScores, PixelBaselines
 from tasks.images.dataset import fetch_dataset
+from tasks.images.formats.idx import open_idx_folder
 from tasks.images.rows import Rows
-from tasks.images.source_parameters import IdxFolder
-from tasks.images.sources import open_idx_folder
+from tasks.images.sources import IdxFolder
 from tasks.models.architectures import SHALLOW, Architecture
 from tasks.models.recipes import TrainingSpec, choose_recipe
 from tasks.models.store import ModelRecord, obtain_model
@@ -64,14 +64,20 @@ SPEC = TrainingSpec(
 def read_all(rows: Rows | None) -> NDArray[Any]:
     """An array whole."""
     assert rows is not None
-    return np.concatenate(list(rows.blocks()))
+    return rows.read()
+
+
+def fetch(parameters: DataParameters, root: Path) -> DatasetRecord:
+    """Fetch the dataset that the parameters of a run describe."""
+    arguments = dict(parameters)
+    return fetch_dataset(arguments.pop("dataset"), arguments.pop("source"), root, **arguments)
 
 
 def sample_images() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """The sample's training and test images."""
     raw = open_idx_folder(SAMPLE_FOLDER)
     assert raw.test is not None
-    return read_all(raw.images.images), read_all(raw.test.images)
+    return read_all(raw.train.images), read_all(raw.test.images)
 
 
 @pytest.fixture
@@ -87,7 +93,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[DatasetRecord, ModelRecord, Path]:
     """The sample, and a shallow model trained on it, in a folder that tests copy from."""
     root = tmp_path_factory.mktemp("trained")
-    dataset = fetch_dataset(SAMPLE, root)
+    dataset = fetch(SAMPLE, root)
     return dataset, obtain_model(dataset, SPEC, "cpu", root, lambda progress: None), root
 
 

@@ -1,20 +1,28 @@
-"""Fashion-MNIST: what it must hold, and the places to get it from."""
+"""Fashion-MNIST: its published contents, and the places to get it from."""
 
+import logging
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from tasks.core.errors import StepError
+from tasks.core.errors import StepError, TransientError
 from tasks.core.records import Sha256
+from tasks.images.digest import rows_sha256
+from tasks.images.formats.idx import IDX_FILES, open_idx_folder
+from tasks.images.inspection import checked_arrays
+from tasks.images.raw import RawDataset, RawSplit
 from tasks.images.rows import ArrayRows
-from tasks.images.sources import RawDataset, RawSplit, open_idx_folder
+from tasks.images.store import open_copy
+
+logger = logging.getLogger(__name__)
 
 NAME = "fashion-mnist"
 PAYLOADS: dict[str, Sha256] = {
@@ -45,53 +53,106 @@ PACKAGE_SECONDS = 180
 
 
 class Place(NamedTuple):
-    """One place to get the images from."""
+    """A place to get the images from."""
 
     name: str
-    open: Callable[[], AbstractContextManager[RawDataset]]
+    open: Callable[[], RawDataset]
 
 
-def places() -> list[Place]:
-    """Where to look, nearest first."""
+def places(copy: Path) -> list[Place]:
+    """Where to look, nearest first.
+
+    Args:
+        copy: folder of the dataset in the artifacts folder; it need not exist.
+    """
+    stored = [Place(f"the copy {copy.name}", partial(open_copy, copy))] if copy.exists() else []
     return [
-        Place(f"folder {SYSTEM_FOLDER}", lambda: nullcontext(open_idx_folder(SYSTEM_FOLDER))),
-        Place("keras.datasets.fashion_mnist", lambda: nullcontext(load_with_keras())),
-        Place(f"Debian package {DEBIAN_PACKAGE}", open_debian_package),
+        *stored,
+        Place(str(SYSTEM_FOLDER), open_system_folder),
+        Place("keras.datasets", load_with_keras),
+        Place(f"the Debian package {DEBIAN_PACKAGE}", load_debian_package),
     ]
 
 
-def load_with_keras() -> RawDataset:
-    """Read Fashion-MNIST as Keras does, which downloads it on first use."""
-    from tasks.core.backend import keras  # takes seconds and is needed by no other place
+def open_first_place(copy: Path) -> tuple[str, RawDataset]:
+    """Open the first place that has the published images.
 
-    with default_socket_timeout(CONNECT_SECONDS):
-        train, test = keras.datasets.fashion_mnist.load_data()
-    return RawDataset(_in_memory("training", *train), _in_memory("test", *test))
+    Returns:
+        Its name and its contents.
 
-
-def _in_memory(split: str, images: NDArray[Any], labels: NDArray[Any]) -> RawSplit:
-    return RawSplit(
-        ArrayRows(f"Keras's {split} images", images), ArrayRows(f"Keras's {split} labels", labels)
+    Raises:
+        TransientError: there is none; the message has all reasons.
+    """
+    reasons, candidates = [], places(copy)
+    for place, following in zip_longest(candidates, candidates[1:]):
+        try:
+            return place.name, check_published(place.open())
+        except (StepError, OSError, ValueError) as error:
+            reasons.append(f"{error} ({error.__cause__})" if error.__cause__ else str(error))
+            if following:
+                logger.info("%s; trying %s", error, following.name)
+    raise TransientError(
+        f"{NAME} is not available: {'; '.join(reasons)}. Place "
+        f"{', '.join(f'{file}.gz' for file in IDX_FILES.values())} in a folder and name it with "
+        "--source.idx-folder"
     )
 
 
-@contextmanager
-def default_socket_timeout(seconds: float) -> Iterator[None]:
-    """Bound how long new sockets wait. Keras's downloader has no setting of its own."""
+def check_published(raw: RawDataset) -> RawDataset:
+    """Compare a source with what was published; return it with the names of the classes.
+
+    Raises:
+        StepError: an array is missing or has another SHA-256.
+    """
+    arrays = checked_arrays("train", raw.train)
+    if raw.test:
+        arrays |= checked_arrays("test", raw.test)
+    missing = PAYLOADS.keys() - arrays.keys()
+    if missing:
+        raise StepError(f"{' and '.join(sorted(missing))} are missing: place their files there")
+    parts = {sha256: f"the {part}" for part, sha256 in PAYLOADS.items()}
+    for part, expected in PAYLOADS.items():
+        sha256 = rows_sha256(arrays[part])
+        if sha256 != expected:
+            raise StepError(
+                f"{part} hold {parts.get(sha256, f'SHA-256 {sha256[:12]}...')}, expected SHA-256 "
+                f"{expected[:12]}..., the published {IDX_FILES[part]}: fetch it again, or give "
+                "your own images another dataset name"
+            )
+    return raw._replace(class_names=CLASSES)
+
+
+def open_system_folder() -> RawDataset:
+    """Open the files that the Debian package installs."""
+    if not SYSTEM_FOLDER.is_dir():
+        raise StepError(f"Fashion-MNIST is not in {SYSTEM_FOLDER}")
+    return open_idx_folder(SYSTEM_FOLDER)
+
+
+def load_with_keras() -> RawDataset:
+    """Read Fashion-MNIST with Keras, which downloads it on first use."""
+    from tasks.core.backend import keras  # takes seconds; no other place needs it
+
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
+    socket.setdefaulttimeout(CONNECT_SECONDS)  # Keras's download has no setting for it
     try:
-        yield
+        train, test = keras.datasets.fashion_mnist.load_data()
+    except Exception as error:  # Keras raises plain ones
+        raise StepError("Could not download from keras.datasets (no network?)") from error
     finally:
         socket.setdefaulttimeout(before)
+    return RawDataset(_in_memory("Keras's training", *train), _in_memory("Keras's test", *test))
 
 
-@contextmanager
-def open_debian_package() -> Iterator[RawDataset]:
-    """Download and unpack the Debian/Ubuntu package, without root and without installing it."""
+def _in_memory(name: str, images: NDArray[Any], labels: NDArray[Any]) -> RawSplit:
+    return RawSplit(ArrayRows(f"{name} images", images), ArrayRows(f"{name} labels", labels))
+
+
+def load_debian_package() -> RawDataset:
+    """Download and unpack the package, without root and without installing it; read it."""
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
-            raise StepError(f"{tool} was not found: this place needs Debian or Ubuntu")
+            raise StepError(f"{tool} was not found: {DEBIAN_PACKAGE} needs Debian or Ubuntu")
     with TemporaryDirectory(prefix="fashion-mnist-") as name:
         folder = Path(name)
         (folder / "lists/partial").mkdir(parents=True)
@@ -99,13 +160,20 @@ def open_debian_package() -> Iterator[RawDataset]:
         apt_get = ["apt-get", "-q", *_apt_options(folder)]
         _run([*apt_get, "update"], folder)
         _run([*apt_get, "download", DEBIAN_PACKAGE], folder)
-        package = next(folder.glob(f"{DEBIAN_PACKAGE}_*.deb"))
+        [package] = folder.glob(f"{DEBIAN_PACKAGE}_*.deb")
         _run(["dpkg-deb", "-x", str(package), str(folder)], folder)
-        yield open_idx_folder(folder / SYSTEM_FOLDER.relative_to("/"))
+        raw = open_idx_folder(folder / SYSTEM_FOLDER.relative_to("/"))
+        return RawDataset(_load(raw.train), raw.test and _load(raw.test))
+
+
+def _load(split: RawSplit) -> RawSplit:
+    """Read the values while their files exist."""
+    labels = split.labels and ArrayRows(split.labels.name, split.labels.read())
+    return RawSplit(ArrayRows(split.images.name, split.images.read()), labels)
 
 
 def _apt_options(folder: Path) -> list[str]:
-    """Keep apt's lists and cache in a folder of ours, and its waits short."""
+    """Keep apt's lists and cache in our folder, and its waits short."""
     settings = {
         "Dir::State::Lists": folder / "lists",
         "Dir::Cache": folder / "cache",
@@ -126,4 +194,4 @@ def _run(command: list[str], folder: Path) -> None:
         lines = error.stderr.strip().splitlines() or ["no message"]
         raise StepError(f"{command[0]} failed: {lines[-1]}") from None
     except subprocess.TimeoutExpired:
-        raise StepError(f"{command[0]} gave no result within {PACKAGE_SECONDS} s") from None
+        raise StepError(f"{command[0]} did not end within {PACKAGE_SECONDS} s") from None

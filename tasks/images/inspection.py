@@ -1,6 +1,8 @@
-"""What the arrays of a source hold: read once, in order, and refused where they cannot be used."""
+"""The checks of images and labels: everything is read once, and what cannot be used is refused."""
 
 import hashlib
+import logging
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -9,9 +11,11 @@ from numpy.typing import NDArray
 
 from tasks.core.errors import StepError
 from tasks.core.records import Sha256, Split
-from tasks.images.formats.idx import IdxDigest
-from tasks.images.rows import Rows
-from tasks.images.sources import RawSplit
+from tasks.images.digest import ArrayDigest, rows_sha256
+from tasks.images.raw import RawSplit
+from tasks.images.rows import ArrayRows, Rows
+
+logger = logging.getLogger(__name__)
 
 MAX_IMAGE_VALUES = 2**20
 """Height times width times colours of the largest image: a layer has weights for each."""
@@ -20,214 +24,210 @@ COLOURS = 3
 
 
 class Facts(NamedTuple):
-    """What a dataset holds."""
+    """The contents of a dataset; see `DatasetRecord`."""
 
     payloads: dict[str, Sha256]
-    """SHA-256 of each array, `<split>_images` and `<split>_labels`."""
     image_shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    """That the images are stored in."""
-    maxima: dict[Split, float]
-    """The largest pixel value of each split."""
-    constant: dict[Split, bool]
-    """Whether all images of a split are the same."""
+    dtype: str
+    rows: dict[Split, int]
+    scale: float
     duplicates: int
-    """Images of the split `test` that stand in the split `train` too."""
 
 
-def inspect(splits: dict[Split, RawSplit]) -> Facts:
-    """Read everything once.
+class CheckedRows(Rows):
+    """Rows in the shape and type in which they are stored; each value is checked when it is read.
 
-    Memory grows with the test images alone, by eight bytes for each.
-
-    Raises:
-        StepError: what was found, in which file and row, and what was expected.
+    Args:
+        noun: what a value is, for messages.
+        largest: the largest value allowed, of a type that compares without overflow; the least
+            is 0.
     """
-    first = next(iter(splits.values())).images
-    for split in splits.values():
-        _check_alike(split, first)
-    known = _RowDigests()
-    payloads, maxima, constant = {}, {}, {}
-    for name in sorted(splits):  # the test images before the training images, which are many
-        found = _inspect_images(splits[name].images, known if len(splits) > 1 else None)
-        payloads[f"{name}_images"] = found.sha256
-        maxima[name], constant[name] = found.maximum, found.constant
-        if labels := splits[name].labels:
-            payloads[f"{name}_labels"] = _digest_labels(labels)
-    return Facts(
-        payloads, image_shape(first), stored_type(first), maxima, constant, known.duplicates
-    )
+
+    def __init__(
+        self, rows: Rows, shape: tuple[int, ...], dtype: Any, noun: str, largest: Any
+    ) -> None:
+        super().__init__(rows.name, (len(rows), *shape), np.dtype(dtype))
+        self._rows, self._noun, self._largest = rows, noun, largest
+
+    def blocks(self) -> Iterator[NDArray[Any]]:
+        """All rows, in consecutive blocks.
+
+        Raises:
+            StepError: a value is not finite or out of bounds; names its file and row.
+        """
+        start = 0
+        for block in self._rows.blocks():
+            values = block.reshape(len(block), -1)
+            wrong = ~((values >= 0) & (values <= self._largest))  # true for NaN
+            if wrong.any():
+                row, column = np.argwhere(wrong)[0]
+                raise StepError(
+                    f"{self._rows.row_name(start + row)} holds the {self._noun} "
+                    f"{values[row, column]}, expected 0 to {self._largest:g}"
+                )
+            yield block.reshape(len(block), *self.shape[1:]).astype(self.dtype, copy=False)
+            start += len(block)
 
 
-def image_shape(rows: Rows) -> tuple[int, ...]:
-    """Height, width and, in colour, 3; a single colour is grey.
+def checked_images(images: Rows) -> Rows:
+    """Images as stored, (N, height, width[, 3]) uint8, uint16 or float32; a single colour is grey.
 
     Raises:
         StepError: these are no images.
     """
-    shape = rows.shape[1:]
+    shape = images.shape[1:]
     if len(shape) == 3 and shape[-1] == 1:
         shape = shape[:-1]
     if not (len(shape) == 2 or (len(shape) == 3 and shape[-1] == COLOURS)):
         raise StepError(
-            f"{rows.where} has shape {rows.shape}, expected N x height x width, or N x height x "
-            "width x 3"
+            f"{images.name} has rows of shape {images.shape[1:]}, expected height x width, or "
+            "height x width x 3"
         )
-    values = int(np.prod(shape))
+    values = math.prod(shape)
     if not 1 <= values <= MAX_IMAGE_VALUES:
         raise StepError(
-            f"{rows.where} has images of {values:,} values, expected 1 to {MAX_IMAGE_VALUES:,}: "
+            f"{images.name} has images of {values:,} values, expected 1 to {MAX_IMAGE_VALUES:,}: "
             "make them smaller"
         )
-    return shape
+    if images.dtype.kind == "f":
+        return CheckedRows(images, shape, np.float32, "value", np.finfo(np.float32).max)
+    if images.dtype.kind not in "bui":
+        raise StepError(f"{images.name} holds values of type {images.dtype}, expected numbers")
+    dtype = np.uint8 if images.dtype.itemsize == 1 else np.uint16
+    return CheckedRows(images, shape, dtype, "value", np.iinfo(dtype).max)
 
 
-def stored_type(rows: Rows) -> np.dtype[Any]:
-    """What images are stored as: whole numbers in 8 or 16 bits without sign, others as float32.
-
-    Raises:
-        StepError: these are no numbers.
-    """
-    kind, size = rows.dtype.kind, rows.dtype.itemsize
-    if kind in "bui":
-        return np.dtype(np.uint8 if size == 1 else np.uint16)
-    if kind == "f":
-        return np.dtype(np.float32)
-    raise StepError(f"{rows.where} holds values of type {rows.dtype}, expected numbers")
-
-
-def sound_images(rows: Rows) -> Iterator[NDArray[Any]]:
-    """The images, (rows, height, width[, 3]), as they are stored, block by block.
+def checked_labels(labels: Rows) -> Rows:
+    """Classes as stored, (N,): unsigned bytes as such, others as int64.
 
     Raises:
-        StepError: a value that is not finite, negative or too large, with its file and row.
+        StepError: these are no classes.
     """
-    shape, dtype = image_shape(rows), stored_type(rows)
-    largest = np.finfo(dtype).max if dtype.kind == "f" else np.iinfo(dtype).max
-    start = 0
-    for block in rows.blocks():
-        flat = block.reshape(len(block), -1)
-        wrong = ~((flat >= 0) & (flat <= largest)).all(axis=1)  # also where a value is NaN
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            values = flat[row]
-            value = values[~((values >= 0) & (values <= largest))][0]
-            raise StepError(
-                f"{rows.row_name(start + row)} holds the value {value}, expected 0 to {largest:g}"
-            )
-        yield block.reshape(len(block), *shape).astype(dtype, copy=False)
-        start += len(block)
-
-
-def sound_labels(rows: Rows) -> Iterator[NDArray[Any]]:
-    """The classes, (rows,), block by block: unsigned bytes as such, others as int64.
-
-    Raises:
-        StepError: one is no class, with its file and row.
-    """
-    if rows.dtype.kind not in "ui" or rows.shape[1:] not in ((), (1,)):
+    if labels.dtype.kind not in "ui" or labels.shape[1:] not in ((), (1,)):
         raise StepError(
-            f"{rows.where} holds {rows.dtype} of shape {rows.shape}, expected one whole number, "
-            "its class, for each image"
+            f"{labels.name} holds {labels.dtype} of shape {labels.shape}, expected one whole "
+            "number, its class, for each image"
         )
-    start = 0
-    for block in rows.blocks():
-        labels = block.reshape(len(block))
-        wrong = (labels < 0) | (labels >= MAX_CLASSES)
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            raise StepError(
-                f"{rows.row_name(start + row)} is of class {labels[row]}, expected 0 to "
-                f"{MAX_CLASSES - 1}"
-            )
-        yield labels.astype(label_type(rows), copy=False)
-        start += len(block)
+    dtype = np.uint8 if labels.dtype == np.uint8 else np.int64
+    return CheckedRows(labels, (), dtype, "class", MAX_CLASSES - 1)
 
 
-def label_type(rows: Rows) -> np.dtype[Any]:
-    """What classes are stored as."""
-    return np.dtype(np.uint8 if rows.dtype == np.uint8 else np.int64)
+def checked_arrays(split: Split, raw: RawSplit) -> dict[str, Rows]:
+    """The arrays of a split as stored: `<split>_images` and, if any, `_labels` and `_index`.
 
-
-def _check_alike(split: RawSplit, first: Rows) -> None:
-    """Check what can be known without reading the values."""
-    images = split.images
+    Raises:
+        StepError: these are no images or no classes, or there are none, or not one for each.
+    """
+    images = checked_images(raw.images)
     if not len(images):
-        raise StepError(f"{images.where} holds no images: expected at least one")
-    for found, expected in (
-        (image_shape(images), image_shape(first)),
-        (stored_type(images), stored_type(first)),
-    ):
-        if found != expected:
+        raise StepError(f"{images.name} holds no images: expected at least one")
+    arrays = {f"{split}_images": images}
+    if raw.labels is not None:
+        if len(raw.labels) != len(images):
             raise StepError(
-                f"{images.where} holds images of {found}, expected {expected} as in {first.where}"
+                f"{images.name} holds {len(images)} images and {raw.labels.name} "
+                f"{len(raw.labels)} labels: expected one each"
             )
-    if split.labels is not None and len(split.labels) != len(images):
-        raise StepError(
-            f"{images.where} holds {len(images)} images and {split.labels.where} "
-            f"{len(split.labels)} labels: expected one each"
-        )
+        arrays[f"{split}_labels"] = checked_labels(raw.labels)
+    if raw.source_rows is not None:
+        arrays[f"{split}_index"] = ArrayRows("source_rows", raw.source_rows)
+    return arrays
 
 
-class _Found(NamedTuple):
-    sha256: Sha256
-    maximum: float
-    constant: bool
+def inspect(splits: dict[Split, RawSplit]) -> Facts:
+    """Read everything once; warn of test images that are training images too, or brighter.
+
+    Memory grows with the number of test images only, by eight bytes each.
+
+    Raises:
+        StepError: something cannot be used; names its file and row.
+    """
+    arrays = {split: checked_arrays(split, raw) for split, raw in splits.items()}
+    images = {split: arrays[split][f"{split}_images"] for split in splits}
+    first = next(iter(images.values()))
+    payloads: dict[str, Sha256] = {}
+    maxima: dict[Split, float] = {}
+    duplicates = _Duplicates()
+    for split in sorted(splits):  # test before train, as `_Duplicates` expects
+        _check_alike(images[split], first)
+        for part, rows in arrays[split].items():
+            if rows is images[split]:
+                payloads[part], maxima[split] = _inspect_images(split, rows, duplicates)
+            else:
+                payloads[part] = rows_sha256(rows)
+    rows_of = {split: len(rows) for split, rows in images.items()}
+    if "test" in splits:
+        _warn(images, maxima, duplicates.count)
+    scale = maxima.get("train", maxima.get("all")) or 1.0
+    return Facts(payloads, first.shape[1:], first.dtype.name, rows_of, scale, duplicates.count)
 
 
-def _inspect_images(rows: Rows, known: "_RowDigests | None") -> _Found:
-    digest = IdxDigest((len(rows), *image_shape(rows)), stored_type(rows))
-    first, maximum, constant = None, 0.0, True
-    for block in sound_images(rows):
-        first = block[0] if first is None else first
-        digest.update(block)
-        maximum = max(maximum, float(block.max()))
-        constant = constant and bool((block == first).all())
-        if known is not None:
-            known.take(block)
-    if known is not None:
-        known.next_split()
-    return _Found(digest.hexdigest(), maximum, constant)
+class _Duplicates:
+    """Finds test images among the training images by eight bytes of each image's digest.
 
-
-def _digest_labels(rows: Rows) -> Sha256:
-    digest = IdxDigest((len(rows),), label_type(rows))
-    for block in sound_labels(rows):
-        digest.update(block)
-    return digest.hexdigest()
-
-
-class _RowDigests:
-    """Eight bytes for each image of the first split, to find them among those of the second.
-
-    With a million test and ten million training images, one false find is less likely than one in
+    With a million test and ten million training images, one false match is less likely than one in
     a million.
     """
 
     def __init__(self) -> None:
-        self._parts: list[NDArray[np.uint64]] = []
-        self._first: NDArray[np.uint64] | None = None
-        self._seen: NDArray[np.bool_] = np.zeros(0, bool)
+        self._test = np.zeros(0, np.uint64)
+        self._seen = np.zeros(0, bool)
 
-    def take(self, block: NDArray[Any]) -> None:
-        digests = np.fromiter(
-            (
-                int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=8).digest())
-                for row in block
-            ),
-            np.uint64,
-            len(block),
-        )
-        if self._first is None:
-            self._parts.append(digests)
-        else:
-            self._seen |= np.isin(self._first, digests)
+    def add(self, images: NDArray[Any]) -> None:
+        """Add test images, (rows, ...)."""
+        self._test = np.append(self._test, _digest_images(images))
+        self._seen = np.zeros(len(self._test), bool)
 
-    def next_split(self) -> None:
-        if self._first is None:
-            self._first = np.concatenate(self._parts) if self._parts else np.zeros(0, np.uint64)
-            self._seen = np.zeros(len(self._first), bool)
+    def match(self, images: NDArray[Any]) -> None:
+        """Look for training images, (rows, ...), after all test images were added."""
+        if len(self._test):
+            self._seen |= np.isin(self._test, _digest_images(images))
 
     @property
-    def duplicates(self) -> int:
+    def count(self) -> int:
         return int(self._seen.sum())
+
+
+def _digest_images(images: NDArray[Any]) -> NDArray[np.uint64]:
+    digests = (hashlib.blake2b(image.tobytes(), digest_size=8).digest() for image in images)
+    return np.fromiter(map(int.from_bytes, digests), np.uint64, len(images))
+
+
+def _inspect_images(split: Split, images: Rows, duplicates: _Duplicates) -> tuple[Sha256, float]:
+    """The digest and the largest value of a split's images."""
+    digest = ArrayDigest(images.shape, images.dtype)
+    first, maximum, constant = None, 0.0, True
+    for block in images.blocks():
+        first = block[0] if first is None else first
+        digest.update(block)
+        maximum = max(maximum, float(block.max()))
+        constant = constant and bool((block == first).all())
+        if split == "test":
+            duplicates.add(block)
+        if split == "train":
+            duplicates.match(block)
+    if split == "train" and constant:
+        raise StepError(
+            f"{images.name} has no two different training images ({len(images)} in all): there is "
+            "nothing to learn"
+        )
+    return digest.hexdigest(), maximum
+
+
+def _check_alike(images: Rows, first: Rows) -> None:
+    for found, expected in ((images.shape[1:], first.shape[1:]), (images.dtype, first.dtype)):
+        if found != expected:
+            raise StepError(
+                f"{images.name} holds images of {found}, expected {expected} as in {first.name}"
+            )
+
+
+def _warn(images: dict[Split, Rows], maxima: dict[Split, float], duplicates: int) -> None:
+    train, test = images["train"], images["test"]
+    if maxima["test"] > maxima["train"]:
+        logger.warning(
+            "%s has values up to %g, %s up to %g: brighter values count as white",
+            *(test.name, maxima["test"], train.name, maxima["train"]),
+        )
+    if duplicates:
+        logger.warning("%d of the %d test images are training images too", duplicates, len(test))

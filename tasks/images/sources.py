@@ -1,116 +1,190 @@
-"""From the description of a source to arrays that can be read. What they hold is checked later."""
+"""Where images can come from: each source with its fields in the form and how it is opened."""
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from abc import abstractmethod
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from tasks.core.errors import StepError
-from tasks.core.records import SPLITS
-from tasks.images.formats.arrays import open_hdf5, open_npy, open_npz
-from tasks.images.formats.idx import GZIP_SUFFIX, open_idx
-from tasks.images.formats.pictures import PictureRows, class_folders, find_pictures, label_pictures
-from tasks.images.rows import ChainedRows, Rows
-from tasks.images.source_parameters import (
-    AnySource,
-    Hdf5File,
-    IdxFolder,
-    NpyFiles,
-    NpzFile,
-    PictureFolder,
-)
+from tasks.core.form import Group, parameter
+from tasks.core.settings import read_settings
+from tasks.images.formats.hdf5 import Hdf5Rows
+from tasks.images.formats.idx import IDX_FILES, idx_path, open_idx_folder
+from tasks.images.formats.npy import open_npy
+from tasks.images.formats.npz import open_npz
+from tasks.images.formats.pictures import PictureRows, find_classes, find_pictures, label_pictures
+from tasks.images.raw import RawDataset, RawSplit
+from tasks.images.rows import Rows
 
-DATA_ROOT_VARIABLE = "AUTOENCODER_DATA_ROOT"
-IDX_FILES = {
-    "train_images": "train-images-idx3-ubyte",
-    "train_labels": "train-labels-idx1-ubyte",
-    "test_images": "t10k-images-idx3-ubyte",
-    "test_labels": "t10k-labels-idx1-ubyte",
-}
-IMAGE_DIMENSIONS, LABEL_DIMENSIONS = (3, 4), (1,)
+HOLD_OUT = "leave empty to hold out a share"
+IF_ANY = "if there are labels"
 
 
-class RawSplit(NamedTuple):
-    """Images that belong together, as their source has them."""
-
-    images: Rows
-    labels: Rows | None = None
-    source_rows: NDArray[np.int64] | None = None
-    """(N,) their rows in the source, rising; none if these are all."""
+class FashionMnist(Group, title="Fashion-MNIST"):
+    """Looked for on this machine, then downloaded."""
 
 
-class RawDataset(NamedTuple):
-    """What a source has."""
+class Source(Group):
+    """A source that the user describes."""
 
-    images: RawSplit
-    test: RawSplit | None = None
-    """None where the source does not tell which images are for testing."""
-    class_names: tuple[str, ...] = ()
+    @abstractmethod
+    def open(self) -> RawDataset:
+        """Open the source; its values are read later.
+
+        Raises:
+            StepError: something is missing, damaged or forbidden.
+        """
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: Any) -> Any:
+        """The form sends an empty text for a field that was cleared."""
+        return None if value == "" else value
+
+    @model_validator(mode="after")
+    def _test_labels_need_test_images(self) -> Self:
+        named = {name.rpartition("_")[0] for name, value in self if value}
+        if "test_labels" in named and "test_images" not in named:
+            raise ValueError("Test labels are named without test images: name both")
+        return self
 
 
-@contextmanager
-def open_source(source: AnySource) -> Iterator[RawDataset]:
-    """Open what is described; the arrays can be read until the context ends.
+class IdxFolder(Source, title="Folder of IDX files"):
+    """The files of MNIST and its relatives, gzipped or not."""
 
-    Raises:
-        StepError: something is missing, damaged or forbidden.
-    """
-    with ExitStack() as stack:
-        yield OPENERS[type(source)](source, stack)
+    idx_folder: str = parameter(
+        ...,
+        "Folder of IDX files",
+        "Holds train-images-idx3-ubyte and, if there are any, train-labels-idx1-ubyte, "
+        "t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte; each may end in .gz",
+    )
+
+    def open(self) -> RawDataset:
+        """Open the training images, and whichever of the other files exist."""
+        folder = allowed_path(self.idx_folder)
+        for name in IDX_FILES.values():
+            allowed_path(idx_path(folder, name))  # a link may lead out of the folder
+        return open_idx_folder(folder)
 
 
-def split_rows(images: RawSplit, share: float, seed: int) -> tuple[RawSplit, RawSplit]:
-    """Set a share of the images apart for testing, at least one; both keep their order.
+class NpzFile(Source, title="NumPy archive (.npz)"):
+    """Arrays by name in one file."""
 
-    Raises:
-        StepError: too few are left to learn from.
-    """
-    rows = len(images.images)
-    count = max(1, round(share * rows))
-    if rows - count < 2:
-        raise StepError(
-            f"{images.images.where} holds {rows} images, too few to set {share:.0%} apart for "
-            "testing and to learn from the others"
+    npz_file: str = parameter(..., "NumPy archive", "Path of the .npz file")
+    images_array: str = parameter("x_train", "Array of images", "Its name in the archive")
+    labels_array: str | None = parameter(None, "Array of labels", f"Its name, {IF_ANY}")
+    test_images_array: str | None = parameter(None, "Array of test images", f"Its name; {HOLD_OUT}")
+    test_labels_array: str | None = parameter(None, "Array of test labels", f"Its name, {IF_ANY}")
+
+    def open(self) -> RawDataset:
+        """Open the arrays that are named."""
+        return _open_arrays(
+            partial(open_npz, allowed_path(self.npz_file)),
+            train=(self.images_array, self.labels_array),
+            test=(self.test_images_array, self.test_labels_array),
         )
-    for_testing = np.zeros(rows, bool)
-    for_testing[np.random.default_rng(seed).permutation(rows)[:count]] = True
-    return _select(images, ~for_testing), _select(images, for_testing)
 
 
-def _select(split: RawSplit, wanted: NDArray[np.bool_]) -> RawSplit:
-    return RawSplit(
-        images=split.images.select(wanted),
-        labels=split.labels.select(wanted) if split.labels else None,
-        source_rows=np.flatnonzero(wanted),
+class NpyFiles(Source, title="NumPy files (.npy)"):
+    """One array per file."""
+
+    images_file: str = parameter(..., "File of images", "Path of the .npy file")
+    labels_file: str | None = parameter(None, "File of labels", f"Its path, {IF_ANY}")
+    test_images_file: str | None = parameter(None, "File of test images", f"Its path; {HOLD_OUT}")
+    test_labels_file: str | None = parameter(None, "File of test labels", f"Its path, {IF_ANY}")
+
+    def open(self) -> RawDataset:
+        """Open the files that are named."""
+        return _open_arrays(
+            _open_allowed_npy,
+            train=(self.images_file, self.labels_file),
+            test=(self.test_images_file, self.test_labels_file),
+        )
+
+
+class Hdf5File(Source, title="HDF5 file"):
+    """Datasets by path in one file."""
+
+    hdf5_file: str = parameter(..., "HDF5 file", "Path of the file")
+    images_dataset: str = parameter("images", "Dataset of images", "Its path in the file")
+    labels_dataset: str | None = parameter(None, "Dataset of labels", f"Its path, {IF_ANY}")
+    test_images_dataset: str | None = parameter(
+        None, "Dataset of test images", f"Its path; {HOLD_OUT}"
+    )
+    test_labels_dataset: str | None = parameter(
+        None, "Dataset of test labels", f"Its path, {IF_ANY}"
     )
 
+    def open(self) -> RawDataset:
+        """Open the datasets that are named."""
+        return _open_arrays(
+            partial(Hdf5Rows, allowed_path(self.hdf5_file)),
+            train=(self.images_dataset, self.labels_dataset),
+            test=(self.test_images_dataset, self.test_labels_dataset),
+        )
 
-def join(raw: RawDataset) -> RawSplit:
-    """All images of a source, those for testing last; without labels if some have none."""
-    if raw.test is None:
-        return raw.images
-    labels = [split.labels for split in (raw.images, raw.test) if split.labels]
-    return RawSplit(
-        images=ChainedRows([raw.images.images, raw.test.images]),
-        labels=ChainedRows(labels) if len(labels) == 2 else None,
+
+def _open_allowed_npy(name: str) -> Rows:
+    return open_npy(allowed_path(name))
+
+
+def _open_arrays(
+    open_array: Callable[[str], Rows],
+    train: tuple[str, str | None],
+    test: tuple[str | None, str | None],
+) -> RawDataset:
+    """Open the named images and labels of both splits."""
+
+    def open_split(images: str, labels: str | None) -> RawSplit:
+        return RawSplit(open_array(images), open_array(labels) if labels else None)
+
+    images, labels = test
+    return RawDataset(open_split(*train), open_split(images, labels) if images else None)
+
+
+class PictureFolder(Source, title="Folder of pictures"):
+    """PNG and JPEG files of one size."""
+
+    picture_folder: str = parameter(
+        ..., "Folder of pictures", "Where they are; in sub-folders, whose names are the classes"
     )
+    test_picture_folder: str | None = parameter(
+        None, "Folder of test pictures", f"Where they are; {HOLD_OUT}"
+    )
+
+    def open(self) -> RawDataset:
+        """List the pictures; the classes are those of the training pictures."""
+        folder = allowed_path(self.picture_folder)
+        files = find_pictures(folder, data_root())
+        classes = find_classes(folder, files)
+        train = _picture_split(folder, files, classes)
+        if self.test_picture_folder is None:
+            return RawDataset(train, None, tuple(classes))
+        test_folder = allowed_path(self.test_picture_folder)
+        test = _picture_split(test_folder, find_pictures(test_folder, data_root()), classes)
+        return RawDataset(train, test, tuple(classes))
+
+
+def _picture_split(folder: Path, files: list[Path], classes: list[str]) -> RawSplit:
+    labels = label_pictures(folder, files, classes) if classes else None
+    return RawSplit(PictureRows(folder, files), labels)
 
 
 def allowed_path(name: str | Path) -> Path:
-    """Resolve a path that a run names; where a data root is set it must lie beneath it.
+    """Resolve a path that a run's parameters name; it must lie in the data root, if one is set.
 
     Raises:
-        StepError: it lies elsewhere, or is nothing that can be read from its start again.
+        StepError: it lies elsewhere, or is neither a file nor a folder, such as a pipe.
     """
+    allowed = data_root()
     try:
-        path, allowed = Path(name).expanduser().resolve(), data_root()
+        path = Path(name).expanduser().resolve()
         readable = path.is_file() or path.is_dir() or not path.exists()
     except (RuntimeError, ValueError, OSError) as error:  # links in a circle, no such user, NUL
-        raise StepError(f"{name!r} is no path that can be followed: {error}") from None
+        raise StepError(f"{name!r} is no valid path: {error}") from None
     if not readable:
         raise StepError(f"{name} is neither a file nor a folder")
     if allowed and not path.is_relative_to(allowed):
@@ -119,122 +193,39 @@ def allowed_path(name: str | Path) -> Path:
 
 
 def data_root() -> Path | None:
-    """The only place data may be in, if the deployment names one."""
-    name = os.environ.get(DATA_ROOT_VARIABLE)
-    return Path(name).resolve() if name else None
+    """The only folder that data may lie in, if the deployment sets one."""
+    folder = read_settings().data_root
+    return folder.resolve() if folder else None
 
 
-def open_idx_folder(folder: Path, resolve: Callable[[Path], Path] = Path) -> RawDataset:
-    """The IDX files of a folder; only the one of training images must be there.
+DESCRIBED = (IdxFolder, NpzFile, NpyFiles, Hdf5File, PictureFolder)
 
-    Args:
-        resolve: called with every path before it is opened.
 
-    Raises:
-        StepError: a file is missing, damaged or of the wrong kind.
+def _kind(value: Any) -> str:
+    """The kind of source that has the given fields; Fashion-MNIST has none.
+
+    Prefect's form sends only the fields of a source, so that no two kinds may share one. Without
+    this, pydantic would report a wrong value once for each kind.
     """
-    if not folder.is_dir():
-        raise StepError(f"{folder} is not a folder: place the IDX files there")
-    paths = {part: _idx_path(folder, name) for part, name in IDX_FILES.items()}
-    splits = {
-        split: _idx_split(resolve, paths[f"{split}_images"], paths[f"{split}_labels"])
-        for split in SPLITS
-        if split == "train" or paths[f"{split}_images"].exists()
-    }
-    return RawDataset(splits["train"], splits.get("test"))
+    if isinstance(value, Group):
+        return type(value).__name__
+    given = value.keys() if isinstance(value, dict) else set()
+    kinds = [kind for kind in DESCRIBED if kind.model_fields.keys() & given]
+    return kinds[0].__name__ if kinds else FashionMnist.__name__
 
 
-def _idx_path(folder: Path, name: str) -> Path:
-    plain = folder / name
-    return plain if plain.exists() else plain.with_name(name + GZIP_SUFFIX)
+def _offer_any(schema: dict[str, Any]) -> None:
+    """Prefect's form shows a choice between objects only if it is an `anyOf`."""
+    schema["anyOf"] = schema.pop("oneOf")
 
 
-def _idx_split(resolve: Callable[[Path], Path], images: Path, labels: Path) -> RawSplit:
-    return RawSplit(
-        images=open_idx(resolve(images), IMAGE_DIMENSIONS),
-        labels=open_idx(resolve(labels), LABEL_DIMENSIONS) if labels.exists() else None,
-    )
-
-
-def _open_named(
-    open_rows: Callable[[str], Rows],
-    images: str,
-    labels: str | None,
-    test_images: str | None,
-    test_labels: str | None,
-) -> RawDataset:
-    """A source that names its arrays."""
-    if test_labels and not test_images:
-        raise StepError("Test labels are named without test images: name both")
-
-    def open_split(images: str, labels: str | None) -> RawSplit:
-        return RawSplit(open_rows(images), open_rows(labels) if labels else None)
-
-    return RawDataset(
-        images=open_split(images, labels),
-        test=open_split(test_images, test_labels) if test_images else None,
-    )
-
-
-def _open_idx(source: IdxFolder, _stack: ExitStack) -> RawDataset:
-    return open_idx_folder(allowed_path(source.idx_folder), allowed_path)
-
-
-def _open_npz(source: NpzFile, _stack: ExitStack) -> RawDataset:
-    path = allowed_path(source.npz_file)
-    return _open_named(
-        lambda name: open_npz(path, name),
-        source.images_array,
-        source.labels_array,
-        source.test_images_array,
-        source.test_labels_array,
-    )
-
-
-def _open_npy(source: NpyFiles, _stack: ExitStack) -> RawDataset:
-    return _open_named(
-        lambda name: open_npy(allowed_path(name)),
-        source.images_file,
-        source.labels_file,
-        source.test_images_file,
-        source.test_labels_file,
-    )
-
-
-def _open_hdf5(source: Hdf5File, stack: ExitStack) -> RawDataset:
-    path = allowed_path(source.hdf5_file)
-    return _open_named(
-        lambda name: open_hdf5(path, name, stack),
-        source.images_dataset,
-        source.labels_dataset,
-        source.test_images_dataset,
-        source.test_labels_dataset,
-    )
-
-
-def _open_pictures(source: PictureFolder, _stack: ExitStack) -> RawDataset:
-    folder = allowed_path(source.picture_folder)
-    files = find_pictures(folder, data_root())
-    classes = class_folders(folder, files)
-    images = _picture_split(folder, files, classes)
-    if source.test_picture_folder is None:
-        return RawDataset(images, None, tuple(classes))
-    test_folder = allowed_path(source.test_picture_folder)
-    test = _picture_split(test_folder, find_pictures(test_folder, data_root()), classes)
-    return RawDataset(images, test, tuple(classes))
-
-
-def _picture_split(folder: Path, files: list[Path], classes: list[str]) -> RawSplit:
-    return RawSplit(
-        images=PictureRows(folder, files),
-        labels=label_pictures(folder, files, classes) if classes else None,
-    )
-
-
-OPENERS: dict[type[Any], Callable[[Any, ExitStack], RawDataset]] = {
-    IdxFolder: _open_idx,
-    NpzFile: _open_npz,
-    NpyFiles: _open_npy,
-    Hdf5File: _open_hdf5,
-    PictureFolder: _open_pictures,
-}
+AnySource = Annotated[
+    Annotated[FashionMnist, Tag("FashionMnist")]
+    | Annotated[IdxFolder, Tag("IdxFolder")]
+    | Annotated[NpzFile, Tag("NpzFile")]
+    | Annotated[NpyFiles, Tag("NpyFiles")]
+    | Annotated[Hdf5File, Tag("Hdf5File")]
+    | Annotated[PictureFolder, Tag("PictureFolder")],
+    Discriminator(_kind),
+    Field(json_schema_extra=_offer_any),
+]

@@ -1,143 +1,114 @@
-"""Datasets as the artifacts folder has them: written block by block, opened as memory maps."""
+"""Datasets in the artifacts folder: written block by block, opened as memory maps."""
 
 import hashlib
 import logging
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from tasks.core.errors import StepError, TransientError
 from tasks.core.locks import lock
-from tasks.core.records import DatasetRecord, ImageType, Sha256, Split
+from tasks.core.records import DatasetRecord, Sha256, Split
 from tasks.core.storage import atomic_folder, write_record
-from tasks.images import fashion_mnist
-from tasks.images.formats.idx import IdxDigest, idx_sha256
-from tasks.images.inspection import Facts, label_type, sound_images, sound_labels
-from tasks.images.rows import ArrayRows, Index, spaced_rows
-from tasks.images.sources import IDX_FILES, RawSplit
+from tasks.images.digest import ArrayDigest, array_sha256
+from tasks.images.formats.idx import IDX_FILES
+from tasks.images.inspection import checked_arrays
+from tasks.images.raw import RawDataset, RawSplit
+from tasks.images.rows import ArrayRows, Index, Rows, spaced_rows
 
 logger = logging.getLogger(__name__)
 
 RECORD_FILE = "dataset.json"
 PARTS = (*IDX_FILES, "all_images", "all_labels")
-"""The arrays of a dataset, in the order of its payload's digest."""
+"""The arrays that a dataset can have, in the order in which their digests are digested."""
 
 
-def _payload_sha256(payloads: dict[str, Sha256]) -> Sha256:
-    """One SHA-256 for images and labels together: that of their digests, in fixed order."""
+def payload_sha256(payloads: dict[str, Sha256]) -> Sha256:
+    """SHA-256 of the digests of all images and labels, in the order of `PARTS`."""
     ordered = [payloads[part] for part in PARTS if part in payloads]
     return hashlib.sha256("".join(ordered).encode()).hexdigest()
 
 
 def dataset_folder(name: str, payloads: dict[str, Sha256]) -> str:
-    """Where a dataset with these arrays stands, relative to the artifacts folder."""
-    return f"datasets/{name}-{_payload_sha256(payloads)[:12]}"
-
-
-def _stored_copy(folder: Path, payloads: dict[str, Sha256]) -> DatasetRecord | None:
-    """The copy in a folder, if it is there and its contents have these digests."""
-    if not folder.exists():
-        return None
-    try:
-        record = DatasetRecord.model_validate_json((folder / RECORD_FILE).read_bytes())
-        for part, sha256 in payloads.items():
-            if idx_sha256(open_array(folder / array_file(part))) != sha256:
-                raise StepError(f"{array_file(part)} does not hold what was written")
-    except (OSError, ValueError, ValidationError, StepError) as error:
-        logger.warning("The copy in %s is damaged and fetched anew: %s", folder.name, error)
-        return None
-    return record
+    """The folder of a dataset, relative to the artifacts folder."""
+    return f"datasets/{name}-{payload_sha256(payloads)[:12]}"
 
 
 def store_dataset(
-    name: str,
-    source: str,
-    class_names: tuple[str, ...],
-    splits: dict[Split, RawSplit],
-    facts: Facts,
-    root: Path,
+    record: DatasetRecord, splits: dict[Split, RawSplit], root: Path
 ) -> DatasetRecord:
-    """Write the arrays where they can be memory-mapped, unless a verified copy is there."""
-    record = DatasetRecord(
-        name=name,
-        folder=dataset_folder(name, facts.payloads),
-        source=source,
-        payload_sha256=_payload_sha256(facts.payloads),
-        payloads=facts.payloads | _index_digests(splits),
-        image_shape=facts.image_shape,
-        dtype=cast(ImageType, facts.dtype.name),
-        rows={split: len(raw.images) for split, raw in splits.items()},
-        scale=facts.maxima["train" if "train" in splits else "all"] or 1.0,
-        duplicates=facts.duplicates,
-        class_names=fashion_mnist.CLASSES if name == fashion_mnist.NAME else class_names,
-    )
+    """Write the arrays of a dataset, unless a verified copy exists.
+
+    Returns:
+        The record of that copy, with the class names of `record`.
+
+    Raises:
+        TransientError: the arrays do not have the digests of `record`.
+    """
     target = root / record.folder
     with lock(target.name, root):
         if stored := _stored_copy(target, record.payloads):
             return stored.model_copy(update={"class_names": record.class_names})
         with atomic_folder(target) as partial:
             for split, raw in splits.items():
-                _write_split(split, raw, record, partial)
+                for part, rows in checked_arrays(split, raw).items():
+                    if _write_array(partial / array_file(part), rows) != record.payloads[part]:
+                        raise TransientError(f"{rows.name} changed while it was read")
             write_record(partial / RECORD_FILE, record)
     return record
 
 
-def _index_digests(splits: dict[Split, RawSplit]) -> dict[str, Sha256]:
-    return {
-        f"{split}_index": idx_sha256(raw.source_rows)
-        for split, raw in splits.items()
-        if raw.source_rows is not None
-    }
+def _stored_copy(folder: Path, payloads: dict[str, Sha256]) -> DatasetRecord | None:
+    """The record of a stored dataset, if its arrays have these digests."""
+    if not folder.exists():
+        return None
+    try:
+        record = DatasetRecord.model_validate_json((folder / RECORD_FILE).read_bytes())
+        for part, sha256 in payloads.items():
+            if array_sha256(open_array(folder / array_file(part))) != sha256:
+                raise StepError(f"{array_file(part)} does not have the expected SHA-256")
+    except (OSError, ValueError, StepError) as error:
+        logger.warning("The copy in %s is damaged and written again: %s", folder.name, error)
+        return None
+    return record
 
 
-def _write_split(split: Split, raw: RawSplit, record: DatasetRecord, folder: Path) -> None:
-    """Write the arrays of a split.
-
-    Raises:
-        TransientError: they are not what was inspected.
-    """
-
-    def write(
-        kind: str, shape: tuple[int, ...], dtype: np.dtype[Any], blocks: Iterator[NDArray[Any]]
-    ) -> None:
-        part = f"{split}_{kind}"
-        if _write_array(folder / array_file(part), shape, dtype, blocks) != record.payloads[part]:
-            raise TransientError(f"The {part} of {record.name} changed while they were read")
-
-    rows = len(raw.images)
-    shape = (rows, *record.image_shape)
-    write("images", shape, np.dtype(record.dtype), sound_images(raw.images))
-    if raw.labels:
-        write("labels", (rows,), label_type(raw.labels), sound_labels(raw.labels))
-    if raw.source_rows is not None:
-        blocks = ArrayRows("index", raw.source_rows).blocks()
-        write("index", (rows,), raw.source_rows.dtype, blocks)
-
-
-def _write_array(
-    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], blocks: Iterator[NDArray[Any]]
-) -> Sha256:
-    """Write an `.npy` file block by block; return the digest of its values."""
+def _write_array(path: Path, rows: Rows) -> Sha256:
+    """Write an `.npy` file; return the digest of its values."""
     header = {
-        "descr": np.lib.format.dtype_to_descr(dtype),
+        "descr": np.lib.format.dtype_to_descr(rows.dtype),
         "fortran_order": False,
-        "shape": shape,
+        "shape": rows.shape,
     }
-    digest = IdxDigest(shape, dtype)
+    digest = ArrayDigest(rows.shape, rows.dtype)
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
-        for block in blocks:
+        for block in rows.blocks():
             file.write(np.ascontiguousarray(block).data)
             digest.update(block)
     return digest.hexdigest()
 
 
+def open_copy(folder: Path) -> RawDataset:
+    """Open a stored dataset as a source.
+
+    Raises:
+        OSError, ValueError: it is missing or damaged.
+    """
+
+    def rows(file: str) -> Rows:
+        return ArrayRows(f"{folder.name}/{file}", open_array(folder / file))
+
+    return RawDataset(
+        train=RawSplit(rows("train.npy"), rows("train_labels.npy")),
+        test=RawSplit(rows("test.npy"), rows("test_labels.npy")),
+    )
+
+
 def array_file(part: str) -> str:
-    """The file of an array, which is called `<split>_images`, `_labels` or `_index`."""
+    """The file of an array, which is named `<split>_images`, `_labels` or `_index`."""
     return f"{part.removesuffix('_images')}.npy"
 
 
@@ -148,18 +119,18 @@ def open_array(path: Path) -> NDArray[Any]:
 
 
 def open_images(record: DatasetRecord, split: Split, root: Path) -> NDArray[Any]:
-    """Images of a split, memory-mapped: (N, height, width[, 3]) uint8, uint16 or float32."""
+    """The images of a split, memory-mapped: (N, height, width[, 3]) uint8, uint16 or float32."""
     return open_array(root / record.folder / array_file(f"{split}_images"))
 
 
 def open_labels(record: DatasetRecord, split: Split, root: Path) -> NDArray[Any] | None:
-    """Classes of a split, memory-mapped, (N,) uint8 or int64; none if the source has none."""
+    """The classes of a split, memory-mapped, (N,) uint8 or int64; None if the source has none."""
     part = f"{split}_labels"
     return open_array(root / record.folder / array_file(part)) if part in record.payloads else None
 
 
 def open_index(record: DatasetRecord, split: Split, root: Path) -> Index:
-    """The row in its source of each image of a split, (N,), rising."""
+    """The row in its source of each image of a split, (N,), increasing."""
     part = f"{split}_index"
     if part in record.payloads:
         return open_array(root / record.folder / array_file(part))
@@ -169,10 +140,10 @@ def open_index(record: DatasetRecord, split: Split, root: Path) -> Index:
 def representative_rows(
     record: DatasetRecord, split: Split, count: int, root: Path
 ) -> NDArray[np.int64]:
-    """Rows of images that stand for all of a split, at most `count`, rising.
+    """Rows of at most `count` images that represent a split, increasing.
 
-    The first ones, which are read in one piece, if no class is missing among them; otherwise, and
-    where there are no labels, rows at equal distances: the images may stand in order.
+    The first ones, which are read in one piece, if they are of all classes. Otherwise, and where
+    there are no labels, evenly spaced ones: the images may be sorted.
     """
     labels = open_labels(record, split, root)
     if labels is not None and np.array_equal(np.unique(labels[:count]), np.unique(labels)):

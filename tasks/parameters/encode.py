@@ -1,7 +1,7 @@
 """The parameters of a run that encodes images with a published encoder."""
 
 from tasks.core.form import Group, parameter
-from tasks.images.source_parameters import DATASET_PATTERN, SourceParameters
+from tasks.parameters.source import DATASET_PATTERN, SourceParameters
 
 
 class ImagesParameters(SourceParameters):

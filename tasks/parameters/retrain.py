@@ -11,7 +11,6 @@ from pydantic import Field, StringConstraints, field_validator
 
 from tasks.core.form import Group, parameter
 from tasks.core.records import DeviceChoice
-from tasks.images.source_parameters import DATASET_PATTERN, SourceParameters
 from tasks.models.architectures import (
     BUILT_IN,
     DEEP,
@@ -23,6 +22,7 @@ from tasks.models.architectures import (
     Architecture,
 )
 from tasks.models.recipes import RecipeName, TrainingSpec, choose_recipe
+from tasks.parameters.source import DATASET_PATTERN, SourceParameters
 
 ClassName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 

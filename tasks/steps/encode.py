@@ -28,7 +28,7 @@ def find_encoders(parameters: EncoderParameters) -> PublishedRun:
 @step("Fetch and verify the images")
 def fetch_images(parameters: ImagesParameters) -> DatasetRecord:
     """Get all images of the source."""
-    return fetch(parameters, prepare_artifacts_folder())
+    return fetch(parameters.dataset, parameters.source, prepare_artifacts_folder())
 
 
 @step("Look for what was encoded before")

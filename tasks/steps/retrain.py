@@ -95,7 +95,14 @@ def choose_device(requested: DeviceChoice) -> DeviceKind:
 @step("Fetch and verify the dataset")
 def fetch_dataset(parameters: DataParameters) -> DatasetRecord:
     """Get the images, from the first source that serves."""
-    return datasets.fetch_dataset(parameters, prepare_artifacts_folder())
+    return datasets.fetch_dataset(
+        parameters.dataset,
+        parameters.source,
+        prepare_artifacts_folder(),
+        test_share=parameters.test_share,
+        split_seed=parameters.split_seed,
+        class_names=parameters.class_names,
+    )
 
 
 @step("Look for what an earlier attempt completed")

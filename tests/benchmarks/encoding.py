@@ -18,13 +18,13 @@ from tasks.core.backend import keras, tf
 from tasks.core.records import DatasetRecord
 from tasks.core.storage import prepare_artifacts_folder, write_bytes
 from tasks.encoding.encoder import THREADS, load_autoencoder
-from tasks.images.dataset import fetch_dataset
 from tasks.images.store import open_images
 from tasks.models.batches import Block, blocks_in_order, map_ahead
 from tasks.models.compiled import normalize
 from tasks.models.store import ENCODER_FILE, ModelRecord, obtain_model
 from tasks.parameters.retrain import DataParameters, Parameters, RunParameters
 from tests.benchmarks.training import RESULTS
+from tests.conftest import fetch
 
 ROUNDS = 7
 OURS, OURS_WITH_ERRORS = "ours, codes alone", "ours, codes and errors"
@@ -88,7 +88,7 @@ def measure(model: ModelRecord, dataset: DatasetRecord) -> dict[str, Any]:
 def main() -> int:
     """Measure both models, print, write JSON; return the exit code, 1 if we are too slow."""
     root = prepare_artifacts_folder()
-    dataset = fetch_dataset(DataParameters(), root)
+    dataset = fetch(DataParameters(), root)
     results = {}
     for spec in Parameters(run=RunParameters(quick=True)).specs():
         model = obtain_model(dataset, spec, "cpu", root, lambda progress: None)

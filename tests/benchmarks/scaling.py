@@ -35,14 +35,15 @@ from tasks.encoding.shards import (
     shard_spans,
 )
 from tasks.images import fashion_mnist
-from tasks.images.dataset import fetch_dataset, fetch_images
-from tasks.images.source_parameters import NpyFiles, SourceParameters
+from tasks.images.dataset import fetch_images
+from tasks.images.sources import NpyFiles
 from tasks.images.store import open_images
 from tasks.models.recipes import TrainingSpec
 from tasks.parameters.retrain import DataParameters, Parameters, RunParameters
 from tasks.reports.style import STYLE, save
 from tasks.runs.manifest import read_manifest
 from tests.benchmarks.training import RESULTS
+from tests.conftest import fetch
 
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 FITTED_FROM = 100_000
@@ -210,10 +211,10 @@ def _plan(images: Path, root: Path) -> tuple[EncodingPlan, PublishedRun]:
     command = [sys.executable, "-m", "flows.retrain", "--publish-anyway"]
     command += ["--shallow-epochs", "1", "--deep-epochs", "1"]
     subprocess.run(command, check=True, env={**os.environ, ROOT_VARIABLE: str(root)})
-    source = SourceParameters(dataset="augmented", source=NpyFiles(images_file=str(images)))
+    source = NpyFiles(images_file=str(images))
     run = open_published(fashion_mnist.NAME, root)
     manifest = read_manifest(run.folder)
-    augmented = fetch_images(source, root)
+    augmented = fetch_images("augmented", source, root)
     return plan_encoding(augmented, run.name, manifest.dataset, manifest.models), run
 
 
@@ -253,7 +254,7 @@ def draw(results: dict[int, dict[str, Result]], path: Path) -> None:
 def main() -> None:
     """Measure, print, write JSON and plot."""
     root = prepare_artifacts_folder()
-    published = fetch_dataset(DataParameters(), root)
+    published = fetch(DataParameters(), root)
     train_images, test_images = (
         np.array(open_images(published, split, root)) for split in ("train", "test")
     )
@@ -266,7 +267,7 @@ def main() -> None:
             augment(train_images, size, images)
             source = NpyFiles(images_file=str(images), test_images_file=str(folder / "test.npy"))
             data = DataParameters(dataset="augmented", source=source)
-            dataset = fetch_dataset(data, folder / "artifacts")
+            dataset = fetch(data, folder / "artifacts")
             results[size] = measure_stages(dataset, folder / "artifacts")
             print(json.dumps({size: results[size]}, indent=2), flush=True)
         rates = measure_workers(folder / f"{SIZES[-1]}.npy", folder / "artifacts")

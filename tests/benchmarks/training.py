@@ -22,12 +22,12 @@ from matplotlib.figure import Figure
 from tasks.core.records import DatasetRecord
 from tasks.core.storage import prepare_artifacts_folder, write_bytes
 from tasks.evaluation.references import LAB_LOSSES
-from tasks.images.dataset import fetch_dataset
 from tasks.images.store import open_images
 from tasks.models.architectures import Architecture
 from tasks.models.recipes import TrainingSpec
 from tasks.parameters.retrain import DataParameters, Parameters
 from tests.benchmarks.competitors import Competitor, KerasFit, Ours, TorchEager
+from tests.conftest import fetch
 
 ROUNDS = 7
 MAX_EPOCHS = 60
@@ -190,7 +190,7 @@ def _bars(axes: Any, values: dict[str, float], marks: dict[str, str], title: str
 
 def main() -> None:
     """Measure, print, write JSON and plot."""
-    dataset = fetch_dataset(DataParameters(), prepare_artifacts_folder())
+    dataset = fetch(DataParameters(), prepare_artifacts_folder())
     results: dict[str, Any] = {"cores": os.cpu_count(), "rounds": ROUNDS, "models": {}}
     for spec in Parameters().specs():
         results["models"][spec.architecture.name] = {

@@ -23,13 +23,12 @@ from types import MappingProxyType
 
 from tasks.codes.published import open_published
 from tasks.core.records import SPLITS, DatasetRecord
-from tasks.images.dataset import fetch_dataset
 from tasks.models.store import ModelRecord, obtain_model
 from tasks.parameters.retrain import RunParameters
 from tasks.runs.building import run_in_progress
 from tasks.runs.lookup import check_files, find_published
 from tasks.runs.manifest import read_manifest
-from tests.conftest import METRICS, SAMPLE, SPEC, codes_file, complete
+from tests.conftest import METRICS, SAMPLE, SPEC, codes_file, complete, fetch
 
 GRACE_SECONDS = 10.0
 KEEP = 2
@@ -50,7 +49,7 @@ def train(number: int, dataset: DatasetRecord, root: Path) -> ModelRecord:
 
 def publish_forever(root: Path, seed: int) -> None:
     """Complete one run after the other, some good enough and some not; print what happens."""
-    dataset = fetch_dataset(SAMPLE, root)
+    dataset = fetch(SAMPLE, root)
     for number in range(2):
         codes_file("test", train(number, dataset, root), dataset, root)  # compiles its encoder
     print("ready", flush=True)
@@ -135,7 +134,7 @@ def besiege(
     Raises:
         AssertionError: a reader saw something that must not be.
     """
-    dataset = fetch_dataset(SAMPLE, root)
+    dataset = fetch(SAMPLE, root)
     complete("run-first", train(0, dataset, root), dataset, root)
     pipes = []
     for _ in range(READERS):

@@ -16,9 +16,9 @@ from tasks.encoding.encoder import encode_split
 from tasks.evaluation.baselines import obtain_baselines
 from tasks.evaluation.evaluate import measure_model
 from tasks.images.dataset import fetch_dataset
-from tasks.images.source_parameters import NpyFiles
+from tasks.images.sources import NpyFiles
 from tasks.models.store import obtain_model
-from tasks.parameters.retrain import DataParameters, Parameters, RunParameters
+from tasks.parameters.retrain import Parameters, RunParameters
 
 TEST_SHARE = 0.05
 """Enough that every sample of test images is full at the sizes that are compared."""
@@ -37,9 +37,8 @@ def main(folder: Path, root: Path) -> None:
     source = NpyFiles(
         images_file=str(folder / "images.npy"), labels_file=str(folder / "labels.npy")
     )
-    data = DataParameters(dataset="large", source=source, test_share=TEST_SHARE)
     with stage("normalization"):
-        dataset = fetch_dataset(data, root)
+        dataset = fetch_dataset("large", source, root, test_share=TEST_SHARE, split_seed=0)
     with stage("training"):
         spec = Parameters(run=RunParameters(quick=True)).specs()[0]
         model = obtain_model(dataset, spec, "cpu", root, lambda _: None)

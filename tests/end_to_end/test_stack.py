@@ -15,7 +15,7 @@ import pytest
 
 from tasks.codes.published import open_published, open_run
 from tasks.core.records import SPLITS
-from tasks.images.source_parameters import IdxFolder
+from tasks.images.sources import IdxFolder
 from tests.conftest import SAMPLE, SAMPLE_FOLDER
 from tests.end_to_end.containers import HEALTHY, NAME, REPOSITORY, Stack
 from tests.end_to_end.serving import flags_of, long_run, wait_until

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks.images.dataset import fetch_dataset
-from tests.conftest import SAMPLE, SAMPLE_FOLDER
+from tests.conftest import SAMPLE, SAMPLE_FOLDER, fetch
 from tests.end_to_end.serving import RUN, Served, long_run, wait_until
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def test_a_failed_run_is_retried_from_the_command_line_and_the_ui(
     served: Served, page: "Page"
 ) -> None:
     training = {**RUN["training"], "seed": 21}
-    dataset = served.artifacts / fetch_dataset(SAMPLE, served.artifacts).folder
+    dataset = served.artifacts / fetch(SAMPLE, served.artifacts).folder
     stone = dataset / "baselines.json"
     stone.unlink(missing_ok=True)
     stone.mkdir()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from flows.retrain import main, retrain
-from tasks.images.source_parameters import IdxFolder
+from tasks.images.sources import IdxFolder
 from tasks.models.store import stored_model
 from tasks.parameters.retrain import DataParameters, RunParameters, TrainingParameters
 from tasks.runs.manifest import Manifest

@@ -1,11 +1,10 @@
-"""The IDX files of the MNIST family: reading with care, and the digest of what they hold.
+"""IDX files, as MNIST and its relatives are published.
 
 Format: two zero bytes, the type, the number of dimensions, each dimension as a big-endian 32-bit
 integer, then the values, big-endian. Source: http://yann.lecun.com/exdb/mnist/
 """
 
 import gzip
-import hashlib
 import math
 import struct
 import zlib
@@ -16,31 +15,63 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tasks.core.errors import StepError
-from tasks.core.records import Sha256
+from tasks.core.records import Split
+from tasks.images.formats.errors import MAX_DEFLATE_RATIO, read_errors_explained
+from tasks.images.raw import RawDataset, RawSplit
 from tasks.images.rows import Rows, StreamRows
 
 UNSIGNED_BYTE = 8
 TYPES = {UNSIGNED_BYTE: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
-MAX_BYTES = 2**40
-"""Largest array read from an IDX file."""
-MAX_GZIP_RATIO = 1032
-"""Deflate cannot expand a file further: https://zlib.net/zlib_tech.html"""
 GZIP_SUFFIX = ".gz"
+IDX_FILES = {
+    "train_images": "train-images-idx3-ubyte",
+    "train_labels": "train-labels-idx1-ubyte",
+    "test_images": "t10k-images-idx3-ubyte",
+    "test_labels": "t10k-labels-idx1-ubyte",
+}
+IMAGE_DIMENSIONS, LABEL_DIMENSIONS = (3, 4), (1,)
+
+
+def open_idx_folder(folder: Path) -> RawDataset:
+    """Open the files of a folder; only the one of training images must exist.
+
+    Raises:
+        StepError: a file is missing, damaged or of the wrong kind.
+    """
+    if not folder.is_dir():
+        raise StepError(f"{folder} is not a folder: place the IDX files there")
+    train = _open_split(folder, "train")
+    has_test = idx_path(folder, IDX_FILES["test_images"]).exists()
+    return RawDataset(train, _open_split(folder, "test") if has_test else None)
+
+
+def idx_path(folder: Path, name: str) -> Path:
+    """The path of a file, or of its gzipped form if it does not exist."""
+    plain = folder / name
+    return plain if plain.exists() else plain.with_name(name + GZIP_SUFFIX)
+
+
+def _open_split(folder: Path, split: Split) -> RawSplit:
+    images = idx_path(folder, IDX_FILES[f"{split}_images"])
+    labels = idx_path(folder, IDX_FILES[f"{split}_labels"])
+    return RawSplit(
+        images=open_idx(images, IMAGE_DIMENSIONS),
+        labels=open_idx(labels, LABEL_DIMENSIONS) if labels.exists() else None,
+    )
 
 
 def open_idx(path: Path, dimensions: tuple[int, ...]) -> Rows:
-    """The rows of an IDX file, compressed if its name ends in `.gz`.
+    """Open the array of an IDX file, compressed if its name ends in `.gz`.
 
     Args:
-        dimensions: how many it may have: 3 or 4 for images, (N, height, width[, channels]), 1 for
-            labels, (N,).
+        dimensions: numbers of dimensions it may have: 3 or 4 for images, (N, height, width
+            [, channels]), 1 for labels, (N,).
 
     Raises:
-        StepError: the file is missing, or its header is damaged or not what was expected. Nothing
-            is allocated before the header is known to be plausible.
+        StepError: it is missing, or its header is damaged, implausible or not as expected; checked
+            before any memory is allocated.
     """
     with _open(path) as file:
         shape, dtype = _read_header(file, path, dimensions)
@@ -50,15 +81,11 @@ def open_idx(path: Path, dimensions: tuple[int, ...]) -> Rows:
 
 @contextmanager
 def _open(path: Path, skip: int = 0) -> Iterator[BinaryIO]:
+    damage = (gzip.BadGzipFile, EOFError, zlib.error)
     opener = gzip.open if path.suffix == GZIP_SUFFIX else open
-    try:
-        with opener(path, "rb") as file:
-            file.read(skip)
-            yield cast(BinaryIO, file)
-    except FileNotFoundError:
-        raise StepError(f"{path} is missing: place the file there") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise StepError(f"{path} is truncated or damaged ({error}): fetch it again") from None
+    with read_errors_explained(path, "an IDX file", *damage), opener(path, "rb") as file:
+        file.read(skip)
+        yield cast(BinaryIO, file)
 
 
 def _read_header(
@@ -76,43 +103,11 @@ def _read_header(
     if len(header) < 4 * count:
         raise StepError(f"{path} ends within its header: fetch it again")
     shape, dtype = struct.unpack(f">{count}I", header), np.dtype(TYPES[magic[2]])
-    size = math.prod(shape) * dtype.itemsize
-    ratio = MAX_GZIP_RATIO if path.suffix == GZIP_SUFFIX else 1
-    limit = min(MAX_BYTES, ratio * path.stat().st_size)
-    if size > limit:
+    ratio = MAX_DEFLATE_RATIO if path.suffix == GZIP_SUFFIX else 1
+    limit = ratio * path.stat().st_size
+    if math.prod(shape) * dtype.itemsize > limit:
         raise StepError(
             f"{path} announces {'x'.join(map(str, shape))} values, expected at most {limit} bytes, "
             "the most that a file of its size can hold: fetch it again"
         )
     return shape, dtype
-
-
-class IdxDigest:
-    """SHA-256 of an array as an uncompressed IDX file of unsigned bytes, block by block.
-
-    Other types, which IDX lacks or writes the other way round, have their NumPy name in place of
-    the type.
-    """
-
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        """Digest the header."""
-        kind = bytes([UNSIGNED_BYTE]) if dtype == np.uint8 else dtype.str.encode()
-        header = bytes(2) + kind + bytes([len(shape)]) + struct.pack(f">{len(shape)}I", *shape)
-        self._digest = hashlib.sha256(header)
-
-    def update(self, block: NDArray[Any]) -> None:
-        """Digest consecutive rows."""
-        self._digest.update(np.ascontiguousarray(block).data)
-
-    def hexdigest(self) -> Sha256:
-        """The digest so far."""
-        return self._digest.hexdigest()
-
-
-def idx_sha256(array: NDArray[Any]) -> Sha256:
-    """The digest of an array that is there whole, as a rule memory-mapped."""
-    digest = IdxDigest(array.shape, array.dtype)
-    rows = max(1, 2**24 // max(1, array[:1].nbytes))
-    for start in range(0, len(array), rows):
-        digest.update(array[start : start + rows])
-    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""A folder of PNG and JPEG files as an array of images."""
+"""Folders of PNG and JPEG pictures of one size, in sub-folders by class if they have classes."""
 
 import os
 from collections.abc import Iterator
@@ -14,32 +14,31 @@ from tasks.images.rows import ArrayRows, Rows
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 MAX_PICTURE_PIXELS = 2**20
-"""Height times width of the largest picture that is unpacked."""
+"""Height times width of the largest picture that is decompressed."""
 GREY_MODES = {"1": "L", "L": "L", "LA": "L", "I;16": "I;16", "I;16B": "I;16", "I": "I;16"}
-"""What becomes of a picture's mode; every other one becomes RGB. Transparency is ignored."""
+"""The Pillow mode that each mode is converted to; others become RGB. Transparency is dropped."""
 
 
 class PictureRows(Rows):
-    """Pictures of one size, each read when its turn comes."""
+    """Pictures of one size as an array; each file is read when its block is.
+
+    Args:
+        files: at least one; the first sets shape and dtype.
+    """
 
     def __init__(self, folder: Path, files: list[Path]) -> None:
-        """Read the first picture, which tells the size and the colours of all.
-
-        Args:
-            files: at least one.
-        """
         self._folder, self._files = folder, files
-        first = _read_picture(files[0])
+        first = read_picture(files[0])
         super().__init__(str(folder), (len(files), *first.shape), first.dtype)
 
     def blocks(self) -> Iterator[NDArray[Any]]:
-        """Consecutive pictures, all of them."""
+        """All pictures, in consecutive blocks."""
         for start in range(0, len(self), self.block_rows):
             files = self._files[start : start + self.block_rows]
             yield np.stack([self._read(file) for file in files])
 
     def _read(self, file: Path) -> NDArray[Any]:
-        picture = _read_picture(file)
+        picture = read_picture(file)
         if picture.shape != self.shape[1:] or picture.dtype != self.dtype:
             raise StepError(
                 f"{file} is {_describe(picture.shape, picture.dtype)}, expected "
@@ -48,44 +47,69 @@ class PictureRows(Rows):
         return picture
 
     def row_name(self, row: int) -> str:
-        """The picture's file."""
+        """The path of the picture's file."""
         return str(self._files[row])
 
     def select(self, wanted: NDArray[np.bool_]) -> Rows:
-        """Those pictures alone; the others are not read."""
+        """The pictures for which `wanted`, (N,), is true; the others are not read."""
         return PictureRows(self._folder, [self._files[row] for row in np.flatnonzero(wanted)])
 
 
+def read_picture(file: Path) -> NDArray[Any]:
+    """A picture as (height, width[, 3]) uint8 or uint16, turned upright as its EXIF data says.
+
+    Raises:
+        StepError: it is damaged, too large, or in 16 bits with colour or transparency.
+    """
+    bombs = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+    try:
+        with Image.open(file, formats=("PNG", "JPEG")) as picture:
+            if picture.width * picture.height > MAX_PICTURE_PIXELS:
+                raise StepError(
+                    f"{file} has {picture.width} x {picture.height} pixels, expected at most "
+                    f"{MAX_PICTURE_PIXELS:,}: make it smaller"
+                )
+            if picture.mode in ("LA", "RGB", "RGBA") and ";16" in str(picture.tile):
+                raise StepError(
+                    f"{file} has colour or transparency in 16 bits, of which only 8 could be read: "
+                    "store the images in a NumPy or HDF5 file"
+                )
+            upright = ImageOps.exif_transpose(picture)
+            return np.asarray(upright.convert(GREY_MODES.get(upright.mode, "RGB")))
+    except bombs as error:
+        raise StepError(f"{file} is too large to decompress: {error}") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise StepError(f"{file} cannot be read as a PNG or JPEG picture: {error}") from None
+
+
 def find_pictures(folder: Path, allowed: Path | None) -> list[Path]:
-    """Every PNG and JPEG file beneath a folder, in the order of their paths.
+    """All PNG and JPEG files beneath a folder that are not hidden, sorted by path.
 
     Args:
         allowed: no picture may be a link that leads out of this folder.
 
     Raises:
-        StepError: there is none, one leads elsewhere, or a sub-folder cannot be looked into.
+        StepError: there is none, one leads elsewhere, or a sub-folder cannot be read.
     """
-    found = list(_walk(folder))
-    if not found:
+    files = list(_walk(folder))
+    if not files:
         raise StepError(f"{folder} holds no PNG or JPEG file: place the images there")
-    for file in found:
-        if not file.is_file():  # nor does a link in a circle lead to one
+    for file in files:
+        if not file.is_file():  # false for links in a circle, too
             raise StepError(f"{file} is no file: remove it")
         if allowed and not file.resolve().is_relative_to(allowed):
             raise StepError(f"{file} leads out of {allowed}, the only place data may be in")
-    return sorted(found, key=lambda file: file.relative_to(folder).parts)
+    return sorted(files, key=lambda file: file.relative_to(folder).parts)
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Every picture that is not hidden; a class that cannot be seen must not vanish silently."""
-
-    def refuse(error: OSError) -> None:
-        raise StepError(f"{error.filename} cannot be looked into: {error.strerror}")
+    def refuse(error: OSError) -> None:  # os.walk would skip the folder, and so its class
+        raise StepError(f"{error.filename} cannot be read: {error.strerror}")
 
     for parent, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in folders:
-            if Path(parent, name).is_symlink():
+            if Path(parent, name).is_symlink():  # os.walk does not follow it
                 raise StepError(
                     f"{Path(parent, name)} is a link to a folder: place the pictures there"
                 )
@@ -94,11 +118,11 @@ def _walk(folder: Path) -> Iterator[Path]:
                 yield Path(parent, name)
 
 
-def class_folders(folder: Path, files: list[Path]) -> list[str]:
-    """The names of the sub-folders that the pictures are in, sorted; none if they are in none.
+def find_classes(folder: Path, files: list[Path]) -> list[str]:
+    """The names of the sub-folders that hold the pictures, sorted; empty if there are none.
 
     Raises:
-        StepError: some pictures are in sub-folders and some are not, or a name is no text.
+        StepError: only some pictures are in sub-folders, or a name is not printable.
     """
     names = {_class_folder(folder, file) for file in files}
     if "" in names and len(names) > 1:
@@ -111,7 +135,7 @@ def class_folders(folder: Path, files: list[Path]) -> list[str]:
 
 
 def label_pictures(folder: Path, files: list[Path], classes: list[str]) -> Rows:
-    """The class of every picture, (N,) int64: the position of its sub-folder's name.
+    """The class of each picture, (N,) int64: the index of its sub-folder's name in `classes`.
 
     Raises:
         StepError: a sub-folder is none of the classes.
@@ -129,29 +153,6 @@ def label_pictures(folder: Path, files: list[Path], classes: list[str]) -> Rows:
 def _class_folder(folder: Path, file: Path) -> str:
     parts = file.relative_to(folder).parts
     return parts[0] if len(parts) > 1 else ""
-
-
-def _read_picture(file: Path) -> NDArray[Any]:
-    """A picture as (height, width) or (height, width, 3), as its camera was held."""
-    bombs = (Image.DecompressionBombError, Image.DecompressionBombWarning)
-    try:
-        with Image.open(file, formats=("PNG", "JPEG")) as picture:
-            if picture.width * picture.height > MAX_PICTURE_PIXELS:
-                raise StepError(
-                    f"{file} has {picture.width} x {picture.height} pixels, expected at most "
-                    f"{MAX_PICTURE_PIXELS:,}: make it smaller"
-                )
-            if picture.mode in ("LA", "RGB", "RGBA") and ";16" in str(picture.tile):
-                raise StepError(
-                    f"{file} has colour or transparency in 16 bits, of which only 8 could be read: "
-                    "store the images in a NumPy or HDF5 file"
-                )
-            upright = ImageOps.exif_transpose(picture)
-            return np.asarray(upright.convert(GREY_MODES.get(upright.mode, "RGB")))
-    except bombs as error:
-        raise StepError(f"{file} is too large to be unpacked: {error}") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise StepError(f"{file} cannot be read as a PNG or JPEG picture: {error}") from None
 
 
 def _describe(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:

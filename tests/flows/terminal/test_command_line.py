@@ -14,7 +14,7 @@ from flows.terminal.command_line import parse
 from flows.terminal.failures import WithoutRetracing, WithoutTraceback
 from tasks.core.errors import StepError
 from tasks.core.records import EpochRecord
-from tasks.images.source_parameters import IdxFolder
+from tasks.images.sources import IdxFolder
 from tasks.models.state import Progress
 from tasks.parameters.retrain import Parameters
 from tasks.parameters.sweep import SweepParameters

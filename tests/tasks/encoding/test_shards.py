@@ -41,7 +41,7 @@ def plan_with(run: PublishedRun, images: DatasetRecord, **changes: object) -> En
 
 @pytest.fixture
 def plan(run: PublishedRun, root: Path) -> EncodingPlan:
-    plan = plan_with(run, fetch_images(SAMPLE, root))
+    plan = plan_with(run, fetch_images(SAMPLE.dataset, SAMPLE.source, root))
     begin_encoding(plan, run, root)
     return plan
 
@@ -130,7 +130,7 @@ def test_the_run_may_go_while_its_encoders_are_used(
 
 
 def test_a_damaged_encoder_is_not_used(run: PublishedRun, root: Path) -> None:
-    plan = plan_with(run, fetch_images(SAMPLE, root))
+    plan = plan_with(run, fetch_images(SAMPLE.dataset, SAMPLE.source, root))
     (run.folder / "models" / "shallow" / "autoencoder.keras").write_bytes(b"")
     with pytest.raises(CodesError, match="differs from its manifest"):
         begin_encoding(plan, run, root)
@@ -146,7 +146,7 @@ def test_a_damaged_encoder_is_not_used(run: PublishedRun, root: Path) -> None:
 def test_images_of_another_kind_are_refused(
     update: dict[str, object], reason: str, run: PublishedRun, root: Path
 ) -> None:
-    dataset = fetch_images(SAMPLE, root).model_copy(update=update)
+    dataset = fetch_images(SAMPLE.dataset, SAMPLE.source, root).model_copy(update=update)
     with pytest.raises(StepError, match=reason):
         plan_with(run, dataset)
 
@@ -155,9 +155,11 @@ def test_the_name_is_that_of_the_images_and_the_encoders(
     plan: EncodingPlan, run: PublishedRun, root: Path
 ) -> None:
     assert not plan.name.startswith(PARTIAL_PREFIX)
-    other = fetch_images(SAMPLE, root).model_copy(update={"payload_sha256": "e" * 64})
+    other = fetch_images(SAMPLE.dataset, SAMPLE.source, root).model_copy(
+        update={"payload_sha256": "e" * 64}
+    )
     assert plan_with(run, other).name != plan.name
-    images = fetch_images(SAMPLE, root)
+    images = fetch_images(SAMPLE.dataset, SAMPLE.source, root)
     assert plan_with(run, images, weights_sha256="e" * 64).name != plan.name
     assert plan_with(run, images).name == plan.name
 
@@ -181,7 +183,7 @@ def test_what_was_joined_but_not_named_yet_is_not_encoded_again(
 def test_images_of_another_unit_are_refused(
     run: PublishedRun, root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    images = fetch_images(SAMPLE, root)
+    images = fetch_images(SAMPLE.dataset, SAMPLE.source, root)
     scale = read_manifest(run.folder).dataset.scale
     with pytest.raises(StepError, match="convert them to the same unit"):
         plan_with(run, images.model_copy(update={"scale": 255 * scale}))

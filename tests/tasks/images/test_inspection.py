@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 
 from tasks.core.errors import StepError
 from tasks.images import rows
-from tasks.images.inspection import image_shape, inspect, sound_images, sound_labels, stored_type
+from tasks.images.inspection import checked_arrays, checked_images, checked_labels, inspect
+from tasks.images.raw import RawSplit
 from tasks.images.rows import ArrayRows
-from tasks.images.sources import RawSplit
 
 IMAGES = np.arange(120, dtype=np.uint8).reshape(10, 3, 4)
 
@@ -36,23 +36,22 @@ def held(array: NDArray[Any]) -> ArrayRows:
     ],
 )
 def test_images_are_stored_in_few_types(dtype: str, stored: str) -> None:
-    images = held((IMAGES > 60).astype(dtype))
-    assert stored_type(images) == stored
-    (found, *_) = sound_images(images)
-    assert found.dtype == stored
-    assert np.array_equal(np.concatenate(list(sound_images(images))), IMAGES > 60)
+    images = checked_images(held((IMAGES > 60).astype(dtype)))
+    assert images.dtype == stored
+    assert {block.dtype.name for block in images.blocks()} == {stored}
+    assert np.array_equal(images.read(), IMAGES > 60)
 
 
 @pytest.mark.parametrize("dtype", ["U3", "c8", "O", "V4"])
 def test_what_is_no_number_is_refused(dtype: str) -> None:
     with pytest.raises(StepError, match=r"mine\.npy holds values of type .*, expected numbers"):
-        stored_type(held(np.empty((2, 3, 4), dtype)))
+        checked_images(held(np.empty((2, 3, 4), dtype)))
 
 
 def test_a_single_colour_is_grey() -> None:
-    assert image_shape(held(IMAGES[..., np.newaxis])) == (3, 4)
-    (found, *_) = sound_images(held(IMAGES[..., np.newaxis]))
-    assert found.shape[1:] == (3, 4)
+    images = checked_images(held(IMAGES[..., np.newaxis]))
+    assert images.shape == (10, 3, 4)
+    assert np.array_equal(images.read(), IMAGES)
 
 
 @pytest.mark.parametrize(
@@ -73,21 +72,23 @@ def test_a_value_that_cannot_be_used_is_named_with_its_row(
     images = IMAGES.astype(dtype)
     images[7, 2, 1] = value
     with pytest.raises(StepError, match=rf"row 7 of mine\.npy holds the value {shown}, expected"):
-        list(sound_images(held(images)))
+        checked_images(held(images)).read()
 
 
 @pytest.mark.parametrize("label", [-1, 1000])
 def test_a_class_out_of_bounds_is_named_with_its_row(label: int) -> None:
     labels = np.zeros(200, np.int32)
     labels[150] = label
-    with pytest.raises(StepError, match=rf"row 150 of mine\.npy is of class {label}, expected 0"):
-        list(sound_labels(held(labels)))
+    with pytest.raises(
+        StepError, match=rf"row 150 of mine\.npy holds the class {label}, exp.* 0 to 999"
+    ):
+        checked_labels(held(labels)).read()
 
 
 @pytest.mark.parametrize("labels", [np.zeros((10, 2), int), np.zeros(10), np.full(10, "a")])
 def test_classes_are_one_whole_number_each(labels: NDArray[Any]) -> None:
     with pytest.raises(StepError, match="expected one whole number"):
-        list(sound_labels(held(labels)))
+        checked_labels(held(labels)).read()
 
 
 def test_labels_must_match_the_images() -> None:
@@ -95,16 +96,34 @@ def test_labels_must_match_the_images() -> None:
         inspect({"train": RawSplit(held(IMAGES), held(np.zeros(9, int)))})
 
 
-def test_facts_are_those_of_the_images() -> None:
+def test_a_split_needs_images() -> None:
+    with pytest.raises(StepError, match="mine.npy holds no images"):
+        checked_arrays("test", RawSplit(held(IMAGES[:0])))
+
+
+def test_facts_are_those_of_the_images(caplog: pytest.LogCaptureFixture) -> None:
     test = IMAGES[[2, 2, 5]] // 2
     test[0] = IMAGES[9]
     facts = inspect({"train": RawSplit(held(IMAGES)), "test": RawSplit(held(test))})
-    assert facts.maxima == {"train": 119, "test": 119}
-    assert facts.constant == {"train": False, "test": False}
+    assert facts.rows == {"train": 10, "test": 3}
+    assert (facts.image_shape, facts.dtype, facts.scale) == ((3, 4), "uint8", 119)
     assert facts.duplicates == 1
     assert set(facts.payloads) == {"train_images", "test_images"}
-    same = inspect({"train": RawSplit(held(np.ones_like(IMAGES)))})
-    assert same.constant == {"train": True}
+    assert "1 of the 3 test images are training images too" in caplog.text
+    assert "brighter" not in caplog.text
+
+
+@pytest.mark.parametrize("count", [1, 10])
+def test_identical_images_are_refused_for_training_alone(count: int) -> None:
+    images = held(np.ones((count, 3, 4), np.uint8))
+    with pytest.raises(StepError, match=rf"no two different training images \({count} in all\)"):
+        inspect({"train": RawSplit(images)})
+    assert inspect({"all": RawSplit(images)}).scale == 1
+    inspect({"train": RawSplit(held(IMAGES)), "test": RawSplit(images)})
+
+
+def test_black_images_have_a_scale_that_can_divide() -> None:
+    assert inspect({"all": RawSplit(held(np.zeros_like(IMAGES)))}).scale == 1
 
 
 def test_the_type_of_a_source_does_not_matter_but_its_values() -> None:

@@ -4,7 +4,6 @@ import pytest
 from tasks.core.errors import StepError
 from tasks.images import rows
 from tasks.images.rows import ArrayRows, ChainedRows, evaluation_rows, spaced_rows
-from tests.conftest import read_all
 
 VALUES = np.arange(60).reshape(20, 3)
 
@@ -18,24 +17,18 @@ def test_an_array_is_read_in_bounded_blocks() -> None:
     assert [len(block) for block in ArrayRows("a", VALUES).blocks()] == [4] * 5
 
 
-def test_rows_that_are_stored_together_are_read_together() -> None:
-    for multiple, lengths in ((3, [3, 3, 3, 3, 3, 3, 2]), (7, [7, 7, 6])):
-        found = [len(block) for block in ArrayRows("a", VALUES, multiple).blocks()]
-        assert found == lengths
-
-
 @pytest.mark.parametrize("chosen", [[0], [19], [3, 4, 12], list(range(20))])
 def test_selected_rows_come_without_empty_blocks(chosen: list[int]) -> None:
     wanted = np.isin(np.arange(20), chosen)
     selected = ArrayRows("a", VALUES).select(wanted)
-    assert np.array_equal(read_all(selected), VALUES[chosen])
+    assert np.array_equal(selected.read(), VALUES[chosen])
     assert all(len(block) for block in selected.blocks())
     assert selected.row_name(len(chosen) - 1) == f"row {chosen[-1]} of a"
 
 
 def test_chained_arrays_are_one() -> None:
     chained = ChainedRows([ArrayRows("a", VALUES), ArrayRows("b", VALUES[:2].astype(np.int32))])
-    assert np.array_equal(read_all(chained), np.concatenate([VALUES, VALUES[:2]]))
+    assert np.array_equal(chained.read(), np.concatenate([VALUES, VALUES[:2]]))
     assert chained.dtype == np.int64
     assert [chained.row_name(row) for row in (19, 20)] == ["row 19 of a", "row 0 of b"]
     with pytest.raises(StepError, match="b holds rows of shape"):

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
-from tasks.core.errors import StepError
+from tasks.core.errors import StepError, explain
 from tasks.images import rows
-from tasks.images.source_parameters import AnySource
-from tasks.images.sources import RawDataset, RawSplit, allowed_path, join, open_source, split_rows
+from tasks.images.raw import RawDataset, draw_test_images
+from tasks.images.sources import DESCRIBED, AnySource, FashionMnist, NpzFile, Source, allowed_path
 from tests.conftest import SAMPLE_FOLDER, read_all
 
 GENERATOR = np.random.default_rng(0)
@@ -58,9 +58,16 @@ def write_pictures(folder: Path, images: NDArray[Any]) -> dict[str, Any]:
 WRITERS = (write_npz, write_npy, write_hdf5, write_pictures)
 
 
-def described(source: dict[str, Any]) -> AnySource:
+def validate(source: Any) -> AnySource:
     adapter: TypeAdapter[AnySource] = TypeAdapter(AnySource)
     return adapter.validate_python(source)
+
+
+def open_source(source: dict[str, Any]) -> RawDataset:
+    """Open a source that is described as the form describes it."""
+    described = validate(source)
+    assert isinstance(described, Source)
+    return described.open()
 
 
 @pytest.mark.parametrize("images", [GREY, COLOUR, DEEP_GREY], ids=["grey", "colour", "16 bit"])
@@ -68,44 +75,42 @@ def described(source: dict[str, Any]) -> AnySource:
 def test_every_kind_of_source_gives_what_was_put_in(
     write: Any, images: NDArray[Any], tmp_path: Path
 ) -> None:
-    with open_source(described(write(tmp_path, images))) as raw:
-        for _ in range(2):  # they can be read again
-            assert np.array_equal(read_all(raw.images.images), images)
-        assert raw.images.images.dtype == images.dtype
-        assert np.array_equal(read_all(raw.images.labels), LABELS)
-        assert raw.test is None
-        assert raw.class_names == (NAMES if write is write_pictures else ())
+    raw = open_source(write(tmp_path, images))
+    for _ in range(2):  # they can be read again
+        assert np.array_equal(raw.train.images.read(), images)
+    assert raw.train.images.dtype == images.dtype
+    assert np.array_equal(read_all(raw.train.labels), LABELS)
+    assert raw.test is None
+    assert raw.class_names == (NAMES if write is write_pictures else ())
 
 
 @pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
 def test_a_share_can_be_drawn_from_every_kind(write: Any, tmp_path: Path) -> None:
-    with open_source(described(write(tmp_path, GREY))) as raw:
-        train, test = split_rows(raw.images, 0.3, seed=1)
-        for split, count in ((train, 21), (test, 9)):
-            assert split.source_rows is not None
-            assert len(split.images) == count
-            assert np.array_equal(read_all(split.images), GREY[split.source_rows])
-            assert np.array_equal(read_all(split.labels), LABELS[split.source_rows])
-        assert train.source_rows is not None
-        last = int(train.source_rows[-1])
-        assert train.images.row_name(20) == raw.images.images.row_name(last)
+    raw = open_source(write(tmp_path, GREY))
+    train, test = draw_test_images(raw.train, 0.3, seed=1)
+    for split, count in ((train, 21), (test, 9)):
+        assert split.source_rows is not None
+        assert len(split.images) == count
+        assert np.array_equal(split.images.read(), GREY[split.source_rows])
+        assert np.array_equal(read_all(split.labels), LABELS[split.source_rows])
+    assert train.source_rows is not None
+    last = int(train.source_rows[-1])
+    assert train.images.row_name(20) == raw.train.images.row_name(last)
 
 
-def test_joined_splits_stand_one_after_the_other() -> None:
-    with open_source(described({"idx_folder": str(SAMPLE_FOLDER)})) as raw:
-        assert raw.test is not None
-        whole = join(raw)
-        assert len(whole.images) == 640
-        assert np.array_equal(read_all(whole.images)[512:], read_all(raw.test.images))
-        assert np.array_equal(read_all(whole.labels)[:512], read_all(raw.images.labels))
-        assert whole.images.row_name(513) == raw.test.images.row_name(1)
-        unlabelled = RawDataset(raw.images, RawSplit(raw.test.images))
-        assert join(unlabelled).labels is None
+def test_test_images_are_read_from_every_array_that_is_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "all.npz", a=GREY, b=LABELS, c=GREY[:3], d=LABELS[:3])
+    names = {"images_array": "a", "labels_array": "b"}
+    names |= {"test_images_array": "c", "test_labels_array": "d"}
+    raw = open_source({"npz_file": str(tmp_path / "all.npz"), **names})
+    assert raw.test is not None
+    assert np.array_equal(raw.test.images.read(), GREY[:3])
+    assert np.array_equal(read_all(raw.test.labels), LABELS[:3])
 
 
 def test_a_picture_that_is_named_is_the_one_in_its_row(tmp_path: Path) -> None:
-    with open_source(described(write_pictures(tmp_path, GREY))) as raw:
-        assert raw.images.images.row_name(11).endswith("coat/011.png")
+    raw = open_source(write_pictures(tmp_path, GREY))
+    assert raw.train.images.row_name(11).endswith("coat/011.png")
 
 
 def test_test_pictures_have_the_classes_of_the_others(tmp_path: Path) -> None:
@@ -113,29 +118,49 @@ def test_test_pictures_have_the_classes_of_the_others(tmp_path: Path) -> None:
     test = tmp_path / "test" / "shirt" / "1.png"
     test.parent.mkdir(parents=True)
     Image.fromarray(GREY[0]).save(test)
-    with open_source(described({**source, "test_picture_folder": str(tmp_path / "test")})) as raw:
-        assert raw.test is not None
-        assert read_all(raw.test.labels).tolist() == [2]
+    raw = open_source({**source, "test_picture_folder": str(tmp_path / "test")})
+    assert raw.test is not None
+    assert read_all(raw.test.labels).tolist() == [2]
     test.parent.rename(tmp_path / "test" / "sock")
-    with (
-        pytest.raises(StepError, match="sock/1.png is in none of the classes boot, coat, shirt"),
-        open_source(described({**source, "test_picture_folder": str(tmp_path / "test")})),
-    ):
-        pass
+    with pytest.raises(StepError, match="sock/1.png is in none of the classes boot, coat, shirt"):
+        open_source({**source, "test_picture_folder": str(tmp_path / "test")})
 
 
 def test_names_the_missing_file_of_a_folder(tmp_path: Path) -> None:
-    with (
-        pytest.raises(StepError, match=r"train-images-idx3-ubyte\.gz is missing"),
-        open_source(described({"idx_folder": str(tmp_path)})),
-    ):
-        pass
+    with pytest.raises(StepError, match=r"train-images-idx3-ubyte\.gz is missing"):
+        open_source({"idx_folder": str(tmp_path)})
 
 
-def test_test_labels_need_test_images(tmp_path: Path) -> None:
-    source = {**write_npy(tmp_path, GREY), "test_labels_file": "somewhere"}
-    with pytest.raises(StepError, match="without test images"), open_source(described(source)):
-        pass
+def test_no_two_kinds_share_a_field() -> None:
+    """Prefect's form sends the fields of a source without its kind."""
+    fields = [name for kind in DESCRIBED for name in kind.model_fields]
+    assert len(fields) == len(set(fields))
+
+
+def test_the_fields_tell_the_kind() -> None:
+    assert validate({}) == FashionMnist()
+    assert validate({"npz_file": "x"}) == NpzFile(npz_file="x")
+    assert validate({"npz_file": "x", "labels_array": ""}) == NpzFile(npz_file="x")
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ({"npz_file": 3}, "NpzFile.npz_file: Input should be a valid string, found 3"),
+        ({"images_array": "x"}, "NpzFile.npz_file: Field required, found {'images_array': 'x'}"),
+        ({"npz_file": "x", "idx": 1}, "NpzFile.idx: Extra inputs are not permitted, found 1"),
+        ({"npz_file": ""}, "NpzFile.npz_file: Input should be a valid string, found None"),
+        ({"images_file": "x", "test_labels_file": "y"}, "NpyFiles: Value error, Test labels are"),
+        ({"bogus": 1}, "FashionMnist.bogus: Extra inputs are not permitted, found 1"),
+    ],
+)
+def test_a_wrong_value_is_reported_once_for_the_kind_that_was_meant(
+    source: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        validate(source)
+    assert explain(refusal.value).startswith(reason)
+    assert refusal.value.error_count() == 1
 
 
 @pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
@@ -146,8 +171,7 @@ def test_everything_must_lie_beneath_the_data_root(
     inside.mkdir()
     outside.mkdir()
     monkeypatch.setenv("AUTOENCODER_DATA_ROOT", str(inside))
-    with open_source(described(write(inside, GREY))):
-        pass
+    open_source(write(inside, GREY))
     source = write(outside, GREY)
     (inside / "link").symlink_to(outside)
     detours = [
@@ -156,8 +180,8 @@ def test_everything_must_lie_beneath_the_data_root(
         {k: v.replace(str(outside), f"{inside}/../elsewhere") for k, v in source.items()},
     ]
     for detour in detours:
-        with pytest.raises(StepError, match="is outside"), open_source(described(detour)):
-            pass
+        with pytest.raises(StepError, match="is outside"):
+            open_source(detour)
 
 
 def test_a_picture_may_not_be_a_link_that_leads_out(
@@ -168,11 +192,8 @@ def test_a_picture_may_not_be_a_link_that_leads_out(
     Image.fromarray(GREY[0]).save(secret)
     source = write_pictures(tmp_path / "data", GREY)
     (tmp_path / "data" / "pictures" / "boot" / "link.png").symlink_to(secret)
-    with (
-        pytest.raises(StepError, match=r"boot/link\.png leads out"),
-        open_source(described(source)),
-    ):
-        pass
+    with pytest.raises(StepError, match=r"boot/link\.png leads out"):
+        open_source(source)
 
 
 def test_an_idx_file_may_not_be_a_link_that_leads_out(
@@ -182,17 +203,16 @@ def test_an_idx_file_may_not_be_a_link_that_leads_out(
     (tmp_path / "train-images-idx3-ubyte.gz").symlink_to(
         SAMPLE_FOLDER / "train-images-idx3-ubyte.gz"
     )
-    source = described({"idx_folder": str(tmp_path)})
-    with pytest.raises(StepError, match="is outside"), open_source(source):
-        pass
+    with pytest.raises(StepError, match="is outside"):
+        open_source({"idx_folder": str(tmp_path)})
 
 
 @pytest.mark.parametrize("name", ["~no-such-user/x", "x\0y", "circle", "pipe"])
-def test_what_is_no_path_is_told(
+def test_a_name_that_is_no_path_to_data_is_refused(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("circle").symlink_to("circle")
     os.mkfifo("pipe")
-    with pytest.raises(StepError, match="is no path that can be followed|neither a file nor"):
+    with pytest.raises(StepError, match="is no valid path|neither a file nor"):
         allowed_path(name)

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from tasks.core.errors import StepError
-from tasks.images.formats.pictures import PictureRows, class_folders, find_pictures
-from tests.conftest import read_all
+from tasks.images.formats.pictures import PictureRows, find_classes, find_pictures
 
 GREY = np.random.default_rng(0).integers(0, 256, (6, 5), dtype=np.uint8)
 
@@ -27,7 +26,7 @@ def save(folder: Path, *names: str, picture: Image.Image | None = None) -> list[
 def test_every_mode_becomes_grey_or_colour(mode: str, tmp_path: Path) -> None:
     converted = Image.fromarray(GREY).convert(mode)
     suffix = "jpg" if mode == "CMYK" else "png"
-    found = read_all(PictureRows(tmp_path, save(tmp_path, f"a.{suffix}", picture=converted)))
+    found = PictureRows(tmp_path, save(tmp_path, f"a.{suffix}", picture=converted)).read()
     grey = mode in ("1", "L", "LA", "I;16")
     assert found.shape == ((1, 6, 5) if grey else (1, 6, 5, 3))
     assert found.dtype == (np.uint16 if mode == "I;16" else np.uint8)
@@ -45,7 +44,7 @@ def test_a_picture_is_turned_as_its_camera_was_held(tmp_path: Path) -> None:
     exif[0x0112] = 6  # turned by a quarter
     path = tmp_path / "turned.png"
     Image.fromarray(GREY).save(path, exif=exif)
-    assert np.array_equal(read_all(PictureRows(tmp_path, [path]))[0], np.rot90(GREY, -1))
+    assert np.array_equal(PictureRows(tmp_path, [path]).read()[0], np.rot90(GREY, -1))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +59,7 @@ def test_a_picture_that_differs_is_named(other: Image.Image, found: str, tmp_pat
     save(tmp_path, "a.png", "b.png")
     files = save(tmp_path, "c.png", picture=other)
     with pytest.raises(StepError, match=rf"c\.png is {found}, expected 6 x 5 .* as in a\.png"):
-        read_all(PictureRows(tmp_path, files))
+        PictureRows(tmp_path, files).read()
 
 
 @pytest.mark.parametrize("keep", [0, 20, 60])
@@ -68,7 +67,7 @@ def test_an_unreadable_picture_is_named(keep: int, tmp_path: Path) -> None:
     files = save(tmp_path, "a.png", "b.png")
     files[1].write_bytes(files[1].read_bytes()[:keep])
     with pytest.raises(StepError, match=r"b\.png cannot be read as a PNG or JPEG picture"):
-        read_all(PictureRows(tmp_path, files))
+        PictureRows(tmp_path, files).read()
 
 
 def test_another_format_under_the_name_of_a_picture_is_refused(tmp_path: Path) -> None:
@@ -93,7 +92,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(
         PictureRows(tmp_path, find_pictures(tmp_path, None))
 
 
-def test_an_empty_folder_is_told(tmp_path: Path) -> None:
+def test_an_empty_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(StepError, match="holds no PNG or JPEG file"):
         find_pictures(tmp_path, None)
 
@@ -101,12 +100,12 @@ def test_an_empty_folder_is_told(tmp_path: Path) -> None:
 def test_a_picture_beside_the_classes_is_named(tmp_path: Path) -> None:
     files = save(tmp_path, "a/1.png", "b/1.png", "stray.png")
     with pytest.raises(StepError, match=r"stray\.png is in no sub-folder"):
-        class_folders(tmp_path, files)
+        find_classes(tmp_path, files)
 
 
 def test_sub_folders_of_classes_do_not_matter(tmp_path: Path) -> None:
     files = save(tmp_path, "coat/winter/1.png", "boot/1.png")
-    assert class_folders(tmp_path, files) == ["boot", "coat"]
+    assert find_classes(tmp_path, files) == ["boot", "coat"]
 
 
 @pytest.mark.parametrize("channels", [2, 3, 4])
@@ -133,7 +132,7 @@ def test_a_linked_class_does_not_vanish(tmp_path: Path) -> None:
         find_pictures(tmp_path / "pictures", None)
 
 
-def test_a_class_that_cannot_be_looked_into_does_not_vanish(
+def test_a_class_that_cannot_be_read_does_not_vanish(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(tmp_path, "boot/1.png", "coat/1.png")
@@ -145,7 +144,7 @@ def test_a_class_that_cannot_be_looked_into_does_not_vanish(
         return scandir(folder)
 
     monkeypatch.setattr(os, "scandir", forbidding)
-    with pytest.raises(StepError, match="boot cannot be looked into: Permission denied"):
+    with pytest.raises(StepError, match="boot cannot be read: Permission denied"):
         find_pictures(tmp_path, None)
 
 
@@ -159,4 +158,4 @@ def test_a_class_must_have_a_name_that_is_text(tmp_path: Path) -> None:
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     files = save(folder, "1.png")
     with pytest.raises(StepError, match="no name for a class"):
-        class_folders(tmp_path, files)
+        find_classes(tmp_path, files)
