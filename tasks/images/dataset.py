@@ -34,12 +34,9 @@ def fetch_dataset(
         TransientError: Fashion-MNIST is nowhere to be had; the message has all reasons.
     """
     where, raw = _open(name, source, root)
-    if raw.test:
-        splits: dict[Split, RawSplit] = {"train": raw.train, "test": raw.test}
-    else:
-        train, test = draw_test_images(raw.train, test_share, split_seed)
-        splits = {"train": train, "test": test}
-    return _store(name, where, splits, class_names or raw.class_names, root)
+    if raw.test is None:
+        raw = draw_test_images(raw, test_share, split_seed)
+    return _store(name, where, raw.splits, class_names or raw.class_names, root)
 
 
 def fetch_images(name: str, source: AnySource, root: Path) -> DatasetRecord:

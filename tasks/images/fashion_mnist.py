@@ -104,9 +104,7 @@ def check_published(raw: RawDataset) -> RawDataset:
     Raises:
         StepError: an array is missing or has another SHA-256.
     """
-    arrays = checked_arrays("train", raw.train)
-    if raw.test:
-        arrays |= checked_arrays("test", raw.test)
+    arrays = checked_arrays(raw.splits)
     missing = PAYLOADS.keys() - arrays.keys()
     if missing:
         raise StepError(f"{' and '.join(sorted(missing))} are missing: place their files there")

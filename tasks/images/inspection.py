@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tasks.core.errors import StepError
 from tasks.core.records import Sha256, Split
-from tasks.images.digest import ArrayDigest, rows_sha256
+from tasks.images.digest import rows_sha256, start_digest
 from tasks.images.raw import RawSplit
 from tasks.images.rows import ArrayRows, Rows
 
@@ -112,26 +112,37 @@ def checked_labels(labels: Rows) -> Rows:
     return CheckedRows(labels, (), dtype, "class", MAX_CLASSES - 1)
 
 
-def checked_arrays(split: Split, raw: RawSplit) -> dict[str, Rows]:
-    """The arrays of a split as stored: `<split>_images` and, if any, `_labels` and `_index`.
+def checked_arrays(splits: dict[Split, RawSplit]) -> dict[str, Rows]:
+    """The arrays of a dataset as stored: `<split>_images` and, if any, `_labels` and `_index`.
 
     Raises:
-        StepError: these are no images or no classes, or there are none, or not one for each.
+        StepError: these are no images or no classes, or they do not match each other.
     """
-    images = checked_images(raw.images)
+    arrays: dict[str, Rows] = {}
+    first = checked_images(next(iter(splits.values())).images)
+    for split, raw in splits.items():
+        arrays[f"{split}_images"] = images = checked_images(raw.images)
+        _check_alike(images, first)
+        if raw.labels is not None:
+            if len(raw.labels) != len(images):
+                raise StepError(
+                    f"{images.name} holds {len(images)} images and {raw.labels.name} "
+                    f"{len(raw.labels)} labels: expected one each"
+                )
+            arrays[f"{split}_labels"] = checked_labels(raw.labels)
+        if raw.source_rows is not None:
+            arrays[f"{split}_index"] = ArrayRows("source_rows", raw.source_rows)
+    return arrays
+
+
+def _check_alike(images: Rows, first: Rows) -> None:
     if not len(images):
         raise StepError(f"{images.name} holds no images: expected at least one")
-    arrays = {f"{split}_images": images}
-    if raw.labels is not None:
-        if len(raw.labels) != len(images):
+    for actual, expected in ((images.shape[1:], first.shape[1:]), (images.dtype, first.dtype)):
+        if actual != expected:
             raise StepError(
-                f"{images.name} holds {len(images)} images and {raw.labels.name} "
-                f"{len(raw.labels)} labels: expected one each"
+                f"{images.name} holds images of {actual}, expected {expected} as in {first.name}"
             )
-        arrays[f"{split}_labels"] = checked_labels(raw.labels)
-    if raw.source_rows is not None:
-        arrays[f"{split}_index"] = ArrayRows("source_rows", raw.source_rows)
-    return arrays
 
 
 def inspect(splits: dict[Split, RawSplit]) -> Facts:
@@ -142,24 +153,25 @@ def inspect(splits: dict[Split, RawSplit]) -> Facts:
     Raises:
         StepError: something cannot be used; names its file and row.
     """
-    arrays = {split: checked_arrays(split, raw) for split, raw in splits.items()}
-    images = {split: arrays[split][f"{split}_images"] for split in splits}
-    first = next(iter(images.values()))
-    payloads: dict[str, Sha256] = {}
+    arrays = checked_arrays(splits)
+    images = {split: arrays[f"{split}_images"] for split in splits}
     maxima: dict[Split, float] = {}
-    duplicates = _Duplicates()
+    payloads, duplicates = {}, _Duplicates()
     for split in sorted(splits):  # test before train, as `_Duplicates` expects
-        _check_alike(images[split], first)
-        for part, rows in arrays[split].items():
-            if rows is images[split]:
-                payloads[part], maxima[split] = _inspect_images(split, rows, duplicates)
-            else:
-                payloads[part] = rows_sha256(rows)
-    rows_of = {split: len(rows) for split, rows in images.items()}
+        part = f"{split}_images"
+        payloads[part], maxima[split] = _inspect_images(split, images[split], duplicates)
+    payloads |= {part: rows_sha256(rows) for part, rows in arrays.items() if part not in payloads}
     if "test" in splits:
         _warn(images, maxima, duplicates.count)
-    scale = maxima.get("train", maxima.get("all")) or 1.0
-    return Facts(payloads, first.shape[1:], first.dtype.name, rows_of, scale, duplicates.count)
+    _, *shape = images[split].shape
+    return Facts(
+        payloads=payloads,
+        image_shape=tuple(shape),
+        dtype=images[split].dtype.name,
+        rows={split: len(rows) for split, rows in images.items()},
+        scale=maxima.get("train", maxima.get("all")) or 1.0,
+        duplicates=duplicates.count,
+    )
 
 
 class _Duplicates:
@@ -195,11 +207,11 @@ def _digest_images(images: NDArray[Any]) -> NDArray[np.uint64]:
 
 def _inspect_images(split: Split, images: Rows, duplicates: _Duplicates) -> tuple[Sha256, float]:
     """The digest and the largest value of a split's images."""
-    digest = ArrayDigest(images.shape, images.dtype)
+    digest = start_digest(images)
     first, maximum, constant = None, 0.0, True
     for block in images.blocks():
         first = block[0] if first is None else first
-        digest.update(block)
+        digest.update(np.ascontiguousarray(block).data)
         maximum = max(maximum, float(block.max()))
         constant = constant and bool((block == first).all())
         if split == "test":
@@ -212,14 +224,6 @@ def _inspect_images(split: Split, images: Rows, duplicates: _Duplicates) -> tupl
             "nothing to learn"
         )
     return digest.hexdigest(), maximum
-
-
-def _check_alike(images: Rows, first: Rows) -> None:
-    for found, expected in ((images.shape[1:], first.shape[1:]), (images.dtype, first.dtype)):
-        if found != expected:
-            raise StepError(
-                f"{images.name} holds images of {found}, expected {expected} as in {first.name}"
-            )
 
 
 def _warn(images: dict[Split, Rows], maxima: dict[Split, float], duplicates: int) -> None:

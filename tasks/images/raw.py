@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.errors import StepError
+from tasks.core.records import Split
 from tasks.images.rows import ChainedRows, Rows
 
 
@@ -28,26 +29,30 @@ class RawDataset(NamedTuple):
     class_names: tuple[str, ...] = ()
     """By label; empty if the source does not name them."""
 
+    @property
+    def splits(self) -> dict[Split, RawSplit]:
+        """The training images, and the test images if they are separate."""
+        return {"train": self.train} | ({"test": self.test} if self.test else {})
 
-def draw_test_images(images: RawSplit, share: float, seed: int) -> tuple[RawSplit, RawSplit]:
-    """Draw a share of the images for testing, at least one; both splits keep the order of rows.
 
-    Returns:
-        The training and the test images.
+def draw_test_images(raw: RawDataset, share: float, seed: int) -> RawDataset:
+    """Draw a share of the training images for testing, at least one; both keep their order.
 
     Raises:
         StepError: fewer than two are left for training.
     """
-    rows = len(images.images)
-    count = max(1, round(share * rows))
-    if rows - count < 2:
+    images = raw.train.images
+    count = max(1, round(share * len(images)))
+    if len(images) - count < 2:
         raise StepError(
-            f"{images.images.name} holds {rows} images, too few to hold out {share:.0%} for "
+            f"{images.name} holds {len(images)} images, too few to hold out {share:.0%} for "
             "testing and train on the others"
         )
-    for_testing = np.zeros(rows, bool)
-    for_testing[np.random.default_rng(seed).permutation(rows)[:count]] = True
-    return _select(images, ~for_testing), _select(images, for_testing)
+    for_testing = np.zeros(len(images), bool)
+    for_testing[np.random.default_rng(seed).permutation(len(images))[:count]] = True
+    return raw._replace(
+        train=_select(raw.train, ~for_testing), test=_select(raw.train, for_testing)
+    )
 
 
 def _select(split: RawSplit, wanted: NDArray[np.bool_]) -> RawSplit:

@@ -12,11 +12,12 @@ from tasks.core.errors import StepError, TransientError
 from tasks.core.locks import lock
 from tasks.core.records import DatasetRecord, Sha256, Split
 from tasks.core.storage import atomic_folder, write_record
-from tasks.images.digest import ArrayDigest, array_sha256
+from tasks.images.digest import rows_sha256, start_digest
 from tasks.images.formats.idx import IDX_FILES
+from tasks.images.formats.npy import open_npy
 from tasks.images.inspection import checked_arrays
 from tasks.images.raw import RawDataset, RawSplit
-from tasks.images.rows import ArrayRows, Index, Rows, spaced_rows
+from tasks.images.rows import Index, Rows, spaced_rows
 
 logger = logging.getLogger(__name__)
 
@@ -52,10 +53,9 @@ def store_dataset(
         if stored := _stored_copy(target, record.payloads):
             return stored.model_copy(update={"class_names": record.class_names})
         with atomic_folder(target) as partial:
-            for split, raw in splits.items():
-                for part, rows in checked_arrays(split, raw).items():
-                    if _write_array(partial / array_file(part), rows) != record.payloads[part]:
-                        raise TransientError(f"{rows.name} changed while it was read")
+            for part, rows in checked_arrays(splits).items():
+                if _write_array(partial / array_file(part), rows) != record.payloads[part]:
+                    raise TransientError(f"{rows.name} changed while it was read")
             write_record(partial / RECORD_FILE, record)
     return record
 
@@ -67,7 +67,7 @@ def _stored_copy(folder: Path, payloads: dict[str, Sha256]) -> DatasetRecord | N
     try:
         record = DatasetRecord.model_validate_json((folder / RECORD_FILE).read_bytes())
         for part, sha256 in payloads.items():
-            if array_sha256(open_array(folder / array_file(part))) != sha256:
+            if rows_sha256(open_npy(folder / array_file(part))) != sha256:
                 raise StepError(f"{array_file(part)} does not have the expected SHA-256")
     except (OSError, ValueError, StepError) as error:
         logger.warning("The copy in %s is damaged and written again: %s", folder.name, error)
@@ -77,17 +77,14 @@ def _stored_copy(folder: Path, payloads: dict[str, Sha256]) -> DatasetRecord | N
 
 def _write_array(path: Path, rows: Rows) -> Sha256:
     """Write an `.npy` file; return the digest of its values."""
-    header = {
-        "descr": np.lib.format.dtype_to_descr(rows.dtype),
-        "fortran_order": False,
-        "shape": rows.shape,
-    }
-    digest = ArrayDigest(rows.shape, rows.dtype)
+    descr = np.lib.format.dtype_to_descr(rows.dtype)
+    header = {"descr": descr, "fortran_order": False, "shape": rows.shape}
+    digest = start_digest(rows)
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
-        for block in rows.blocks():
-            file.write(np.ascontiguousarray(block).data)
-            digest.update(block)
+        for block in map(np.ascontiguousarray, rows.blocks()):
+            file.write(block.data)
+            digest.update(block.data)
     return digest.hexdigest()
 
 
@@ -95,16 +92,12 @@ def open_copy(folder: Path) -> RawDataset:
     """Open a stored dataset as a source.
 
     Raises:
-        OSError, ValueError: it is missing or damaged.
+        StepError: it is missing or damaged.
     """
-
-    def rows(file: str) -> Rows:
-        return ArrayRows(f"{folder.name}/{file}", open_array(folder / file))
-
-    return RawDataset(
-        train=RawSplit(rows("train.npy"), rows("train_labels.npy")),
-        test=RawSplit(rows("test.npy"), rows("test_labels.npy")),
+    train, train_labels, test, test_labels = (
+        open_npy(folder / array_file(part)) for part in IDX_FILES
     )
+    return RawDataset(RawSplit(train, train_labels), RawSplit(test, test_labels))
 
 
 def array_file(part: str) -> str:

@@ -14,7 +14,14 @@ from flows.terminal.command_line import parse
 from flows.terminal.failures import WithoutRetracing, WithoutTraceback
 from tasks.core.errors import StepError
 from tasks.core.records import EpochRecord
-from tasks.images.sources import IdxFolder
+from tasks.images.sources import (
+    AnySource,
+    Hdf5File,
+    IdxFolder,
+    NpyFiles,
+    NpzFile,
+    PictureFolder,
+)
 from tasks.models.state import Progress
 from tasks.parameters.retrain import Parameters
 from tasks.parameters.sweep import SweepParameters
@@ -38,6 +45,20 @@ def test_flags_are_flat_whatever_their_group() -> None:
     assert parameters.run.quick
     assert parameters.data.dataset == "mine"
     assert parameters.data.source == IdxFolder(idx_folder="/data")
+
+
+@pytest.mark.parametrize(
+    ("flags", "source"),
+    [
+        (["npz-file", "x.npz", "images-array", "a"], NpzFile(npz_file="x.npz", images_array="a")),
+        (["images-file", "x.npy"], NpyFiles(images_file="x.npy")),
+        (["hdf5-file", "x.h5"], Hdf5File(hdf5_file="x.h5")),
+        (["picture-folder", "x"], PictureFolder(picture_folder="x")),
+    ],
+)
+def test_the_flags_of_a_source_tell_its_kind(flags: list[str], source: AnySource) -> None:
+    named = [f"--source.{word}" if i % 2 == 0 else word for i, word in enumerate(flags)]
+    assert parse(retrain, Parameters, ["--dataset", "mine", *named]).data.source == source
 
 
 def test_no_environment_variable_changes_a_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,6 +94,15 @@ def test_every_parameter_is_a_flag(module: str, parameters: type[BaseModel]) -> 
         (["--recipe", "none"], "recipe: Input should be 'default' or 'lab', found 'none'"),
         (["--dataset", "../x"], "dataset: String should match pattern"),
         (["--epochs", "3"], "unrecognized arguments: --epochs"),
+        (["--source.labels-array", "y"], "source.NpzFile.npz_file: Field required"),
+        (
+            ["--source.npz-file", "x", "--source.labels-file", "y"],
+            "source.NpzFile.labels_file: Extra inputs are not permitted, found 'y'",
+        ),
+        (
+            ["--source.npz-file", "x", "--source.test-labels-array", "y"],
+            "source.NpzFile: Value error, Test labels are named without test images: name both",
+        ),
     ],
 )
 def test_wrong_values_are_refused_with_exit_code_2(

@@ -1,16 +1,23 @@
 import gzip
 import hashlib
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tasks.images import rows
-from tasks.images.digest import array_sha256, rows_sha256
+from tasks.images.digest import rows_sha256
 from tasks.images.formats.idx import open_idx
+from tasks.images.rows import ArrayRows
 from tests.conftest import SAMPLE_FOLDER
 
 IMAGES = SAMPLE_FOLDER / "t10k-images-idx3-ubyte.gz"
+
+
+def digest(values: NDArray[Any]) -> str:
+    return rows_sha256(ArrayRows("values", values))
 
 
 def test_the_digest_is_that_of_the_uncompressed_file() -> None:
@@ -20,13 +27,13 @@ def test_the_digest_is_that_of_the_uncompressed_file() -> None:
 
 def test_it_depends_on_the_shape() -> None:
     values = np.zeros((2, 3, 4), np.uint8)
-    assert array_sha256(values) != array_sha256(values.reshape(4, 3, 2))
+    assert digest(values) != digest(values.reshape(4, 3, 2))
 
 
 @pytest.mark.parametrize("dtype", ["<u2", "<f4", "<i8"])
 def test_it_depends_on_the_type(dtype: str) -> None:
     values = np.ones((2, 3), np.uint8)
-    assert array_sha256(values) != array_sha256(values.astype(dtype))
+    assert digest(values) != digest(values.astype(dtype))
 
 
 def test_it_does_not_depend_on_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,4 +42,4 @@ def test_it_does_not_depend_on_the_blocks(monkeypatch: pytest.MonkeyPatch) -> No
     expected = hashlib.sha256(header + values.tobytes()).hexdigest()
     for size in (7, 1000, 10_000):
         monkeypatch.setattr(rows, "BLOCK_BYTES", size)
-        assert array_sha256(values) == expected
+        assert digest(values) == expected

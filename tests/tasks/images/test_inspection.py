@@ -98,7 +98,7 @@ def test_labels_must_match_the_images() -> None:
 
 def test_a_split_needs_images() -> None:
     with pytest.raises(StepError, match="mine.npy holds no images"):
-        checked_arrays("test", RawSplit(held(IMAGES[:0])))
+        checked_arrays({"test": RawSplit(held(IMAGES[:0]))})
 
 
 def test_facts_are_those_of_the_images(caplog: pytest.LogCaptureFixture) -> None:

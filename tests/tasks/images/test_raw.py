@@ -10,25 +10,28 @@ LABELS = np.repeat([0, 1, 2], 10)
 ALL = RawSplit(ArrayRows("images", IMAGES), ArrayRows("labels", LABELS))
 
 
-def test_test_images_are_drawn_by_the_seed() -> None:
-    train, test = draw_test_images(ALL, 0.3, seed=1)
-    for split, count in ((train, 21), (test, 9)):
+def test_a_share_is_drawn_for_testing() -> None:
+    drawn = draw_test_images(RawDataset(ALL, class_names=("a", "b")), 0.3, seed=1)
+    assert drawn.class_names == ("a", "b")
+    for split, count in zip(drawn.splits.values(), (21, 9), strict=True):
         assert split.source_rows is not None
         assert split.labels is not None
         assert len(split.images) == count
         assert np.array_equal(split.images.read(), IMAGES[split.source_rows])
         assert np.array_equal(split.labels.read(), LABELS[split.source_rows])
-    assert train.source_rows is not None
-    assert train.images.row_name(20) == f"row {train.source_rows[-1]} of images"
-    _, again = draw_test_images(ALL, 0.3, seed=1)
-    _, other = draw_test_images(ALL, 0.3, seed=2)
-    assert np.array_equal(again.images.read(), test.images.read())
-    assert not np.array_equal(other.images.read(), test.images.read())
+        last = split.source_rows[-1]
+        assert split.images.row_name(count - 1) == f"row {last} of images"
+
+
+def test_the_seed_chooses_the_test_images() -> None:
+    drawn = [draw_test_images(RawDataset(ALL), 0.3, seed).train.images.read() for seed in (1, 1, 2)]
+    assert np.array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
 
 
 @pytest.mark.parametrize("rows", [0, 2])
 def test_two_images_must_be_left(rows: int) -> None:
-    few = RawSplit(ArrayRows("mine.npy", IMAGES[:rows]))
+    few = RawDataset(RawSplit(ArrayRows("mine.npy", IMAGES[:rows])))
     with pytest.raises(StepError, match=f"mine.npy holds {rows} images, too few to hold out 10%"):
         draw_test_images(few, 0.1, seed=0)
 

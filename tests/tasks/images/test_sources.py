@@ -87,15 +87,14 @@ def test_every_kind_of_source_gives_what_was_put_in(
 @pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
 def test_a_share_can_be_drawn_from_every_kind(write: Any, tmp_path: Path) -> None:
     raw = open_source(write(tmp_path, GREY))
-    train, test = draw_test_images(raw.train, 0.3, seed=1)
-    for split, count in ((train, 21), (test, 9)):
+    drawn = draw_test_images(raw, 0.3, seed=1)
+    for split, count in zip(drawn.splits.values(), (21, 9), strict=True):
         assert split.source_rows is not None
         assert len(split.images) == count
         assert np.array_equal(split.images.read(), GREY[split.source_rows])
         assert np.array_equal(read_all(split.labels), LABELS[split.source_rows])
-    assert train.source_rows is not None
-    last = int(train.source_rows[-1])
-    assert train.images.row_name(20) == raw.train.images.row_name(last)
+        last = int(split.source_rows[-1])
+        assert split.images.row_name(count - 1) == raw.train.images.row_name(last)
 
 
 def test_test_images_are_read_from_every_array_that_is_named(tmp_path: Path) -> None:
