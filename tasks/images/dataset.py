@@ -5,10 +5,11 @@ from pathlib import Path
 from tasks.core.errors import StepError
 from tasks.core.records import DatasetRecord, Split
 from tasks.images import fashion_mnist
+from tasks.images.digest import dataset_folder
 from tasks.images.inspection import inspect
 from tasks.images.raw import RawDataset, RawSplit, draw_test_images, join_splits
 from tasks.images.sources import AnySource, FashionMnist
-from tasks.images.store import dataset_folder, payload_sha256, store_dataset
+from tasks.images.store import store_dataset
 
 
 def fetch_dataset(
@@ -36,7 +37,8 @@ def fetch_dataset(
     where, raw = _open(name, source, root)
     if raw.test is None:
         raw = draw_test_images(raw, test_share, split_seed)
-    return _store(name, where, raw.splits, class_names or raw.class_names, root)
+    record = inspect(name, where, raw.splits, class_names or raw.class_names)
+    return store_dataset(record, raw.splits, root)
 
 
 def fetch_images(name: str, source: AnySource, root: Path) -> DatasetRecord:
@@ -46,7 +48,8 @@ def fetch_images(name: str, source: AnySource, root: Path) -> DatasetRecord:
         StepError, TransientError: as above.
     """
     where, raw = _open(name, source, root)
-    return _store(name, where, {"all": join_splits(raw)}, raw.class_names, root)
+    splits: dict[Split, RawSplit] = {"all": join_splits(raw)}
+    return store_dataset(inspect(name, where, splits, raw.class_names), splits, root)
 
 
 def _open(name: str, source: AnySource, root: Path) -> tuple[str, RawDataset]:
@@ -62,22 +65,3 @@ def _open(name: str, source: AnySource, root: Path) -> tuple[str, RawDataset]:
     if name == fashion_mnist.NAME:
         raw = fashion_mnist.check_published(raw)
     return str(source.model_config["title"]), raw
-
-
-def _store(
-    name: str,
-    where: str,
-    splits: dict[Split, RawSplit],
-    class_names: tuple[str, ...],
-    root: Path,
-) -> DatasetRecord:
-    facts = inspect(splits)
-    record = DatasetRecord(
-        name=name,
-        folder=dataset_folder(name, facts.payloads),
-        source=where,
-        payload_sha256=payload_sha256(facts.payloads),
-        class_names=class_names,
-        **facts._asdict(),
-    )
-    return store_dataset(record, splits, root)

@@ -11,8 +11,11 @@ import struct
 import numpy as np
 
 from tasks.core.records import Sha256
-from tasks.images.formats.idx import UNSIGNED_BYTE
+from tasks.images.formats.idx import IDX_FILES, UNSIGNED_BYTE
 from tasks.images.rows import Rows
+
+PARTS = (*IDX_FILES, "all_images", "all_labels")
+"""The arrays that a dataset can have, in the order in which their digests are digested."""
 
 
 def start_digest(rows: Rows) -> "hashlib._Hash":
@@ -29,3 +32,14 @@ def rows_sha256(rows: Rows) -> Sha256:
     for block in rows.blocks():
         digest.update(np.ascontiguousarray(block).data)
     return digest.hexdigest()
+
+
+def payload_sha256(payloads: dict[str, Sha256]) -> Sha256:
+    """SHA-256 of the digests of all images and labels, in the order of `PARTS`."""
+    ordered = [payloads[part] for part in PARTS if part in payloads]
+    return hashlib.sha256("".join(ordered).encode()).hexdigest()
+
+
+def dataset_folder(name: str, payloads: dict[str, Sha256]) -> str:
+    """The folder of a dataset, relative to the artifacts folder."""
+    return f"datasets/{name}-{payload_sha256(payloads)[:12]}"

@@ -4,14 +4,14 @@ import hashlib
 import logging
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.errors import StepError
-from tasks.core.records import Sha256, Split
-from tasks.images.digest import rows_sha256, start_digest
+from tasks.core.records import DatasetRecord, ImageType, Sha256, Split
+from tasks.images.digest import dataset_folder, payload_sha256, rows_sha256, start_digest
 from tasks.images.raw import RawSplit
 from tasks.images.rows import ArrayRows, Rows
 
@@ -21,17 +21,6 @@ MAX_IMAGE_VALUES = 2**20
 """Height times width times colours of the largest image: a layer has weights for each."""
 MAX_CLASSES = 1000
 COLOURS = 3
-
-
-class Facts(NamedTuple):
-    """The contents of a dataset; see `DatasetRecord`."""
-
-    payloads: dict[str, Sha256]
-    image_shape: tuple[int, ...]
-    dtype: str
-    rows: dict[Split, int]
-    scale: float
-    duplicates: int
 
 
 class CheckedRows(Rows):
@@ -145,10 +134,16 @@ def _check_alike(images: Rows, first: Rows) -> None:
             )
 
 
-def inspect(splits: dict[Split, RawSplit]) -> Facts:
+def inspect(
+    name: str, source: str, splits: dict[Split, RawSplit], class_names: tuple[str, ...] = ()
+) -> DatasetRecord:
     """Read everything once; warn of test images that are training images too, or brighter.
 
     Memory grows with the number of test images only, by eight bytes each.
+
+    Args:
+        source: where the images are read from.
+        class_names: by label.
 
     Raises:
         StepError: something cannot be used; names its file and row.
@@ -163,14 +158,18 @@ def inspect(splits: dict[Split, RawSplit]) -> Facts:
     payloads |= {part: rows_sha256(rows) for part, rows in arrays.items() if part not in payloads}
     if "test" in splits:
         _warn(images, maxima, duplicates.count)
-    _, *shape = images[split].shape
-    return Facts(
+    return DatasetRecord(
+        name=name,
+        folder=dataset_folder(name, payloads),
+        source=source,
+        payload_sha256=payload_sha256(payloads),
         payloads=payloads,
-        image_shape=tuple(shape),
-        dtype=images[split].dtype.name,
+        image_shape=images[split].shape[1:],
+        dtype=cast(ImageType, images[split].dtype.name),
         rows={split: len(rows) for split, rows in images.items()},
         scale=maxima.get("train", maxima.get("all")) or 1.0,
         duplicates=duplicates.count,
+        class_names=class_names,
     )
 
 

@@ -32,7 +32,10 @@ class RawDataset(NamedTuple):
     @property
     def splits(self) -> dict[Split, RawSplit]:
         """The training images, and the test images if they are separate."""
-        return {"train": self.train} | ({"test": self.test} if self.test else {})
+        splits: dict[Split, RawSplit] = {"train": self.train}
+        if self.test:
+            splits["test"] = self.test
+        return splits
 
 
 def draw_test_images(raw: RawDataset, share: float, seed: int) -> RawDataset:

@@ -55,10 +55,14 @@ class Rows(ABC):
         return self.shape[0]
 
     @property
+    def row_bytes(self) -> int:
+        """Bytes of a row."""
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
+
+    @property
     def block_rows(self) -> int:
         """Rows in a block."""
-        row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
-        return max(1, BLOCK_BYTES // max(1, row_bytes))
+        return max(1, BLOCK_BYTES // max(1, self.row_bytes))
 
     @abstractmethod
     def blocks(self) -> Iterator[NDArray[Any]]:
@@ -113,24 +117,18 @@ class StreamRows(Rows):
 
     def blocks(self) -> Iterator[NDArray[Any]]:
         """All rows, in consecutive blocks; the file must end with the last row."""
-        left = len(self)
         with self._open_values() as file:
-            while left:
-                shape = (min(left, self.block_rows), *self.shape[1:])
-                yield np.frombuffer(self._read(file, shape), self.dtype).reshape(shape)
-                left -= shape[0]
+            for start in range(0, len(self), self.block_rows):
+                rows = min(self.block_rows, len(self) - start)
+                content = file.read(rows * self.row_bytes)
+                if len(content) != rows * self.row_bytes:
+                    raise StepError(
+                        f"{self.name} is truncated: its header says "
+                        f"{'x'.join(map(str, self.shape))} values: fetch it again"
+                    )
+                yield np.frombuffer(content, self.dtype).reshape(rows, *self.shape[1:])
             if file.read(1):
                 raise StepError(f"{self.name} holds more than its header says: fetch it again")
-
-    def _read(self, file: BinaryIO, shape: tuple[int, ...]) -> bytes:
-        size = math.prod(shape) * self.dtype.itemsize
-        content = file.read(size)
-        if len(content) != size:
-            raise StepError(
-                f"{self.name} is truncated: its header says {'x'.join(map(str, self.shape))} "
-                "values: fetch it again"
-            )
-        return content
 
 
 class ChainedRows(Rows):

@@ -1,6 +1,5 @@
 """Datasets in the artifacts folder: written block by block, opened as memory maps."""
 
-import hashlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from tasks.core.errors import StepError, TransientError
 from tasks.core.locks import lock
 from tasks.core.records import DatasetRecord, Sha256, Split
 from tasks.core.storage import atomic_folder, write_record
-from tasks.images.digest import rows_sha256, start_digest
+from tasks.images.digest import rows_sha256
 from tasks.images.formats.idx import IDX_FILES
 from tasks.images.formats.npy import open_npy
 from tasks.images.inspection import checked_arrays
@@ -22,19 +21,6 @@ from tasks.images.rows import Index, Rows, spaced_rows
 logger = logging.getLogger(__name__)
 
 RECORD_FILE = "dataset.json"
-PARTS = (*IDX_FILES, "all_images", "all_labels")
-"""The arrays that a dataset can have, in the order in which their digests are digested."""
-
-
-def payload_sha256(payloads: dict[str, Sha256]) -> Sha256:
-    """SHA-256 of the digests of all images and labels, in the order of `PARTS`."""
-    ordered = [payloads[part] for part in PARTS if part in payloads]
-    return hashlib.sha256("".join(ordered).encode()).hexdigest()
-
-
-def dataset_folder(name: str, payloads: dict[str, Sha256]) -> str:
-    """The folder of a dataset, relative to the artifacts folder."""
-    return f"datasets/{name}-{payload_sha256(payloads)[:12]}"
 
 
 def store_dataset(
@@ -54,7 +40,8 @@ def store_dataset(
             return stored.model_copy(update={"class_names": record.class_names})
         with atomic_folder(target) as partial:
             for part, rows in checked_arrays(splits).items():
-                if _write_array(partial / array_file(part), rows) != record.payloads[part]:
+                _write_array(partial / array_file(part), rows)
+                if not _has_digest(partial, part, record.payloads[part]):
                     raise TransientError(f"{rows.name} changed while it was read")
             write_record(partial / RECORD_FILE, record)
     return record
@@ -67,7 +54,7 @@ def _stored_copy(folder: Path, payloads: dict[str, Sha256]) -> DatasetRecord | N
     try:
         record = DatasetRecord.model_validate_json((folder / RECORD_FILE).read_bytes())
         for part, sha256 in payloads.items():
-            if rows_sha256(open_npy(folder / array_file(part))) != sha256:
+            if not _has_digest(folder, part, sha256):
                 raise StepError(f"{array_file(part)} does not have the expected SHA-256")
     except (OSError, ValueError, StepError) as error:
         logger.warning("The copy in %s is damaged and written again: %s", folder.name, error)
@@ -75,17 +62,17 @@ def _stored_copy(folder: Path, payloads: dict[str, Sha256]) -> DatasetRecord | N
     return record
 
 
-def _write_array(path: Path, rows: Rows) -> Sha256:
-    """Write an `.npy` file; return the digest of its values."""
+def _has_digest(folder: Path, part: str, sha256: Sha256) -> bool:
+    return rows_sha256(open_npy(folder / array_file(part))) == sha256
+
+
+def _write_array(path: Path, rows: Rows) -> None:
     descr = np.lib.format.dtype_to_descr(rows.dtype)
     header = {"descr": descr, "fortran_order": False, "shape": rows.shape}
-    digest = start_digest(rows)
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
-        for block in map(np.ascontiguousarray, rows.blocks()):
-            file.write(block.data)
-            digest.update(block.data)
-    return digest.hexdigest()
+        for block in rows.blocks():
+            file.write(np.ascontiguousarray(block).data)
 
 
 def open_copy(folder: Path) -> RawDataset:

@@ -40,8 +40,7 @@ class Hdf5Rows(Rows):
     @property
     def block_rows(self) -> int:
         """Rows in a block: whole chunks, if their rows take not too much memory."""
-        row_bytes = max(1, int(np.prod(self.shape[1:])) * self.dtype.itemsize)
-        together = min(self._chunk_rows, max(1, CHUNK_ROWS_BYTES // row_bytes))
+        together = min(self._chunk_rows, max(1, CHUNK_ROWS_BYTES // max(1, self.row_bytes)))
         return max(1, super().block_rows // together) * together
 
     def blocks(self) -> Iterator[NDArray[Any]]:

@@ -93,7 +93,7 @@ def test_classes_are_one_whole_number_each(labels: NDArray[Any]) -> None:
 
 def test_labels_must_match_the_images() -> None:
     with pytest.raises(StepError, match="holds 10 images and mine.npy 9 labels"):
-        inspect({"train": RawSplit(held(IMAGES), held(np.zeros(9, int)))})
+        inspect("mine", "test", {"train": RawSplit(held(IMAGES), held(np.zeros(9, int)))})
 
 
 def test_a_split_needs_images() -> None:
@@ -104,7 +104,7 @@ def test_a_split_needs_images() -> None:
 def test_facts_are_those_of_the_images(caplog: pytest.LogCaptureFixture) -> None:
     test = IMAGES[[2, 2, 5]] // 2
     test[0] = IMAGES[9]
-    facts = inspect({"train": RawSplit(held(IMAGES)), "test": RawSplit(held(test))})
+    facts = inspect("mine", "test", {"train": RawSplit(held(IMAGES)), "test": RawSplit(held(test))})
     assert facts.rows == {"train": 10, "test": 3}
     assert (facts.image_shape, facts.dtype, facts.scale) == ((3, 4), "uint8", 119)
     assert facts.duplicates == 1
@@ -117,17 +117,19 @@ def test_facts_are_those_of_the_images(caplog: pytest.LogCaptureFixture) -> None
 def test_identical_images_are_refused_for_training_alone(count: int) -> None:
     images = held(np.ones((count, 3, 4), np.uint8))
     with pytest.raises(StepError, match=rf"no two different training images \({count} in all\)"):
-        inspect({"train": RawSplit(images)})
-    assert inspect({"all": RawSplit(images)}).scale == 1
-    inspect({"train": RawSplit(held(IMAGES)), "test": RawSplit(images)})
+        inspect("mine", "test", {"train": RawSplit(images)})
+    assert inspect("mine", "test", {"all": RawSplit(images)}).scale == 1
+    inspect("mine", "test", {"train": RawSplit(held(IMAGES)), "test": RawSplit(images)})
 
 
 def test_black_images_have_a_scale_that_can_divide() -> None:
-    assert inspect({"all": RawSplit(held(np.zeros_like(IMAGES)))}).scale == 1
+    assert inspect("mine", "test", {"all": RawSplit(held(np.zeros_like(IMAGES)))}).scale == 1
 
 
 def test_the_type_of_a_source_does_not_matter_but_its_values() -> None:
     """Bytes that were saved as booleans or signed bytes are the same images."""
     dtypes = ("?", "u1", "i1")
-    found = [inspect({"train": RawSplit(held((IMAGES > 60).astype(d)))}) for d in dtypes]
+    found = [
+        inspect("mine", "test", {"train": RawSplit(held((IMAGES > 60).astype(d)))}) for d in dtypes
+    ]
     assert len({facts.payloads["train_images"] for facts in found}) == 1

@@ -16,7 +16,7 @@ from tasks.images.store import (
     representative_rows,
     store_dataset,
 )
-from tests.conftest import EXAMPLE_DATASET, SAMPLE, fetch, sample_images
+from tests.conftest import SAMPLE, fetch, sample_images
 
 IMAGES = np.random.default_rng(20).integers(0, 256, (20, 3, 2), dtype=np.uint8)
 
@@ -62,7 +62,7 @@ def test_a_flipped_bit_is_noticed(dataset: DatasetRecord, root: Path) -> None:
 def test_images_that_change_while_they_are_read_are_noticed(root: Path) -> None:
     images = IMAGES.copy()
     splits: dict[Split, RawSplit] = {"all": RawSplit(ArrayRows("mine.npy", images))}
-    record = EXAMPLE_DATASET.model_copy(update={"payloads": inspect(splits).payloads})
+    record = inspect("mine", "test", splits)
     images[7, 1, 1] ^= 1
     with pytest.raises(TransientError, match="mine.npy changed while it was read"):
         store_dataset(record, splits, root)
@@ -83,7 +83,5 @@ def test_representative_images_are_of_all_classes(
 ) -> None:
     rows = ArrayRows("labels", np.array(labels)) if labels else None
     splits: dict[Split, RawSplit] = {"train": RawSplit(ArrayRows("images", IMAGES), rows)}
-    facts = inspect(splits)
-    update = {"payloads": facts.payloads, "rows": facts.rows}
-    record = store_dataset(EXAMPLE_DATASET.model_copy(update=update), splits, root)
+    record = store_dataset(inspect("mine", "test", splits), splits, root)
     assert representative_rows(record, "train", 4, root).tolist() == expected
