@@ -1,4 +1,4 @@
-"""What steps exchange: small frozen facts about things on disk. Arrays never travel."""
+"""Small frozen records that steps exchange about what is on disk; arrays are never passed."""
 
 import math
 from typing import Literal
@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, RootModel
 from tasks.codes.provenance import Split as Split
 
 SPLITS: tuple[Split, ...] = ("train", "test")
-"""What a dataset to learn from has."""
+"""The splits of a dataset for training."""
 ImageType = Literal["uint8", "uint16", "float32"]
 DeviceKind = Literal["cpu", "gpu"]
 DeviceChoice = Literal["auto", "cpu", "gpu"]
@@ -46,22 +46,20 @@ class DatasetRecord(Record):
     source: str = Field(description="where it was first read from")
     payload_sha256: Sha256 = Field(description="identifies images and labels together")
     payloads: dict[str, Sha256] = Field(
-        description="SHA-256 of each of its arrays, <split>_images and <split>_labels, as an "
-        "uncompressed IDX file; of <split>_index where the splits were drawn from one set"
+        description="SHA-256 of each array, <split>_images and <split>_labels, as an uncompressed "
+        "IDX file; of <split>_index too if the splits were drawn from one set"
     )
     image_shape: tuple[int, ...] = Field(description="height, width and, in colour, 3")
     dtype: ImageType
     rows: dict[Split, int] = Field(description="images of each split")
     scale: float = Field(gt=0, description="the training maximum; the pixel value that becomes 1.0")
-    duplicates: int = Field(
-        0, ge=0, description="test images that stand among the training images too"
-    )
+    duplicates: int = Field(0, ge=0, description="test images that are training images too")
     class_names: tuple[str, ...] = Field(
-        (), description="by label; classes beyond them are called by their number"
+        (), description="by label; further classes are named by their number"
     )
 
     def class_name(self, label: int) -> str:
-        """What people call a class."""
+        """The name of a class."""
         return self.class_names[label] if label < len(self.class_names) else str(label)
 
     @property
