@@ -14,7 +14,7 @@ from tasks.images.rows import ArrayRows, Rows
 from tasks.images.source_parameters import AnySource, FashionMnist, SourceParameters
 from tasks.images.sources import IDX_FILES, RawDataset, RawSplit, join, open_source, split_rows
 from tasks.images.store import array_file, dataset_folder, open_array, store_dataset
-from tasks.parameters.retrain import DataParameters
+from tasks.parameters.images import DataParameters
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,9 @@ from tasks.evaluation.baselines import obtain_baselines
 from tasks.evaluation.evaluate import measure_model
 from tasks.images.dataset import fetch_dataset
 from tasks.images.source_parameters import NpyFiles
-from tasks.models.store import obtain_model
-from tasks.parameters.retrain import DataParameters, Parameters, RunParameters
+from tasks.models.obtain import obtain_model
+from tasks.parameters.images import DataParameters
+from tasks.parameters.retrain import Parameters, RunParameters
 
 TEST_SHARE = 0.05
 """Enough that every sample of test images is full at the sizes that are compared."""

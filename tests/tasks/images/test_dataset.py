@@ -23,7 +23,7 @@ from tasks.images.store import (
     open_labels,
     representative_rows,
 )
-from tasks.parameters.retrain import DataParameters
+from tasks.parameters.images import DataParameters
 from tests.conftest import SAMPLE, SAMPLE_FOLDER, read_all, sample_images
 
 
