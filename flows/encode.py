@@ -13,12 +13,8 @@ from tasks.encoding.shards import (
     plan_encoding,
     shard_spans,
 )
-from tasks.parameters.encode import (
-    EncodeParameters,
-    EncoderParameters,
-    ImagesParameters,
-    ShardParameters,
-)
+from tasks.parameters.encode import EncodeParameters, EncoderParameters, ShardParameters
+from tasks.parameters.images import ImagesParameters
 from tasks.runs.building import run_in_progress
 from tasks.runs.manifest import read_manifest
 from tasks.steps import encode as steps

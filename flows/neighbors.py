@@ -7,7 +7,7 @@ from prefect.runtime import flow_run
 
 from tasks.core.storage import prepare_artifacts_folder
 from tasks.encoding.neighbors import NeighborsRecord
-from tasks.parameters.retrain import CodesParameters, NeighborsParameters
+from tasks.parameters.neighbors import CodesParameters, NeighborsParameters
 from tasks.runs.building import run_in_progress
 from tasks.steps import retrain as steps
 

@@ -8,14 +8,9 @@ from prefect.runtime import flow_run
 
 from tasks.core.records import SPLITS
 from tasks.core.storage import prepare_artifacts_folder
-from tasks.parameters.retrain import (
-    DataParameters,
-    GateParameters,
-    ModelParameters,
-    Parameters,
-    RunParameters,
-    TrainingParameters,
-)
+from tasks.parameters.images import DataParameters
+from tasks.parameters.retrain import GateParameters, Parameters, RunParameters
+from tasks.parameters.training import ModelParameters, TrainingParameters
 from tasks.runs.building import begin_run, run_in_progress
 from tasks.runs.manifest import Outcome, RunRecord
 from tasks.steps import retrain as steps

@@ -7,8 +7,9 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from tasks.core.storage import prepare_artifacts_folder
-from tasks.parameters.retrain import DataParameters, TrainingParameters
+from tasks.parameters.images import DataParameters
 from tasks.parameters.sweep import GridParameters, SweepParameters, SweepResultParameters
+from tasks.parameters.training import TrainingParameters
 from tasks.runs.building import run_in_progress
 from tasks.steps import retrain as steps
 from tasks.steps import sweep as sweep_steps

@@ -26,16 +26,13 @@ from tasks.images.dataset import fetch_dataset
 from tasks.images.formats.idx import open_idx_folder
 from tasks.images.rows import Rows
 from tasks.images.sources import IdxFolder
-from tasks.models.architectures import SHALLOW, Architecture
-from tasks.models.recipes import TrainingSpec, choose_recipe
-from tasks.models.store import ModelRecord, obtain_model
-from tasks.parameters.retrain import (
-    DataParameters,
-    GateParameters,
-    Parameters,
-    RunParameters,
-    TrainingParameters,
-)
+from tasks.models.architectures import SHALLOW, DenseArchitecture
+from tasks.models.obtain import obtain_model
+from tasks.models.spec import TrainingSpec, choose_recipe
+from tasks.models.store import ModelRecord
+from tasks.parameters.images import DataParameters
+from tasks.parameters.retrain import GateParameters, Parameters, RunParameters
+from tasks.parameters.training import TrainingParameters
 from tasks.reports.report import render_files
 from tasks.runs.building import building_folder
 from tasks.runs.manifest import Manifest, RunRecord
@@ -131,12 +128,12 @@ EXAMPLE_DATASET = DatasetRecord(
 
 def example_model(name: str = "shallow", code_size: int = 32) -> ModelRecord:
     """Facts about a model that was never trained."""
-    architecture = Architecture(name=name, hidden=(), code_size=code_size)
+    architecture = DenseArchitecture(name=name, hidden=(), code_size=code_size)
     return ModelRecord(
         name=name,
         fingerprint="f" * 64,
         folder=f"models/{'f' * 64}",
-        layers=architecture.describe(784),
+        layers=architecture.describe((28, 28)),
         spec=SPEC.model_copy(update={"architecture": architecture}),
         device="cpu",
         dataset_payload_sha256=EXAMPLE_DATASET.payload_sha256,

@@ -1,6 +1,7 @@
 """Errors caused by input or environment; shown in one line, without a traceback."""
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from tasks.codes.errors import AutoencoderError
 
@@ -19,7 +20,14 @@ class TransientError(StepError):
 
 def explain(error: ValidationError) -> str:
     """One line with the field, the expectation and the value of each refused parameter."""
-    return "; ".join(
-        f"{'.'.join(map(str, fact['loc']))}: {fact['msg']}, found {fact['input']!r}"
-        for fact in error.errors()
-    )
+    return "; ".join(map(_explain, error.errors()))
+
+
+def _explain(fact: ErrorDetails) -> str:
+    where = ".".join(map(str, fact["loc"]))
+    message = fact["msg"].removeprefix("Value error, ")
+    text = f"{where}: {message}" if where else message
+    # A check across fields has all of them as its input, and names the values itself.
+    if isinstance(fact["input"], dict | BaseModel):
+        return text
+    return f"{text}, found {fact['input']!r}"

@@ -1,15 +1,20 @@
-"""The autoencoders as data, and the Keras graphs made from them.
+"""The architectures: the interface, today's, and the registry that form, flags and help follow.
 
-Knows neither Prefect nor the disk.
+To add one, subclass `Architecture` with a `kind` of its own and add an entry to `BUILT_IN`; nothing
+else has to change. tests/tasks/models/test_new_architecture.py does it with a convolutional one. A
+field that is added later needs a default, which must never change (`tasks.models.fingerprint`).
 """
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, NamedTuple
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field
+from pydantic import BeforeValidator, ConfigDict, Field, SerializeAsAny
 
 from tasks.core.records import Record
+from tasks.models.recipes import Recipe
 
 if TYPE_CHECKING:
     from tasks.core.backend import keras
@@ -20,33 +25,166 @@ MAX_CODE_SIZE = 256
 """Units of the largest code; PCA is computed with as many components."""
 NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
 Activation = Literal["relu", "elu", "gelu", "silu", "tanh"]
-"""Of the hidden layers."""
 
 
-class Architecture(Record):
-    """A dense autoencoder, mirrored about its code: pixels-hidden-code-hidden reversed-pixels."""
+class Architecture(Record, ABC):
+    """An autoencoder; each kind has more fields."""
 
+    # Stored ones have the fields of the subclass too; those of version 0.1 have no kind.
+    model_config = ConfigDict(
+        json_schema_extra={"additionalProperties": True, "required": ["name"]}
+    )
+    kinds: ClassVar[dict[str, type["Architecture"]]] = {}
+
+    kind: str = Field(description="dense, wide, ...; one for each subclass")
     name: str = Field(pattern=NAME_PATTERN)
-    hidden: tuple[int, ...] = Field(description="units of the encoder's hidden layers")
-    activation: Activation = "relu"
+    code_size: int = Field(default=32, ge=1, le=MAX_CODE_SIZE)
     centred: bool = Field(
         False, description="the mean pixel of the training images is subtracted from the input"
     )
-    code_size: int = Field(default=32, ge=1, le=MAX_CODE_SIZE)
 
-    def layer_sizes(self, pixels: int) -> list[int]:
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Register the subclass, unless it is a variant of another with the same kind."""
+        super().__pydantic_init_subclass__(**kwargs)
+        if "kind" in cls.__annotations__:
+            Architecture.kinds[cls.model_fields["kind"].default] = cls
+
+    @abstractmethod
+    def describe(self, image_shape: tuple[int, ...]) -> str:
+        """The layers in a few characters, as in `784-128-64-32-64-128-784`.
+
+        Args:
+            image_shape: height, width and, in colour, 3.
+        """
+
+    @abstractmethod
+    def connect(
+        self, image: "keras.KerasTensor", image_shape: tuple[int, ...], recipe: Recipe, seed: int
+    ) -> "keras.KerasTensor":
+        """Connect the layers from the image to the logits.
+
+        The layer named `CODE_LAYER` gives the code, (N, code_size) float32, not negative. The layer
+        named `LOGITS_LAYER` gives the reconstruction before its sigmoid, (N, pixels) float32.
+
+        Args:
+            image: (N, pixels) float32 in 0..1, less the mean pixel if the architecture is centred.
+            image_shape: height, width and, in colour, 3; the axes that `pixels` flattens.
+            recipe: tells how the weights start: `kernels`, `code_bias`.
+            seed: the first weights must be a function of it. Initializers must not share a seed.
+
+        Returns:
+            The logits.
+        """
+
+    def adapt(self, recipe: Recipe) -> Recipe:
+        """The default recipe, changed where something else serves this architecture better.
+
+        Rebalancing, which is off by default, needs a dense code layer with ReLU and, as the only
+        layer that takes the code, another dense layer.
+        """
+        return recipe
+
+
+class DenseArchitecture(Architecture):
+    """Dense layers, mirrored about the code: pixels-hidden-code-hidden reversed-pixels."""
+
+    kind: str = "dense"
+    hidden: tuple[int, ...] = Field(description="units of the encoder's hidden layers")
+    activation: Activation = Field("relu", description="of the hidden layers")
+
+    def layer_sizes(self, image_shape: tuple[int, ...]) -> list[int]:
         """Units of every layer, input and output included."""
+        pixels = math.prod(image_shape)
         return [pixels, *self.hidden, self.code_size, *reversed(self.hidden), pixels]
 
-    def describe(self, pixels: int) -> str:
-        """The layer sizes joined by hyphens, as in `784-128-64-32-64-128-784`."""
-        return "-".join(map(str, self.layer_sizes(pixels)))
+    def describe(self, image_shape: tuple[int, ...]) -> str:  # noqa: D102 - as above
+        return "-".join(map(str, self.layer_sizes(image_shape)))
+
+    def connect(  # noqa: D102
+        self, image: "keras.KerasTensor", image_shape: tuple[int, ...], recipe: Recipe, seed: int
+    ) -> "keras.KerasTensor":
+        from tasks.core.backend import keras
+
+        depth = len(self.hidden) + 1
+        names = [*(f"encoder_{i}" for i in range(1, depth)), CODE_LAYER]
+        names += [*(f"decoder_{i}" for i in range(1, depth)), LOGITS_LAYER]
+        activations = {CODE_LAYER: "relu", LOGITS_LAYER: None}
+        initializer = getattr(keras.initializers, recipe.kernels)
+        seeds = np.random.SeedSequence(seed).generate_state(len(names))
+        sizes = self.layer_sizes(image_shape)[1:]
+        for name, units, layer_seed in zip(names, sizes, seeds, strict=True):
+            bias = recipe.code_bias if name == CODE_LAYER else 0.0
+            image = keras.layers.Dense(
+                units,
+                activation=activations.get(name, self.activation),
+                kernel_initializer=initializer(seed=int(layer_seed)),
+                bias_initializer=keras.initializers.Constant(bias),
+                name=name,
+            )(image)
+        return image
+
+    def adapt(self, recipe: Recipe) -> Recipe:
+        """Without rebalancing, 2 to 7 of the deep model's 32 code units die.
+
+        With no hidden layers they stay alive, and rebalancing would cost 0.0015 of loss.
+        """
+        return recipe.model_copy(update={"rebalance": 0.95}) if self.hidden else recipe
 
 
-SHALLOW = Architecture(name="shallow", hidden=())
-DEEP = Architecture(name="deep", hidden=(128, 64))
-WIDE = Architecture(name="wide", hidden=(512,), activation="gelu", centred=True)
-BUILT_IN = (SHALLOW, DEEP, WIDE)
+class WideArchitecture(DenseArchitecture):
+    """A dense autoencoder with settings for a first layer of some 512 units."""
+
+    kind: str = "wide"
+
+    def adapt(self, recipe: Recipe) -> Recipe:
+        """Found by trial, see docs/training.md."""
+        settings = {"peak_learning_rate": 5e-3, "weight_decay": 0.06}
+        batch_size = max(1, recipe.batch_size // 2)
+        return recipe.model_copy(update={"batch_size": batch_size, **settings})
+
+
+class UnknownArchitecture(Architecture, extra="allow"):
+    """One whose subclass is gone or not imported: its records can be read, nothing built."""
+
+    def describe(self, image_shape: tuple[int, ...]) -> str:  # noqa: ARG002, D102
+        return self.kind
+
+    def connect(self, *_: Any) -> "keras.KerasTensor":  # noqa: D102
+        raise TypeError(f"No subclass of Architecture has kind={self.kind!r}: import its module")
+
+
+def _read_architecture(value: Any) -> Any:
+    """Choose the subclass; records of version 0.1 name no kind and are dense."""
+    if not isinstance(value, Mapping):
+        return value
+    value = {"kind": DenseArchitecture.model_fields["kind"].default, **value}
+    return Architecture.kinds.get(value["kind"], UnknownArchitecture).model_validate(value)
+
+
+AnyArchitecture = Annotated[SerializeAsAny[Architecture], BeforeValidator(_read_architecture)]
+"""An architecture as a field of a record: stored with all fields of its subclass."""
+
+
+class BuiltIn(NamedTuple):
+    """An architecture that people choose by its name."""
+
+    architecture: Architecture
+    epochs: int
+    """Passes over the training images, unless others are chosen."""
+    optional: str | None = None
+    """Why to train it, for form and help; None: it is trained without being asked for."""
+
+
+SHALLOW = DenseArchitecture(name="shallow", hidden=())
+DEEP = DenseArchitecture(name="deep", hidden=(128, 64))
+WIDE = WideArchitecture(name="wide", hidden=(512,), activation="gelu", centred=True)
+BUILT_IN: tuple[BuiltIn, ...] = (
+    BuiltIn(SHALLOW, epochs=20),
+    BuiltIn(DEEP, epochs=50),
+    BuiltIn(WIDE, epochs=40, optional="lower loss, about 90 s; it uses half the batch size"),
+)
+"""In the order of training."""
 
 
 class Autoencoder(NamedTuple):
@@ -62,69 +200,39 @@ class Autoencoder(NamedTuple):
 
 def build_autoencoder(
     architecture: Architecture,
-    pixels: int,
+    image_shape: tuple[int, ...],
+    recipe: Recipe,
     seed: int,
-    kernels: str = "GlorotUniform",
-    code_bias: float = 0.0,
-    centre: float = 0.0,
+    mean_pixel: float = 0.0,
 ) -> Autoencoder:
-    """Build the graph; every layer's first kernel has a seed of its own.
+    """Build the graph with its first weights, which are a function of the arguments.
 
     Args:
-        pixels: values of one image, height x width.
-        seed: the weights are a function of it and of the architecture.
-        kernels: name of a class of `keras.initializers`.
-        code_bias: initial bias of the code layer; all other biases start at zero.
-        centre: subtracted from the input of a centred architecture.
+        image_shape: height, width and, in colour, 3.
+        mean_pixel: of the training images, in 0..1; used by a centred architecture alone.
+
+    Raises:
+        ValueError: code or logits do not have the shape that `Architecture.connect` promises.
 
     Source: Keras functional API; https://keras.io/guides/functional_api/
     """
     from tasks.core.backend import keras
 
-    inputs = keras.Input((pixels,), name="image")
-    output = inputs
+    pixels, name = math.prod(image_shape), architecture.name
+    inputs = image = keras.Input((pixels,), name="image")
     if architecture.centred:
-        output = keras.layers.Rescaling(1.0, -centre, name="centred_image")(inputs)
-    outputs = {}
-    for layer in _dense_layers(architecture, pixels, seed, kernels, code_bias):
-        output = outputs[layer.name] = layer(output)
-    logits = outputs[LOGITS_LAYER]
-    reconstruction = keras.layers.Activation("sigmoid", name="reconstruction")(logits)
-
-    prefix = architecture.name
-    return Autoencoder(
-        autoencoder=keras.Model(inputs, reconstruction, name=f"{prefix}_autoencoder"),
-        encoder=keras.Model(inputs, outputs[CODE_LAYER], name=f"{prefix}_encoder"),
-        logits=keras.Model(inputs, logits, name=f"{prefix}_logits"),
+        image = keras.layers.Rescaling(1.0, -mean_pixel, name="centred_image")(inputs)
+    logits = keras.Model(
+        inputs, architecture.connect(image, image_shape, recipe, seed), name=f"{name}_logits"
     )
-
-
-def _dense_layers(
-    architecture: Architecture, pixels: int, seed: int, kernels: str, code_bias: float
-) -> Iterator["keras.layers.Dense"]:
-    """The layers from the first hidden one to the logits."""
-    from tasks.core.backend import keras
-
-    depth = len(architecture.hidden) + 1
-    names = [*(f"encoder_{i}" for i in range(1, depth)), CODE_LAYER]
-    names += [*(f"decoder_{i}" for i in range(1, depth)), LOGITS_LAYER]
-    activations = {CODE_LAYER: "relu", LOGITS_LAYER: None}  # a code is never negative
-    initializer = getattr(keras.initializers, kernels)
-    seeds = np.random.SeedSequence(seed).generate_state(len(names))
-    for name, units, layer_seed in zip(
-        names, architecture.layer_sizes(pixels)[1:], seeds, strict=True
-    ):
-        yield keras.layers.Dense(
-            units,
-            activation=activations.get(name, architecture.activation),
-            kernel_initializer=initializer(seed=int(layer_seed)),
-            bias_initializer=keras.initializers.Constant(code_bias if name == CODE_LAYER else 0.0),
-            name=name,
-        )
-
-
-def summarize(model: "keras.Model") -> str:
-    """The table of layers and parameter counts that `Model.summary` prints."""
-    lines: list[str] = []
-    model.summary(print_fn=lines.append, line_length=80)
-    return "\n".join(lines)
+    code = logits.get_layer(CODE_LAYER).output
+    found = code.shape, logits.get_layer(LOGITS_LAYER).output.shape
+    expected = (None, architecture.code_size), (None, pixels)
+    if found != expected:
+        raise ValueError(f"The {name} model has code and logits {found}, expected {expected}")
+    reconstruction = keras.layers.Activation("sigmoid", name="reconstruction")(logits.output)
+    return Autoencoder(
+        autoencoder=keras.Model(inputs, reconstruction, name=f"{name}_autoencoder"),
+        encoder=keras.Model(inputs, code, name=f"{name}_encoder"),
+        logits=logits,
+    )

@@ -1,7 +1,7 @@
-"""From rows of a memory-mapped image array to blocks that compiled code takes.
+"""From rows of a memory-mapped image array to blocks for compiled functions.
 
-Every block of one kind has the same shape, so each function is compiled once and the bits of a row
-never depend on how many rows share its block. What a short last block lacks is filled with zeros.
+All blocks of one kind have the same shape, so each function is compiled once and the bits of a row
+do not depend on how many rows share its block. A short last block is padded with zeros.
 """
 
 from collections import deque
@@ -24,21 +24,21 @@ SEGMENT_BYTES = 16 * 2**20
 
 
 class Block(NamedTuple):
-    """Rows for one call of compiled code."""
+    """Images for one call of a compiled function."""
 
     images: tf.Tensor
-    """(capacity, pixels); rows from `rows` on are padding."""
+    """(capacity, pixels), padding included."""
     rows: int
-    """How many leading rows are images."""
+    """How many of the first rows are images."""
 
 
 def blocks_in_order(images: Images) -> Iterator[Block]:
-    """All images in their order, in blocks of evaluation."""
+    """All images in their order, in evaluation blocks."""
     return evaluation_blocks(images, np.arange(len(images)))
 
 
 def evaluation_blocks(images: Images, rows: NDArray[np.int64]) -> Iterator[Block]:
-    """The given rows in their order, in blocks of evaluation."""
+    """The given rows, (M,) int64, in their order, in evaluation blocks."""
     capacity = evaluation_rows(images[0].size)
     for start in range(0, len(rows), capacity):
         chosen = rows[start : start + capacity]
@@ -52,13 +52,13 @@ def _as_block(images: Images, rows: int) -> Block:
 
 
 class SegmentPlan(NamedTuple):
-    """How an epoch is cut into segments of equal capacity."""
+    """How an epoch is divided into segments of equal capacity."""
 
     batch_size: int
     steps: int
-    """Optimizer steps of an epoch; the last one may take fewer than `batch_size` rows."""
+    """Optimizer steps of an epoch; the last one may have fewer than `batch_size` images."""
     segment_steps: int
-    """Steps of a segment; the last one may have fewer."""
+    """Optimizer steps of a segment; the last segment may have fewer."""
 
     @property
     def segments(self) -> int:
@@ -67,7 +67,7 @@ class SegmentPlan(NamedTuple):
 
     @classmethod
     def of(cls, images: Images, batch_size: int) -> "SegmentPlan":
-        """Cut into the fewest segments within `SEGMENT_BYTES`, as equal as can be."""
+        """Divide into as few segments of at most `SEGMENT_BYTES` as possible."""
         steps = -(-len(images) // batch_size)
         largest = max(1, SEGMENT_BYTES // (batch_size * images[0].nbytes))
         segments = -(-steps // largest)
@@ -75,13 +75,13 @@ class SegmentPlan(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """Consecutive steps of one epoch with their images."""
+    """Consecutive optimizer steps of one epoch with their images."""
 
     epoch: int
     number: int
-    """Counted from the start of the epoch."""
+    """Which segment of the epoch, from 0."""
     first_step: int
-    """Counted from the start of the epoch."""
+    """Its first step, from 0 at the start of the epoch."""
     block: Block
 
 
@@ -90,18 +90,28 @@ def shuffled_segments(
 ) -> Iterator[Segment]:
     """Segments from the position (epoch, segment) `start` to the end of the last epoch.
 
-    The next segment is gathered in a thread while the caller works on the present one.
+    A thread gathers the next segment while the caller trains on the present one.
     """
     shuffled = ShuffledImages(images, seed)
 
     def gather(position: tuple[int, int]) -> Segment:
-        return _gather_segment(shuffled, plan, *position)
+        epoch, number = position
+        first_step = number * plan.segment_steps
+        capacity = plan.segment_steps * plan.batch_size
+        block = np.zeros((capacity, *shuffled.image_shape), shuffled.dtype)
+        rows = shuffled.take(epoch, first_step * plan.batch_size, block)
+        return Segment(epoch, number, first_step, _as_block(block, rows))
 
-    yield from map_ahead(gather, _positions(plan, epochs, start), threads=1)
+    positions = (
+        (epoch, number)
+        for epoch in range(start[0], epochs)
+        for number in range(start[1] if epoch == start[0] else 0, plan.segments)
+    )
+    yield from map_ahead(gather, positions, threads=1)
 
 
 def map_ahead(function: Callable[[A], B], arguments: Iterable[A], threads: int) -> Iterator[B]:
-    """Apply a function in threads, in order, not many more than `threads` results ahead."""
+    """Apply a function in threads, in order, at most `threads` results ahead of the caller."""
     with ThreadPoolExecutor(threads, thread_name_prefix="ahead") as executor:
         waiting: deque[Future[B]] = deque()
         for argument in arguments:
@@ -110,19 +120,3 @@ def map_ahead(function: Callable[[A], B], arguments: Iterable[A], threads: int) 
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-
-
-def _positions(plan: SegmentPlan, epochs: int, start: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    for epoch in range(start[0], epochs):
-        for index in range(start[1] if epoch == start[0] else 0, plan.segments):
-            yield epoch, index
-
-
-def _gather_segment(
-    shuffled: ShuffledImages, plan: SegmentPlan, epoch: int, number: int
-) -> Segment:
-    first_step = number * plan.segment_steps
-    capacity = plan.segment_steps * plan.batch_size
-    block = np.zeros((capacity, *shuffled.image_shape), shuffled.dtype)
-    rows = shuffled.take(epoch, first_step * plan.batch_size, block)
-    return Segment(epoch, number, first_step, _as_block(block, rows))

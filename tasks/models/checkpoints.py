@@ -1,7 +1,7 @@
-"""The state of a training on the disk, so that it can be killed at any moment.
+"""Checkpoints: the state of a training on disk, so that the process can be killed at any moment.
 
 A checkpoint is one `.npz` file named after its position and the SHA-256 of its bytes. It appears in
-one rename, and the one before it goes only after it was read back and verified.
+one rename. The one before it is deleted only after it was read back and verified.
 """
 
 import hashlib
@@ -12,12 +12,11 @@ import time
 from pathlib import Path
 
 import numpy as np
-from pydantic import ValidationError
 
 from tasks.core.errors import StepError
-from tasks.core.records import EpochRecord, Record, Sha256
+from tasks.core.records import Record, Sha256
 from tasks.core.storage import sha256_of_file, write_bytes
-from tasks.models.state import TrainingState
+from tasks.models.state import Position, TrainingState
 
 logger = logging.getLogger(__name__)
 
@@ -25,18 +24,15 @@ CHECKPOINT_SECONDS = 2.0
 """Most work a SIGKILL can lose, in seconds, as long as saving is cheap."""
 MAX_COST = 0.01
 """Share of the time that saving may take; where it takes more, it is done less often."""
-NAME = re.compile(r"(?P<epoch>\d{6})-(?P<segment>\d{6})-(?P<sha256>[0-9a-f]{64})\.npz")
+NAME = re.compile(r"\d{6}-\d{6}-[0-9a-f]{64}\.npz")
+"""Epoch, segment and SHA-256."""
 
 
 class Header(Record):
     """What a checkpoint holds beside the variables."""
 
     fingerprint: Sha256
-    epoch: int
-    segment: int
-    loss_sum: float
-    loss_rows: int
-    history: tuple[EpochRecord, ...]
+    position: Position
 
 
 class Checkpoints:
@@ -54,11 +50,12 @@ class Checkpoints:
         return time.monotonic() >= self._due
 
     def save(self, state: TrainingState) -> None:
-        """Store a state; then drop all but it and the one before it."""
+        """Store a state; then delete all but it and the one before it."""
         started = time.monotonic()
         content = encode_state(state, self._fingerprint)
         digest = hashlib.sha256(content).hexdigest()
-        path = self._folder / f"{state.epoch:06d}-{state.segment:06d}-{digest}.npz"
+        position = state.position
+        path = self._folder / f"{position.epoch:06d}-{position.segment:06d}-{digest}.npz"
         earlier = self._stored()
         write_bytes(path, content)
         if sha256_of_file(path) == digest:
@@ -71,18 +68,20 @@ class Checkpoints:
         """The newest state that is undamaged and of this training, or None."""
         for path in self._stored():
             try:
-                return decode_state(self._read(path), self._fingerprint)
-            except (OSError, ValueError, KeyError, ValidationError, StepError) as error:
+                content = path.read_bytes()
+                if hashlib.sha256(content).hexdigest() != path.stem[-64:]:
+                    raise StepError("its bytes do not have the SHA-256 in its name")
+                return decode_state(content, self._fingerprint)
+            except (OSError, ValueError, KeyError, StepError) as error:
                 logger.warning(
-                    "The checkpoint %s cannot be used (%s): falling back to the one before it, "
-                    "or to the start",
+                    "Checkpoint %s cannot be used (%s): trying the one before it, then the start",
                     path.name[:13],
                     error,
                 )
         return None
 
     def clear(self) -> None:
-        """Drop everything: the training is complete."""
+        """Delete everything: the training is complete."""
         for path in self._folder.glob("*"):
             path.unlink()
         if self._folder.exists():
@@ -94,32 +93,12 @@ class Checkpoints:
             (path for path in self._folder.glob("*.npz") if NAME.fullmatch(path.name)), reverse=True
         )
 
-    @staticmethod
-    def _read(path: Path) -> bytes:
-        content = path.read_bytes()
-        match = NAME.fullmatch(path.name)
-        if match is None or hashlib.sha256(content).hexdigest() != match["sha256"]:
-            raise StepError("its bytes are not those that were written")
-        return content
-
 
 def encode_state(state: TrainingState, fingerprint: Sha256) -> bytes:
     """A state as the bytes of an `.npz` file; equal states give equal bytes."""
-    header = Header(
-        fingerprint=fingerprint,
-        epoch=state.epoch,
-        segment=state.segment,
-        loss_sum=state.loss_sum,
-        loss_rows=state.loss_rows,
-        history=state.history,
-    )
+    header = Header(fingerprint=fingerprint, position=state.position).model_dump_json().encode()
     buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        *state.variables,
-        header=np.frombuffer(header.model_dump_json().encode(), np.uint8),
-        allow_pickle=False,
-    )
+    np.savez(buffer, *state.variables, header=np.frombuffer(header, np.uint8), allow_pickle=False)
     return buffer.getvalue()
 
 
@@ -128,13 +107,11 @@ def decode_state(content: bytes, fingerprint: Sha256) -> TrainingState:
 
     Raises:
         StepError: it belongs to another training.
-        ValueError, KeyError, pydantic.ValidationError: it is not a checkpoint.
+        ValueError, KeyError: it is not a checkpoint.
     """
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
         header = Header.model_validate_json(archive["header"].tobytes())
         variables = [archive[f"arr_{i}"] for i in range(len(archive.files) - 1)]
     if header.fingerprint != fingerprint:
         raise StepError(f"it belongs to another training, {header.fingerprint[:12]}")
-    return TrainingState(
-        header.epoch, header.segment, header.loss_sum, header.loss_rows, header.history, variables
-    )
+    return TrainingState(header.position, variables)

@@ -1,10 +1,10 @@
-"""Keeping the units of a ReLU code useful while a model trains.
+"""Rebalancing: keep the units of a ReLU code useful during the training.
 
-At a high learning rate some units end up below zero for every image (dead: they pass no gradient,
-so they stay dead) and some above zero for every image (linear: their ReLU does nothing). Shifting
-their bias brings both back.
+At a high learning rate, some units become zero for every image (dead: they pass no gradient, so
+they stay dead) and some positive for every image (their ReLU does nothing). A shift of their bias
+corrects both.
 
-Source of the idea of reviving dead units while training: Bricken et al., Towards Monosemanticity,
+Source of the idea to revive dead units during training: Bricken et al., Towards Monosemanticity,
 2023, https://transformer-circuits.pub/2023/monosemantic-features
 """
 
@@ -14,20 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 EXTREME_SHARE = 0.02
-"""A unit is brought back if it is above, or not above, zero for a smaller share of the images."""
+"""A unit is shifted if it is positive, or not positive, for a smaller share of the images."""
 REVIVED_SHARE = 0.5
-"""Share of the images for which a revived unit is above zero."""
+"""Share of the images for which a dead unit is positive afterwards."""
 CLIPPED_SHARE = 0.1
-"""Share of the images for which a unit that was always above zero no longer is."""
+"""Share of the images for which a unit that was always positive is zero afterwards."""
 
 
 class Rebalanced(NamedTuple):
-    """New biases; equal to the old ones where nothing was to be done."""
+    """New biases; those of units that are not shifted keep their bits."""
 
     code_bias: NDArray[np.float32]
     """(code_size,)."""
     next_bias: NDArray[np.float32]
-    """(units of the layer after the code,)."""
+    """(units of the next layer,)."""
 
 
 def rebalance(
@@ -36,10 +36,10 @@ def rebalance(
     next_kernel: NDArray[np.float32],
     next_bias: NDArray[np.float32],
 ) -> Rebalanced:
-    """Shift the biases of units that are dead or always above zero.
+    """Shift the biases of units that are dead or always positive.
 
-    What an always positive unit loses, the next layer's bias gets, so that the model's output stays
-    the same but for the images that are now clipped.
+    The next layer's bias makes up for what an always positive unit loses, so that the model's
+    output changes only for images that are now clipped.
 
     Args:
         pre_activations: (images, code_size) float32, the code before its ReLU.

@@ -19,7 +19,7 @@ of the shallow model, and its gradient does not need its value."""
 def normalize(images: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
     """Pixels to float32 in 0..1, bit-equal to `tasks.evaluation.metrics.on_unit_scale`.
 
-    Test images can be brighter than the training images that set the scale; that becomes 1.0 too.
+    Test images can be brighter than the training images that set the scale; they are clipped to 1.
     `scale` must be an argument of the compiled function: XLA turns division by a constant into a
     multiplication with its reciprocal, which differs for 126 of the 256 values.
     """
@@ -43,16 +43,40 @@ def compile_losses(logits: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], tf.T
     return sum_losses
 
 
-def code_layers(model: keras.Model) -> tuple[keras.layers.Dense, keras.layers.Dense]:
-    """The code layer and the layer after it."""
-    names = [layer.name for layer in model.layers]
-    position = names.index(CODE_LAYER)
-    return model.layers[position], model.layers[position + 1]
+class CodeLayers(NamedTuple):
+    """The two dense layers that rebalancing works on."""
+
+    code: keras.layers.Dense
+    following: keras.layers.Dense
+    """The only layer that takes the code."""
+
+
+def find_code_layers(model: keras.Model) -> CodeLayers:
+    """The code layer and the one after it.
+
+    Raises:
+        ValueError: the code's units cannot be rebalanced.
+    """
+    code = model.get_layer(CODE_LAYER)
+    following = [
+        layer
+        for layer in model.layers
+        if any(tensor is code.output for tensor in keras.tree.flatten(layer.input))
+    ]
+    if len(following) != 1 or not all(
+        isinstance(x, keras.layers.Dense) for x in (code, *following)
+    ):
+        names = ", ".join(layer.name for layer in following)
+        raise ValueError(
+            f"The code layer of {model.name} and what follows it ({names}) are not two dense "
+            "layers: set rebalance=0 in the recipe"
+        )
+    return CodeLayers(code, *following)
 
 
 def compile_pre_activations(model: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """Compile: (block of images, scale) -> code before its ReLU, (rows of the block, code_size)."""
-    code, _ = code_layers(model)
+    code = model.get_layer(CODE_LAYER)
     features = keras.Model(model.inputs, code.input)
 
     @tf.function(jit_compile=True, autograph=False)
@@ -67,23 +91,36 @@ def compile_segment(
 ) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
     """Compile a segment: a loop of optimizer steps over the batches of a block.
 
+    Rows beyond those of the block have weight 0, so the last batch of an epoch needs no
+    compilation of its own.
+
     Returns:
         (images (segment_steps * batch_size, pixels), rows, scale, rates (segment_steps,)) ->
         (sum of the per-pixel losses of the sampled rows, number of sampled rows).
     """
+    size = plan.batch_size
 
     @tf.function(jit_compile=True, autograph=False)
     def run_segment(
         images: tf.Tensor, rows: tf.Tensor, scale: tf.Tensor, rates: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
+        pixels = images.shape[1]
+
         def step(index: tf.Tensor, loss_sum: tf.Tensor, loss_rows: tf.Tensor) -> Any:
-            batch = _cut_batch(images, rows, scale, index, plan.batch_size)
-            logits = _descend(model, optimizer, batch, rates[index])
-            sampled, sampled_rows = _sample_loss(batch, logits, index)
-            return index + 1, loss_sum + sampled / images.shape[1], loss_rows + sampled_rows
+            targets = normalize(tf.slice(images, [index * size, 0], [size, pixels]), scale)
+            count = tf.minimum(rows - index * size, size)
+            weights = tf.cast(tf.range(size) < count, tf.float32)[:, tf.newaxis]  # (size, 1)
+            mean_weights = weights / (tf.cast(count, tf.float32) * pixels)
+            logits = _descend(model, optimizer, targets, mean_weights, rates[index])
+            sampled, sampled_rows = tf.cond(
+                index % LOSS_EVERY == 0,
+                lambda: (tf.reduce_sum(cross_entropy(targets, logits) * weights[:, 0]), count),
+                lambda: (tf.constant(0.0), tf.constant(0)),
+            )
+            return index + 1, loss_sum + sampled / pixels, loss_rows + sampled_rows
 
         return tf.while_loop(
-            lambda index, *_: index * plan.batch_size < rows,
+            lambda index, *_: index * size < rows,
             step,
             (tf.constant(0), tf.constant(0.0), tf.constant(0)),
         )[1:]
@@ -91,61 +128,27 @@ def compile_segment(
     return run_segment
 
 
-class _Batch(NamedTuple):
-    """The images of one optimizer step.
-
-    Rows beyond those of the block weigh nothing, so the last batch of an epoch needs no
-    compilation of its own.
-    """
-
-    targets: tf.Tensor
-    """(batch_size, pixels) float32."""
-    count: tf.Tensor
-    """Rows that weigh, a whole number."""
-    weight: tf.Tensor
-    """(batch_size, 1) float32, 1 for those and 0 for the others."""
-
-
-def _cut_batch(
-    images: tf.Tensor, rows: tf.Tensor, scale: tf.Tensor, index: tf.Tensor, batch_size: int
-) -> _Batch:
-    batch = tf.slice(images, [index * batch_size, 0], [batch_size, images.shape[1]])
-    targets = normalize(batch, scale)
-    count = tf.minimum(rows - index * batch_size, batch_size)
-    weight = tf.cast(tf.range(batch_size) < count, tf.float32)[:, tf.newaxis]
-    return _Batch(targets, count, weight)
-
-
 def _descend(
-    model: keras.Model, optimizer: keras.optimizers.Optimizer, batch: _Batch, rate: tf.Tensor
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    targets: tf.Tensor,
+    mean_weights: tf.Tensor,
+    rate: tf.Tensor,
 ) -> tf.Tensor:
-    """Take one optimizer step; return the logits before it, (batch_size, pixels).
+    """Take one optimizer step; return the logits before it, (rows, pixels).
 
     The gradient of the mean cross-entropy with respect to the logits z of targets x is
-    (sigmoid(z) - x) / count, which is written out here: it spares the loss's value.
+    (sigmoid(z) - x) / count, which is written out here so that the loss itself is not computed.
     """
-    weights = model.trainable_variables
+    variables = model.trainable_variables
     with tf.GradientTape() as tape:
-        logits = model(batch.targets)
-    mean_weight = batch.weight / (tf.cast(batch.count, tf.float32) * batch.targets.shape[1])
+        logits = model(targets)
     gradients = tape.gradient(
-        logits, weights, output_gradients=(tf.sigmoid(logits) - batch.targets) * mean_weight
+        logits, variables, output_gradients=(tf.sigmoid(logits) - targets) * mean_weights
     )
     optimizer.learning_rate.assign(rate)
-    optimizer.apply_gradients(zip(gradients, weights, strict=True))
+    optimizer.apply_gradients(zip(gradients, variables, strict=True))
     return logits
-
-
-def _sample_loss(batch: _Batch, logits: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Sum of the batch's losses and its rows, on every `LOSS_EVERY`th step; zeros on the others."""
-
-    def losses() -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.reduce_sum(cross_entropy(batch.targets, logits) * batch.weight[:, 0]), batch.count
-
-    found: tuple[tf.Tensor, tf.Tensor] = tf.cond(
-        index % LOSS_EVERY == 0, losses, lambda: (tf.constant(0.0), tf.constant(0))
-    )
-    return found
 
 
 def compile_encoder(autoencoder: keras.Model) -> Callable[..., tuple[tf.Tensor, ...]]:
@@ -162,9 +165,9 @@ def compile_encoder(autoencoder: keras.Model) -> Callable[..., tuple[tf.Tensor, 
 
 
 def compile_autoencoder(autoencoder: keras.Model) -> Callable[..., tuple[tf.Tensor, ...]]:
-    """Compile: (block of images, scale) -> codes, reconstructions, losses, squared errors.
+    """Compile: (block of images, scale) -> codes, reconstructions, losses, mean squared errors.
 
-    The last two are means over each image's pixels.
+    Losses are means over each image's pixels too.
     """
     model, shape = _codes_and_logits(autoencoder), _block_shape(autoencoder)
 

@@ -10,14 +10,14 @@ from tasks.core.records import DeviceChoice, DeviceKind
 logger = logging.getLogger(__name__)
 
 DRIVER = "libcuda.so.1"
-"""NVIDIA's; TensorFlow's builds for GPUs open it."""
+"""NVIDIA's driver; TensorFlow sees no GPU without it."""
 
 
 def choose_device(requested: DeviceChoice) -> DeviceKind:
-    """Make TensorFlow use what was asked for, and say what that is.
+    """Make TensorFlow use the requested device, and return which one that is.
 
     Raises:
-        StepError: a GPU was asked for and none is visible.
+        StepError: a GPU was requested and none is visible.
     """
     gpus = _visible_gpus()
     if requested == "gpu" and not gpus:
@@ -36,7 +36,7 @@ def choose_device(requested: DeviceChoice) -> DeviceKind:
 
 
 def _visible_gpus() -> list[Any]:
-    """What TensorFlow sees. It takes seconds to import, and sees nothing without the driver."""
+    """The GPUs TensorFlow sees. Without the driver, spare the seconds of importing it."""
     try:
         ctypes.CDLL(DRIVER)
     except OSError:
@@ -54,7 +54,7 @@ def _hide_gpus() -> None:
 
 
 def _take_memory_as_needed(gpus: list[Any]) -> None:
-    """Otherwise TensorFlow takes all memory of a GPU, whatever else runs there."""
+    """By default, TensorFlow takes all memory of a GPU, whatever else runs there."""
     from tasks.core.backend import tf
 
     for gpu in gpus:

@@ -1,8 +1,8 @@
 """Images in the order of an epoch, which is a function of the seed and the epoch alone.
 
-A set may be larger than memory. Shuffled one by one, its rows would be read from the disk page by
-page, each page many times. So beyond `SHUFFLE_BYTES`, runs of neighbours are shuffled, then the
-images within windows of many runs, and each window is read once, run by run.
+A dataset may be larger than memory. If its rows were shuffled one by one, each page of the file
+would be read many times. Beyond `SHUFFLE_BYTES`, runs of consecutive rows are shuffled, then the
+images within windows of many runs; each window is read once, run by run.
 """
 
 from io import FileIO
@@ -15,21 +15,18 @@ from tasks.core.errors import StepError
 from tasks.images.rows import Images
 
 SHUFFLE_BYTES = 128 * 2**20
-"""Images that are shuffled with each other: all of a set, or those of a window."""
+"""Bytes of the images that are shuffled with each other: a window, or the whole dataset."""
 RUN_BYTES = 2**20
-"""Images that stay in one stretch of the disk."""
+"""Bytes of consecutive images that are read at once."""
 
 
 def window_rows(row_bytes: int) -> int:
-    """The images of a window, by the size of one."""
+    """Images of a window; an image has `row_bytes`."""
     return max(1, SHUFFLE_BYTES // row_bytes)
 
 
 def shuffled_rows(rows: int, row_bytes: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order of an epoch, (rows,) int64, a function of its arguments alone.
-
-    Up to `SHUFFLE_BYTES` every order is equally likely.
-    """
+    """The order of an epoch, (rows,) int64; up to `SHUFFLE_BYTES`, all are equally likely."""
     generator = np.random.default_rng([seed, epoch])
     window = window_rows(row_bytes)
     if rows <= window:
@@ -44,14 +41,10 @@ def shuffled_rows(rows: int, row_bytes: int, seed: int, epoch: int) -> NDArray[n
 
 
 class ShuffledImages:
-    """Images in the order of their epochs; of a set of several windows, one is in memory."""
+    """Images, usually memory-mapped, in the order of each epoch; one window is in memory."""
 
     def __init__(self, images: Images, seed: int) -> None:
-        """Read nothing yet.
-
-        Args:
-            images: (N, height, width[, 3]), as a rule memory-mapped.
-        """
+        """Read nothing yet; `images` are (N, height, width[, 3])."""
         self._images, self._seed = images, seed
         self.image_shape, self.dtype = images.shape[1:], images.dtype
         self._epoch, self._order = -1, np.zeros(0, np.int64)
@@ -61,11 +54,9 @@ class ShuffledImages:
         self._held = np.empty((held, *self.image_shape), self.dtype)
 
     def take(self, epoch: int, first: int, out: Images) -> int:
-        """Copy images from a position in an epoch's order on, as many as fit and are left.
+        """Copy the images from position `first` of an epoch on, as many as fit and are left.
 
         Args:
-            epoch: counted from 0.
-            first: the position, counted from 0.
             out: (capacity, height, width[, 3]), of the type of the images.
 
         Returns:
@@ -101,10 +92,9 @@ class ShuffledImages:
 
 
 def _read_rows(images: Images, rows: NDArray[np.int64], out: Images) -> None:
-    """Copy rising rows to the start of `out`, run by run.
+    """Copy rows in rising order to the start of `out`, run by run.
 
-    Of a memory-mapped file, they are read from the file: a page fault may read ahead for megabytes
-    beyond the run.
+    A memory-mapped file is read as a file: a page fault may read megabytes beyond the run.
 
     Raises:
         StepError: the file has become shorter.

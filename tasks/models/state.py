@@ -1,23 +1,31 @@
-"""Where a training stands: for the disk, and for the person who watches."""
+"""Where a training stands: for checkpoints, and for people."""
 
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from tasks.core.records import EpochRecord
+from tasks.core.records import EpochRecord, Record
+
+
+class Position(Record):
+    """How far a training has come."""
+
+    epoch: int = 0
+    segment: int = 0
+    """The next segment to train, in `epoch`."""
+    loss_sum: float = 0.0
+    loss_rows: int = 0
+    """Sampled rows of the epoch so far, and the sum of their losses per pixel."""
+    history: tuple[EpochRecord, ...] = ()
+    """One record for each finished epoch."""
 
 
 class TrainingState(NamedTuple):
     """A training between two segments."""
 
-    epoch: int
-    segment: int
-    """The next segment to work on, in `epoch`."""
-    loss_sum: float
-    loss_rows: int
-    history: tuple[EpochRecord, ...]
+    position: Position
     variables: list[NDArray[Any]]
-    """Weights, then the optimizer's variables, in the order of Keras."""
+    """Weights, then the optimizer's variables, in Keras's order."""
 
 
 class Progress(NamedTuple):

@@ -1,42 +1,25 @@
-"""The parameters of a run that encodes images with a published encoder."""
+"""The parameters of `python -m flows.encode`: encode images with a published encoder."""
 
 from tasks.core.form import Group, parameter
-from tasks.parameters.source import DATASET_PATTERN, SourceParameters
-
-
-class ImagesParameters(SourceParameters):
-    """Which images to encode: all that the source has, those for testing last."""
+from tasks.parameters.images import DATASET_NAME, RUN_NAME, ImagesParameters
 
 
 class EncoderParameters(Group):
-    """What to encode them with."""
+    """Which encoders to use."""
 
     learned_from: str = parameter(
-        "fashion-mnist",
-        "Learned from",
-        "Name of the dataset whose published run has the encoders",
-        pattern=DATASET_PATTERN,
-        max_length=64,
+        "fashion-mnist", "Learned from", "Dataset on whose images they were trained", **DATASET_NAME
     )
     run: str | None = parameter(
-        None,
-        "Run",
-        "Name of a run whose encoders are taken instead, published or not",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*$",
-        max_length=64,
+        None, "Run", "Run whose encoders to use instead of the published ones", **RUN_NAME
     )
 
 
 class ShardParameters(Group):
-    """How the work is cut."""
+    """How to divide the work."""
 
     shard_rows: int = parameter(
-        65536,
-        "Shard",
-        "Images that are encoded together; what comes out does not depend on it",
-        "images",
-        ge=1,
-        le=2**24,
+        65536, "Shard", "Images per task; the results do not depend on it", "images", ge=1, le=2**24
     )
 
 

@@ -8,7 +8,8 @@ from tasks.core.storage import prepare_artifacts_folder
 from tasks.encoding import shards
 from tasks.encoding.shards import EncodingPlan, EncodingRecord
 from tasks.images.dataset import fetch_images as fetch
-from tasks.parameters.encode import EncodeParameters, EncoderParameters, ImagesParameters
+from tasks.parameters.encode import EncodeParameters, EncoderParameters
+from tasks.parameters.images import ImagesParameters
 from tasks.steps.retrain import step
 
 logger = logging.getLogger(__name__)

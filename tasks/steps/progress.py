@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.theme import Theme
 
-from tasks.models.recipes import TrainingSpec
+from tasks.models.spec import TrainingSpec
 from tasks.models.state import Progress as TrainingProgress
 
 logger = logging.getLogger(__name__)

@@ -31,10 +31,14 @@ from tasks.core.storage import describe_file, load_or_compute, prepare_artifacts
 from tasks.encoding.neighbors import NeighborsRecord, obtain_neighbors
 from tasks.evaluation.baselines import Baselines, obtain_baselines
 from tasks.images import dataset as datasets
-from tasks.models.recipes import TrainingSpec
+from tasks.models.fingerprint import fingerprint_of
+from tasks.models.obtain import obtain_model
+from tasks.models.spec import TrainingSpec
 from tasks.models.state import Progress
-from tasks.models.store import ModelRecord, fingerprint_of, obtain_model
-from tasks.parameters.retrain import CodesParameters, DataParameters, RunParameters
+from tasks.models.store import ModelRecord
+from tasks.parameters.images import DataParameters
+from tasks.parameters.neighbors import CodesParameters
+from tasks.parameters.retrain import RunParameters
 from tasks.reports.report import MARKDOWN_FILE, render_files
 from tasks.runs import lookup, publication
 from tasks.runs.building import ATTEMPT_FOLDER, building_folder

@@ -3,9 +3,9 @@
 from tasks.core.records import DatasetRecord, DeviceChoice
 from tasks.core.storage import prepare_artifacts_folder
 from tasks.evaluation.baselines import Baselines, obtain_baselines
-from tasks.models.recipes import TrainingSpec
+from tasks.models.obtain import TrainingStoppedError, obtain_model
+from tasks.models.spec import TrainingSpec
 from tasks.models.state import Progress
-from tasks.models.store import TrainingStoppedError, obtain_model
 from tasks.steps.progress import log_progress
 from tasks.steps.retrain import step
 from tasks.steps.runners import watch_for_abandonment

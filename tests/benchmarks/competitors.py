@@ -6,7 +6,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.models.recipes import TrainingSpec
+from tasks.models.architectures import DenseArchitecture, build_autoencoder
+from tasks.models.spec import TrainingSpec, choose_recipe
 
 Images = NDArray[np.uint8]
 
@@ -47,9 +48,8 @@ class KerasFit:
 
     def __init__(self, spec: TrainingSpec, train: Images, test: Images, best: bool) -> None:
         """Build; the first epoch compiles."""
-        from tasks.models.architectures import build_autoencoder
-
-        self._model = build_autoencoder(spec.architecture, 784, spec.seed).autoencoder
+        lab = choose_recipe("lab", spec.architecture, 1, 256)
+        self._model = build_autoencoder(spec.architecture, (28, 28), lab, spec.seed).autoencoder
         settings: dict[str, Any] = {"jit_compile": False}
         if best:
             settings = {"jit_compile": True, "steps_per_execution": 47}
@@ -79,7 +79,8 @@ class TorchEager:
 
         self._torch = torch
         torch.manual_seed(spec.seed)
-        sizes = spec.architecture.layer_sizes(784)
+        assert isinstance(spec.architecture, DenseArchitecture)
+        sizes = spec.architecture.layer_sizes((28, 28))
         layers: list[Any] = []
         for inputs, outputs in pairwise(sizes):
             layers += [torch.nn.Linear(inputs, outputs), torch.nn.ReLU()]

@@ -21,8 +21,10 @@ from tasks.encoding.encoder import THREADS, load_autoencoder
 from tasks.images.store import open_images
 from tasks.models.batches import Block, blocks_in_order, map_ahead
 from tasks.models.compiled import normalize
-from tasks.models.store import ENCODER_FILE, ModelRecord, obtain_model
-from tasks.parameters.retrain import DataParameters, Parameters, RunParameters
+from tasks.models.obtain import obtain_model
+from tasks.models.store import ENCODER_FILE, ModelRecord
+from tasks.parameters.images import DataParameters
+from tasks.parameters.retrain import Parameters, RunParameters
 from tests.benchmarks.training import RESULTS
 from tests.conftest import fetch
 

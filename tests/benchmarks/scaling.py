@@ -38,8 +38,9 @@ from tasks.images import fashion_mnist
 from tasks.images.dataset import fetch_images
 from tasks.images.sources import NpyFiles
 from tasks.images.store import open_images
-from tasks.models.recipes import TrainingSpec
-from tasks.parameters.retrain import DataParameters, Parameters, RunParameters
+from tasks.models.spec import TrainingSpec
+from tasks.parameters.images import DataParameters
+from tasks.parameters.retrain import Parameters, RunParameters
 from tasks.reports.style import STYLE, save
 from tasks.runs.manifest import read_manifest
 from tests.benchmarks.training import RESULTS
@@ -134,7 +135,7 @@ STAGES: dict[str, Stage] = {
 
 def _model(dataset: DatasetRecord, spec: TrainingSpec, root: Path) -> Any:
     """A model of one epoch: how good it is does not matter here."""
-    from tasks.models.store import obtain_model
+    from tasks.models.obtain import obtain_model
 
     return obtain_model(dataset, spec, "cpu", root, lambda _: None)
 

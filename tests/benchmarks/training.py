@@ -23,9 +23,10 @@ from tasks.core.records import DatasetRecord
 from tasks.core.storage import prepare_artifacts_folder, write_bytes
 from tasks.evaluation.references import LAB_LOSSES
 from tasks.images.store import open_images
-from tasks.models.architectures import Architecture
-from tasks.models.recipes import TrainingSpec
-from tasks.parameters.retrain import DataParameters, Parameters
+from tasks.models.architectures import DenseArchitecture
+from tasks.models.spec import TrainingSpec
+from tasks.parameters.images import DataParameters
+from tasks.parameters.retrain import Parameters
 from tests.benchmarks.competitors import Competitor, KerasFit, Ours, TorchEager
 from tests.conftest import fetch
 
@@ -101,13 +102,13 @@ def product_rate(name: str) -> float:
     return 2 * PRODUCT**3 / (time.perf_counter() - started)
 
 
-def multiply_adds(architecture: Architecture, dataset: DatasetRecord) -> int:
+def multiply_adds(architecture: DenseArchitecture, dataset: DatasetRecord) -> int:
     """What an epoch with validation needs at least.
 
     For layers with W weights in all, W_1 of them in the first: forward W, weight gradients W, input
     gradients W - W_1 for every training image; forward W for every test image.
     """
-    sizes = architecture.layer_sizes(dataset.pixels)
+    sizes = architecture.layer_sizes(dataset.image_shape)
     products = [a * b for a, b in pairwise(sizes)]
     weights = sum(products)
     return dataset.rows["train"] * (3 * weights - products[0]) + dataset.rows["test"] * weights
@@ -127,6 +128,7 @@ def measure_epochs(spec: TrainingSpec, dataset: DatasetRecord) -> dict[str, Any]
     for worker in workers.values():
         worker.stop()
     medians = {name: statistics.median(values) for name, values in seconds.items()}
+    assert isinstance(spec.architecture, DenseArchitecture)
     operations = multiply_adds(spec.architecture, dataset)
     rate = statistics.median(rates)
     floor = 2 * operations / rate

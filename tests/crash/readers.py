@@ -23,7 +23,8 @@ from types import MappingProxyType
 
 from tasks.codes.published import open_published
 from tasks.core.records import SPLITS, DatasetRecord
-from tasks.models.store import ModelRecord, obtain_model
+from tasks.models.obtain import obtain_model
+from tasks.models.store import ModelRecord
 from tasks.parameters.retrain import RunParameters
 from tasks.runs.building import run_in_progress
 from tasks.runs.lookup import check_files, find_published

@@ -13,8 +13,9 @@ from tasks.core.records import SPLITS, DatasetRecord
 from tasks.encoding.encoder import encode_split
 from tasks.evaluation.baselines import obtain_baselines
 from tasks.models.architectures import DEEP
-from tasks.models.recipes import choose_recipe
-from tasks.models.store import ModelRecord, obtain_model
+from tasks.models.obtain import obtain_model
+from tasks.models.spec import choose_recipe
+from tasks.models.store import ModelRecord
 from tasks.parameters.retrain import Parameters
 from tasks.reports.figures import Illustrator
 from tasks.reports.report import render_files

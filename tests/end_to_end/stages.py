@@ -17,7 +17,7 @@ from tasks.evaluation.baselines import obtain_baselines
 from tasks.evaluation.evaluate import measure_model
 from tasks.images.dataset import fetch_dataset
 from tasks.images.sources import NpyFiles
-from tasks.models.store import obtain_model
+from tasks.models.obtain import obtain_model
 from tasks.parameters.retrain import Parameters, RunParameters
 
 TEST_SHARE = 0.05

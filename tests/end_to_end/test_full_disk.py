@@ -17,7 +17,8 @@ from tasks.core.storage import PARTIAL_PREFIX
 from tasks.encoding.encoder import encode_split
 from tasks.encoding.neighbors import obtain_neighbors
 from tasks.evaluation.baselines import obtain_baselines
-from tasks.models.store import obtain_model, stored_model
+from tasks.models.obtain import obtain_model
+from tasks.models.store import stored_model
 from tasks.reports.figures import Illustrator
 from tasks.reports.report import render_files
 from tasks.runs.building import building_folder

@@ -7,7 +7,9 @@ import pytest
 from flows.retrain import main, retrain
 from tasks.images.sources import IdxFolder
 from tasks.models.store import stored_model
-from tasks.parameters.retrain import DataParameters, RunParameters, TrainingParameters
+from tasks.parameters.images import DataParameters
+from tasks.parameters.retrain import RunParameters
+from tasks.parameters.training import TrainingParameters
 from tasks.runs.manifest import Manifest
 from tests.conftest import GATE, SAMPLE, SAMPLE_FOLDER
 

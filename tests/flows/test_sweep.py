@@ -5,9 +5,12 @@ import pytest
 from flows.retrain import retrain
 from flows.sweep import sweep
 from tasks.core.records import DatasetRecord
-from tasks.models.store import ModelRecord, fingerprint_of, obtain_model
-from tasks.parameters.retrain import ModelParameters, RunParameters, TrainingParameters
+from tasks.models.fingerprint import fingerprint_of
+from tasks.models.obtain import obtain_model
+from tasks.models.store import ModelRecord
+from tasks.parameters.retrain import RunParameters
 from tasks.parameters.sweep import GridParameters, SweepParameters
+from tasks.parameters.training import ModelParameters, TrainingParameters
 from tasks.sweeps.records import find_sweeps
 from tests.conftest import SAMPLE
 

@@ -10,7 +10,7 @@ from tasks.images import fashion_mnist
 from tasks.images.dataset import fetch_dataset, fetch_images
 from tasks.images.sources import FashionMnist, IdxFolder, NpyFiles
 from tasks.images.store import array_file, open_images, open_index, open_labels
-from tasks.parameters.retrain import DataParameters
+from tasks.parameters.images import DataParameters
 from tests.conftest import SAMPLE, SAMPLE_FOLDER, fetch, sample_images
 
 

@@ -1,66 +1,92 @@
-import ctypes
-import logging
+"""TensorFlow is asked in a process of its own: what it uses is settled once for a process."""
+
+import os
 import subprocess
 import sys
 
 import pytest
 
-from tasks.core.backend import tf
+ASK = """
+import logging, sys
+logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
 from tasks.core.errors import StepError
-from tasks.models.device import choose_device
-
-GPU = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
-WITHOUT_A_DRIVER = """
-import sys
 from tasks.models import device
-device.DRIVER = "libnone.so"
-print(device.choose_device("auto"), "tensorflow" in sys.modules)
+device.DRIVER = sys.argv[1] or device.DRIVER
+for requested in sys.argv[2:]:
+    try:
+        print("chosen:", device.choose_device(requested))
+    except StepError as error:
+        print("refused:", error)
+if "tensorflow" in sys.modules:
+    import tensorflow as tf
+    gpus = tf.config.get_visible_devices("GPU")
+    print("computed on", tf.constant(1.0).device[-5:], "beside", len(gpus), "GPUs")
+    print({tf.config.experimental.get_memory_growth(gpu) for gpu in gpus})
 """
+NO_DRIVER = "libnone.so"
+ANY_LIBRARY = "libc.so.6"
+"""Stands for NVIDIA's driver, so that TensorFlow itself is asked for GPUs."""
+REFUSED = (
+    "refused: device=gpu, but TensorFlow sees no GPU: install the gpu requirements and the driver, "
+    "or choose device=auto"
+)
 
 
-@pytest.fixture(autouse=True)
-def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: None)
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+def ask(*requested: str, driver: str = "", gpus: str | None = None) -> list[str]:
+    """The lines of a process that chooses these devices, one after the other.
+
+    Args:
+        driver: the library to take for NVIDIA's driver; empty: NVIDIA's.
+        gpus: the GPUs that CUDA may show, by number.
+    """
+    environment = dict(os.environ)
+    if gpus is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = gpus
+    process = subprocess.run(
+        [sys.executable, "-c", ASK, driver, *requested],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    )
+    return process.stdout.splitlines()
 
 
 def test_without_a_driver_nobody_waits_for_tensorflow() -> None:
-    told = subprocess.run(
-        [sys.executable, "-c", WITHOUT_A_DRIVER], capture_output=True, text=True, check=True
-    )
-    assert told.stdout.split() == ["cpu", "False"]
+    found = ask("auto", "gpu", driver=NO_DRIVER)
+    assert found == ["Computing on the CPU: no GPU is visible", "chosen: cpu", REFUSED]
 
 
-def test_a_missing_gpu_is_refused_at_once() -> None:
-    with pytest.raises(StepError, match="device=gpu, but TensorFlow sees no GPU: install"):
-        choose_device("gpu")
+def test_with_a_driver_tensorflow_is_asked() -> None:
+    found = ask("auto", "gpu", "cpu", driver=ANY_LIBRARY, gpus="-1")
+    assert found == [
+        *("Computing on the CPU: no GPU is visible", "chosen: cpu", REFUSED),
+        *("Computing on the CPU", "chosen: cpu"),
+        *("computed on CPU:0 beside 0 GPUs", "set()"),
+    ]
 
 
-def test_auto_says_what_it_took(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    assert choose_device("auto") == "cpu"
-    assert "Computing on the CPU: no GPU is visible" in caplog.text
+@pytest.fixture
+def gpu() -> None:
+    """Leave out a test where there is no GPU."""
+    if ask("auto")[-1] != "{True}":
+        pytest.skip("TensorFlow sees no GPU here")
 
 
-def test_a_gpu_gets_memory_growth(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    grown = []
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [GPU])
-    monkeypatch.setattr(
-        tf.config.experimental, "set_memory_growth", lambda *arguments: grown.append(arguments)
-    )
-    assert choose_device("auto") == choose_device("gpu") == "gpu"
-    assert grown == [(GPU, True)] * 2
-    assert "Computing on /physical_device:GPU:0" in caplog.text
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("requested", ["auto", "gpu"])
+def test_a_gpu_is_used_and_its_memory_taken_as_needed(requested: str) -> None:
+    chosen = ["Computing on /physical_device:GPU:0", "chosen: gpu"]
+    found = ask(requested, requested, gpus="0")
+    assert found == [*chosen, *chosen, "computed on GPU:0 beside 1 GPUs", "{True}"]
 
 
-def test_the_cpu_can_be_chosen_beside_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    hidden = []
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [GPU])
-    monkeypatch.setattr(
-        tf.config, "set_visible_devices", lambda *arguments: hidden.append(arguments)
-    )
-    assert choose_device("cpu") == "cpu"
-    assert hidden == [([], "GPU")]
+@pytest.mark.usefixtures("gpu")
+def test_the_cpu_can_be_chosen_beside_a_gpu() -> None:
+    found = ask("cpu")
+    assert found == [
+        "Computing on the CPU",
+        "chosen: cpu",
+        "computed on CPU:0 beside 0 GPUs",
+        "set()",
+    ]

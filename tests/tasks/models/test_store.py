@@ -1,32 +1,9 @@
-import logging
-import shutil
-import signal
-import threading
-import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tasks.core.backend import keras
-from tasks.core.errors import StepError
-from tasks.core.records import DatasetRecord
-from tasks.models.state import Progress
-from tasks.models.store import (
-    ModelRecord,
-    TrainingStoppedError,
-    fingerprint_of,
-    obtain_model,
-    read_history,
-    stored_model,
-    weights_sha256,
-)
-from tests.conftest import SPEC
-
-
-def ignore(progress: Progress) -> None:
-    """Take no notice."""
+from tasks.models.store import ModelRecord, copy_model, read_history, stored_model, weights_sha256
 
 
 def test_loads_with_plain_keras_in_safe_mode(model: ModelRecord, root: Path) -> None:
@@ -38,34 +15,6 @@ def test_loads_with_plain_keras_in_safe_mode(model: ModelRecord, root: Path) -> 
     assert (model.parameters, model.encoder_parameters) == (50_992, 25_120)
     assert autoencoder.output_shape == (None, 784)
     assert encoder.output_shape == (None, 32)
-
-
-def test_is_not_trained_twice(
-    model: ModelRecord, dataset: DatasetRecord, root: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    progress: list[Progress] = []
-    with caplog.at_level(logging.INFO):
-        assert obtain_model(dataset, SPEC, "cpu", root, progress.append) == model
-    assert not progress
-    assert "not trained again" in caplog.text
-
-
-@pytest.mark.parametrize("name", ["autoencoder.keras", "encoder.keras", "history.json"])
-def test_a_changed_byte_is_noticed_and_the_model_trained_anew(
-    model: ModelRecord,
-    dataset: DatasetRecord,
-    root: Path,
-    caplog: pytest.LogCaptureFixture,
-    name: str,
-) -> None:
-    path = root / model.folder / name
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    again = obtain_model(dataset, SPEC, "cpu", root, ignore)
-    assert f"is damaged ({name})" in caplog.text
-    assert again.weights_sha256 == model.weights_sha256
-    assert stored_model(root / model.folder) == again
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff\xfe"])
@@ -83,110 +32,16 @@ def test_history_holds_every_epoch_and_no_time(model: ModelRecord, root: Path) -
     assert "seconds" not in (root / model.folder / "history.json").read_text()
 
 
-def test_the_fingerprint_depends_on_what_determines_the_weights(dataset: DatasetRecord) -> None:
-    recipe = SPEC.recipe.model_copy(update={"epochs": 3})
-    architecture = SPEC.architecture.model_copy(update={"code_size": 16})
-    other_images = dataset.model_copy(update={"payload_sha256": "0" * 64})
-    fingerprints = {
-        fingerprint_of(dataset, SPEC, "cpu"),
-        fingerprint_of(dataset, SPEC, "gpu"),
-        fingerprint_of(other_images, SPEC, "cpu"),
-        fingerprint_of(dataset, SPEC.model_copy(update={"seed": 1}), "cpu"),
-        fingerprint_of(dataset, SPEC.model_copy(update={"recipe": recipe}), "cpu"),
-        fingerprint_of(dataset, SPEC.model_copy(update={"architecture": architecture}), "cpu"),
-    }
-    assert len(fingerprints) == 6
-    elsewhere = dataset.model_copy(update={"folder": "datasets/elsewhere"})
-    assert fingerprint_of(elsewhere, SPEC, "cpu") in fingerprints
+def test_a_copy_has_the_files_of_the_record(model: ModelRecord, root: Path) -> None:
+    assert copy_model(model, root / "copy", root)
+    names = {"model.json", *(file.path for file in model.files)}
+    assert {path.name for path in (root / "copy").iterdir()} == names
+    for name in names:
+        assert (root / "copy" / name).read_bytes() == (root / model.folder / name).read_bytes()
 
 
-@pytest.fixture
-def sigint_raises() -> Iterator[None]:
-    """Ctrl-C raises KeyboardInterrupt, also where a shell's & made SIGINT ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-def test_an_interrupted_training_resumes_to_the_same_bits(
-    dataset: DatasetRecord,
-    root: Path,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    sigint_raises: None,
+def test_a_model_that_is_no_longer_the_recorded_one_is_not_copied(
+    model: ModelRecord, root: Path
 ) -> None:
-    main_thread = threading.main_thread().ident
-    assert main_thread is not None
-
-    def interrupt(progress: Progress) -> None:
-        if progress.epochs_done == 3:
-            signal.pthread_kill(main_thread, signal.SIGINT)
-        time.sleep(0.01)
-
-    caplog.set_level(logging.INFO)
-    spec = SPEC.model_copy(update={"recipe": SPEC.recipe.model_copy(update={"epochs": 30})})
-    with pytest.raises(KeyboardInterrupt):
-        obtain_model(dataset, spec, "cpu", root, interrupt)
-    folder = root / "models" / fingerprint_of(dataset, spec, "cpu")
-    assert stored_model(folder) is None
-    assert list(folder.glob("checkpoints/*.npz"))
-
-    resumed = obtain_model(dataset, spec, "cpu", root, ignore)
-    assert "Resuming the shallow model in epoch" in caplog.text
-    assert not (folder / "checkpoints").exists()
-
-    elsewhere = tmp_path / "elsewhere"
-    shutil.copytree(root / "datasets", elsewhere / "datasets")
-    whole = obtain_model(dataset, spec, "cpu", elsewhere, ignore)
-    assert resumed.weights_sha256 == whole.weights_sha256
-    assert read_history(resumed, root) == read_history(whole, elsewhere)
-
-
-def test_a_training_that_is_told_to_stop_stores_its_state(
-    dataset: DatasetRecord, root: Path
-) -> None:
-    def stop(progress: Progress) -> None:
-        if progress.epochs_done == 3:
-            raise TrainingStoppedError
-
-    spec = SPEC.model_copy(update={"recipe": SPEC.recipe.model_copy(update={"epochs": 30})})
-    with pytest.raises(TrainingStoppedError):
-        obtain_model(dataset, spec, "cpu", root, stop)
-    folder = root / "models" / fingerprint_of(dataset, spec, "cpu") / "checkpoints"
-    assert max(path.name[:13] for path in folder.iterdir()) == "000003-000000"
-
-
-def test_two_that_want_the_same_model_train_it_once(
-    dataset: DatasetRecord, root: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    training = threading.Event()
-
-    def hold(progress: Progress) -> None:
-        training.set()
-        time.sleep(0.2)
-
-    progress: list[Progress] = []
-    with ThreadPoolExecutor(2) as executor:
-        first = executor.submit(obtain_model, dataset, SPEC, "cpu", root, hold)
-        assert training.wait(60)
-        second = executor.submit(obtain_model, dataset, SPEC, "cpu", root, progress.append)
-        assert first.result() == second.result()
-    assert not progress
-    assert "Waiting for another process that holds the lock model-" in caplog.text
-    assert "not trained again" in caplog.text
-
-
-def test_retraining_can_be_forced(model: ModelRecord, dataset: DatasetRecord, root: Path) -> None:
-    progress: list[Progress] = []
-    again = obtain_model(dataset, SPEC, "cpu", root, progress.append, retrain=True)
-    assert progress
-    assert again.weights_sha256 == model.weights_sha256
-
-
-def test_a_failing_training_tells_its_own_error(dataset: DatasetRecord, root: Path) -> None:
-    recipe = SPEC.recipe.model_copy(update={"peak_learning_rate": 1e30})
-    with pytest.raises(StepError, match="lower the peak learning rate"):
-        obtain_model(
-            dataset, SPEC.model_copy(update={"recipe": recipe}), "cpu", root, report=ignore
-        )
+    assert not copy_model(model.model_copy(update={"seconds": 0.0}), root / "copy", root)
+    assert not (root / "copy").exists()

@@ -8,9 +8,10 @@ from tasks.core.backend import keras, tf
 from tasks.core.errors import StepError
 from tasks.models.architectures import DEEP, SHALLOW, Architecture
 from tasks.models.batches import SegmentPlan
-from tasks.models.compiled import code_layers, compile_segment
-from tasks.models.recipes import TrainingSpec, choose_recipe, learning_rates
-from tasks.models.store import TRAINING_VERSION
+from tasks.models.compiled import compile_segment, find_code_layers
+from tasks.models.fingerprint import TRAINING_VERSION
+from tasks.models.recipes import learning_rates
+from tasks.models.spec import TrainingSpec, choose_recipe
 from tasks.models.training import Training
 from tests.conftest import SPEC, sample_images
 
@@ -39,6 +40,15 @@ def training_of(architecture: Architecture, epochs: int = 2) -> TrainingSpec:
 def finish(training: Training) -> None:
     for _ in training.advance():
         pass
+
+
+@pytest.fixture(scope="module")
+def finished(sample: Sample) -> dict[str, Training]:
+    """Two epochs of each of the lab's models, by name; nothing may train them on."""
+    trainings = {a.name: start(training_of(a), sample) for a in (SHALLOW, DEEP)}
+    for training in trainings.values():
+        finish(training)
+    return trainings
 
 
 def weights(training: Training) -> str:
@@ -94,17 +104,17 @@ def test_one_segment_does_what_keras_would_do(sample: Sample) -> None:
             optimizer.apply_gradients(zip(gradients, reference.trainable_variables, strict=True))
 
     for mine, theirs in zip(ours.models.logits.get_weights(), reference.get_weights(), strict=True):
-        np.testing.assert_allclose(mine, theirs, atol=2e-4)
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-4 * np.abs(theirs).max())
     targets = sample.test.reshape(-1, 784).astype("float32") / np.float32(255)
     expected = float(loss(targets, reference(targets)))
-    assert ours.history[-1].validation_loss == pytest.approx(expected, abs=1e-4)
+    assert ours.history[-1].validation_loss == pytest.approx(expected, rel=2e-4)
 
 
 @pytest.mark.parametrize("architecture", [SHALLOW, DEEP], ids=lambda a: a.name)
-def test_the_same_training_gives_the_same_bits(architecture: Architecture, sample: Sample) -> None:
-    spec = training_of(architecture)
-    first, second = start(spec, sample), start(spec, sample)
-    finish(first)
+def test_the_same_training_gives_the_same_bits(
+    architecture: Architecture, sample: Sample, finished: dict[str, Training]
+) -> None:
+    first, second = finished[architecture.name], start(training_of(architecture), sample)
     finish(second)
     assert weights(first) == weights(second)
     assert first.history == second.history
@@ -112,15 +122,17 @@ def test_the_same_training_gives_the_same_bits(architecture: Architecture, sampl
 
 @pytest.mark.parametrize("architecture", [SHALLOW, DEEP], ids=lambda a: a.name)
 def test_resuming_after_any_segment_ends_with_the_same_bits(
-    architecture: Architecture, sample: Sample, monkeypatch: pytest.MonkeyPatch
+    architecture: Architecture,
+    sample: Sample,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Each state is restored into the training that was finished from the one before it."""
     monkeypatch.setattr("tasks.models.batches.SEGMENT_BYTES", 200 * 784)  # three segments an epoch
     spec = training_of(architecture)
-    whole = start(spec, sample)
+    whole, resumed = start(spec, sample), start(spec, sample)
     states = [whole.state for _ in whole.advance()]
     assert len(states) == 6
     for state in states:
-        resumed = start(spec, sample)
         resumed.restore(state)
         finish(resumed)
         assert weights(resumed) == weights(whole)
@@ -152,7 +164,7 @@ def test_code_units_are_rebalanced_after_all_but_the_last_epochs(
 
 def test_a_dead_code_unit_comes_back(sample: Sample) -> None:
     training = start(training_of(DEEP), sample)
-    code, _ = code_layers(training.models.logits)
+    code, _ = find_code_layers(training.models.logits)
     bias = code.bias.numpy()
     bias[3] = -100
     code.bias.assign(bias)
@@ -177,12 +189,10 @@ def test_a_loss_that_is_no_number_stops_the_training(sample: Sample) -> None:
         finish(training)
 
 
-def test_training_version_is_raised_when_weights_change(sample: Sample) -> None:
-    """Rounded, so that it holds on other processors too.
-
-    If this fails and the change is meant: raise TRAINING_VERSION and put the new values here.
-    """
-    training = start(training_of(DEEP), sample)
-    finish(training)
-    found = (TRAINING_VERSION, *(round(epoch.validation_loss, 4) for epoch in training.history))
-    assert found == (2, 0.5261, 0.4903)
+def test_training_version_is_raised_when_weights_change(finished: dict[str, Training]) -> None:
+    """Rounded, so that it holds on other processors too."""
+    losses = [round(epoch.validation_loss, 4) for epoch in finished["deep"].history]
+    assert (TRAINING_VERSION, losses) == (2, [0.5261, 0.4903]), (
+        "If trained weights were meant to change: raise TRAINING_VERSION, put the new values here "
+        "and say in the change log that models are trained again after the update."
+    )

@@ -3,14 +3,9 @@ from pydantic import ValidationError
 
 from tasks.core.errors import explain
 from tasks.models.architectures import DEEP, SHALLOW
-from tasks.parameters.retrain import (
-    DataParameters,
-    ExtraModel,
-    ModelParameters,
-    Parameters,
-    RunParameters,
-    TrainingParameters,
-)
+from tasks.parameters.images import DataParameters
+from tasks.parameters.retrain import Parameters, RunParameters
+from tasks.parameters.training import TrainingParameters
 
 
 def test_defaults_are_those_of_the_lab() -> None:
@@ -21,29 +16,8 @@ def test_defaults_are_those_of_the_lab() -> None:
 
 
 def test_a_quick_look_is_one_epoch() -> None:
-    assert [spec.recipe.epochs for spec in Parameters(run=RunParameters(quick=True)).specs()] == [
-        1,
-        1,
-    ]
-
-
-def test_models_are_data() -> None:
-    extra = ExtraModel(name="tiny", hidden=(64, 16), activation="gelu", code_size=8, epochs=7)
-    models = ModelParameters(code_size=20, wide=True, extra=(extra,))
-    specs = Parameters(models=models).specs()
-    found = [(spec.architecture.describe(784), spec.recipe.epochs) for spec in specs]
-    assert found[0] == ("784-20-784", 20)
-    assert found[1] == ("784-128-64-20-64-128-784", 50)
-    assert found[2][0].startswith("784-")
-    assert found[3] == ("784-64-16-8-16-64-784", 7)
-    assert [spec.architecture.name for spec in specs] == ["shallow", "deep", "wide", "tiny"]
-    assert specs[3].architecture.activation == "gelu"
-
-
-@pytest.mark.parametrize("name", ["shallow", "labels", "../x", "A", "tiny"])
-def test_a_model_s_name_is_free_and_no_path(name: str) -> None:
-    with pytest.raises(ValidationError):
-        ModelParameters.model_validate({"extra": [{"name": "tiny"}, {"name": name}]})
+    specs = Parameters(run=RunParameters(quick=True)).specs()
+    assert [spec.recipe.epochs for spec in specs] == [1, 1]
 
 
 def test_every_parameter_has_title_description_and_default() -> None:

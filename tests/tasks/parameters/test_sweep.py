@@ -4,13 +4,14 @@ import pytest
 from pydantic import ValidationError
 
 from tasks.core.errors import explain
-from tasks.parameters.retrain import (
+from tasks.parameters.retrain import Parameters
+from tasks.parameters.sweep import GridParameters, SweepParameters
+from tasks.parameters.training import (
     ExtraModel,
     ModelParameters,
-    Parameters,
+    OwnArchitecture,
     TrainingParameters,
 )
-from tasks.parameters.sweep import GridParameters, OwnArchitecture, SweepParameters
 
 
 def test_the_grid_is_every_architecture_with_every_code_size_and_seed() -> None:
@@ -36,8 +37,11 @@ def test_each_model_is_what_a_run_would_train() -> None:
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [
-        ({"grid": {"code_sizes": [8, 16, 8]}}, "grid.code_sizes: Value error, 8 stands there more"),
-        ({"grid": {"architectures": ["deep", "deep"]}}, "deep stands there more than once"),
+        (
+            {"grid": {"code_sizes": [8, 16, 8]}},
+            "grid.code_sizes: 8 is given more than once",
+        ),
+        ({"grid": {"architectures": ["deep", "deep"]}}, "deep is given more than once"),
         ({"grid": {"extra": [{"name": "tiny"}, {"name": "tiny"}]}}, "The name tiny is taken"),
         ({"grid": {"extra": [{"name": "../x"}]}}, "grid.extra.0.name: String should match"),
         ({"grid": {"architectures": []}}, "The grid has no models"),

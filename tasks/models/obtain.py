@@ -1,0 +1,136 @@
+"""Obtaining a model: reuse it, resume its training, or train it, never twice and never in part."""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import copy_context
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.core.locks import lock
+from tasks.core.records import DatasetRecord, DeviceKind
+from tasks.core.storage import remove_partial_files
+from tasks.images.store import open_images, representative_rows
+from tasks.models.checkpoints import Checkpoints
+from tasks.models.fingerprint import Facts, describe_changes, digest_of, training_facts
+from tasks.models.spec import TrainingSpec
+from tasks.models.state import Progress
+from tasks.models.store import FACTS_FILE, ModelRecord, model_lock, store_model, stored_model
+
+if TYPE_CHECKING:
+    from tasks.models.training import Training
+
+logger = logging.getLogger(__name__)
+
+Report = Callable[[Progress], None]
+
+
+class TrainingStoppedError(Exception):
+    """The training ended between two segments because somebody asked it to stop."""
+
+
+def obtain_model(
+    dataset: DatasetRecord,
+    spec: TrainingSpec,
+    device: DeviceKind,
+    root: Path,
+    report: Report,
+    retrain: bool = False,
+) -> ModelRecord:
+    """Give the stored model with this fingerprint if its files verify, else train it.
+
+    Args:
+        report: called many times a second during the training. It may raise `TrainingStoppedError`
+            to stop the training where nobody can interrupt the calling thread.
+        retrain: train even if it is stored.
+    """
+    facts = training_facts(dataset, spec, device)
+    fingerprint = digest_of(facts)
+    folder = root / "models" / fingerprint
+    with lock(model_lock(fingerprint), root):
+        if not retrain and (stored := stored_model(folder)):
+            logger.info("The %s model exists: not trained again", stored.name)
+            return stored
+        with suppress(OSError, ValueError):  # no training fails for a line in the log
+            _log_changes(facts, root)
+        remove_partial_files(folder)
+        checkpoints = Checkpoints(folder / "checkpoints", fingerprint)
+        started = time.monotonic()
+        training = _train(dataset, spec, checkpoints, root, report)
+        seconds = time.monotonic() - started
+        record = store_model(training, dataset, facts, device, seconds, root)
+        checkpoints.clear()
+        return record
+
+
+def _log_changes(facts: Facts, root: Path) -> None:
+    """Say why a model of the same name, trained on the same images, is not reused."""
+    stored = [json.loads(path.read_bytes()) for path in root.glob(f"models/*/{FACTS_FILE}")]
+    same = ("architecture.name", "images")
+    similar = [other for other in stored if all(other.get(x) == facts[x] for x in same)]
+    if similar and facts not in similar:
+        changes = min((describe_changes(other, facts) for other in similar), key=len)
+        logger.info(
+            "A %s model of these images exists, but its training differs: %s",
+            facts["architecture.name"],
+            "; ".join(changes),
+        )
+
+
+def _train(
+    dataset: DatasetRecord, spec: TrainingSpec, checkpoints: Checkpoints, root: Path, report: Report
+) -> "Training":
+    """Train from the newest checkpoint, or from the start."""
+    from tasks.models.training import SAMPLE_ROWS, Training
+
+    name = spec.architecture.name
+    training = Training(
+        spec,
+        open_images(dataset, "train", root),
+        open_images(dataset, "test", root),
+        dataset.scale,
+        representative_rows(dataset, "train", SAMPLE_ROWS, root),
+    )
+    for model in (training.models.autoencoder, training.models.encoder):
+        model.summary(print_fn=logger.info, line_length=80)
+    factor = dataset.pixels / spec.architecture.code_size
+    logger.info("Compression factor of the %s model: %g", name, factor)
+    if state := checkpoints.load():
+        training.restore(state)
+        logger.info("Resuming the %s model in epoch %d", name, state.position.epoch + 1)
+    run_interruptibly(training, checkpoints, report)
+    return training
+
+
+def run_interruptibly(training: "Training", checkpoints: Checkpoints, report: Report) -> None:
+    """Run a training to its end in a thread, with checkpoints.
+
+    Whatever interrupts the calling thread (Ctrl-C, SIGTERM, a cancellation, a time-out) arrives
+    here, not within a segment. The training then finishes its segment and stores its state, and the
+    interruption goes on.
+    """
+    stop = threading.Event()
+
+    def train() -> None:
+        try:
+            for _ in training.advance():
+                if stop.is_set():
+                    raise TrainingStoppedError
+                if checkpoints.due:
+                    checkpoints.save(training.state)
+                report(training.progress)
+        except TrainingStoppedError:
+            checkpoints.save(training.state)
+            raise
+
+    with ThreadPoolExecutor(1, thread_name_prefix="training") as executor:
+        # The context carries the Prefect run that log lines belong to.
+        future = executor.submit(copy_context().run, train)
+        try:
+            future.result()
+        finally:
+            stop.set()

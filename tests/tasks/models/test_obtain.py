@@ -1,0 +1,176 @@
+import json
+import logging
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tasks.core.errors import StepError
+from tasks.core.records import DatasetRecord
+from tasks.models.fingerprint import fingerprint_of
+from tasks.models.obtain import TrainingStoppedError, obtain_model
+from tasks.models.state import Progress
+from tasks.models.store import ModelRecord, read_history, stored_model
+from tests.conftest import SPEC
+
+
+def ignore(progress: Progress) -> None:
+    """Take no notice."""
+
+
+def test_is_not_trained_twice(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    progress: list[Progress] = []
+    with caplog.at_level(logging.INFO):
+        assert obtain_model(dataset, SPEC, "cpu", root, progress.append) == model
+    assert not progress
+    assert "not trained again" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["autoencoder.keras", "encoder.keras", "history.json"])
+def test_a_changed_byte_is_noticed_and_the_model_trained_anew(
+    model: ModelRecord,
+    dataset: DatasetRecord,
+    root: Path,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+) -> None:
+    path = root / model.folder / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    again = obtain_model(dataset, SPEC, "cpu", root, ignore)
+    assert f"is damaged ({name})" in caplog.text
+    assert again.weights_sha256 == model.weights_sha256
+    assert stored_model(root / model.folder) == again
+
+
+@pytest.fixture
+def sigint_raises() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt, also where a shell's & made SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupted_training_resumes_to_the_same_bits(
+    dataset: DatasetRecord,
+    root: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    sigint_raises: None,
+) -> None:
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+
+    def interrupt(progress: Progress) -> None:
+        if progress.epochs_done == 3:
+            signal.pthread_kill(main_thread, signal.SIGINT)
+        time.sleep(0.01)
+
+    caplog.set_level(logging.INFO)
+    spec = SPEC.model_copy(update={"recipe": SPEC.recipe.model_copy(update={"epochs": 30})})
+    with pytest.raises(KeyboardInterrupt):
+        obtain_model(dataset, spec, "cpu", root, interrupt)
+    folder = root / "models" / fingerprint_of(dataset, spec, "cpu")
+    assert stored_model(folder) is None
+    assert list(folder.glob("checkpoints/*.npz"))
+
+    resumed = obtain_model(dataset, spec, "cpu", root, ignore)
+    assert "Resuming the shallow model in epoch" in caplog.text
+    assert not (folder / "checkpoints").exists()
+
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(root / "datasets", elsewhere / "datasets")
+    whole = obtain_model(dataset, spec, "cpu", elsewhere, ignore)
+    assert resumed.weights_sha256 == whole.weights_sha256
+    assert read_history(resumed, root) == read_history(whole, elsewhere)
+
+
+def test_a_training_that_is_told_to_stop_stores_its_state(
+    dataset: DatasetRecord, root: Path
+) -> None:
+    def stop(progress: Progress) -> None:
+        if progress.epochs_done == 3:
+            raise TrainingStoppedError
+
+    spec = SPEC.model_copy(update={"recipe": SPEC.recipe.model_copy(update={"epochs": 30})})
+    with pytest.raises(TrainingStoppedError):
+        obtain_model(dataset, spec, "cpu", root, stop)
+    folder = root / "models" / fingerprint_of(dataset, spec, "cpu") / "checkpoints"
+    assert max(path.name[:13] for path in folder.iterdir()) == "000003-000000"
+
+
+def test_two_that_want_the_same_model_train_it_once(
+    dataset: DatasetRecord, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    training = threading.Event()
+
+    def hold(progress: Progress) -> None:
+        training.set()
+        time.sleep(0.2)
+
+    progress: list[Progress] = []
+    with ThreadPoolExecutor(2) as executor:
+        first = executor.submit(obtain_model, dataset, SPEC, "cpu", root, hold)
+        assert training.wait(60)
+        second = executor.submit(obtain_model, dataset, SPEC, "cpu", root, progress.append)
+        assert first.result() == second.result()
+    assert not progress
+    assert "Waiting for another process that holds the lock model-" in caplog.text
+    assert "not trained again" in caplog.text
+
+
+def test_retraining_can_be_forced(model: ModelRecord, dataset: DatasetRecord, root: Path) -> None:
+    progress: list[Progress] = []
+    again = obtain_model(dataset, SPEC, "cpu", root, progress.append, retrain=True)
+    assert progress
+    assert again.weights_sha256 == model.weights_sha256
+
+
+def test_a_failing_training_tells_its_own_error(dataset: DatasetRecord, root: Path) -> None:
+    recipe = SPEC.recipe.model_copy(update={"peak_learning_rate": 1e30})
+    with pytest.raises(StepError, match="lower the peak learning rate"):
+        obtain_model(
+            dataset, SPEC.model_copy(update={"recipe": recipe}), "cpu", root, report=ignore
+        )
+
+
+def test_the_log_says_what_differs_from_a_model_that_exists(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of several, the one that differs least is named; another model's facts do not count."""
+    facts = json.loads((root / model.folder / "fingerprint.json").read_text())
+    for number, changes in enumerate(
+        (
+            {"keras": "2", "seed": 7, "recipe.epochs": 1},
+            {"architecture.name": "other"},
+            {"images": "0"},
+        )
+    ):
+        folder = root / "models" / f"other-{number}"
+        folder.mkdir()
+        (folder / "fingerprint.json").write_text(json.dumps(facts | changes))
+    caplog.set_level(logging.INFO)
+    recipe = SPEC.recipe.model_copy(update={"epochs": 1})
+    spec = SPEC.model_copy(update={"recipe": recipe, "seed": 3})
+    obtain_model(dataset, spec, "cpu", root, ignore)
+    assert (
+        "A shallow model of these images exists, but its training differs: recipe.epochs 2, now 1; "
+        "seed 0, now 3" in caplog.text
+    )
+
+
+def test_the_log_names_no_differences_when_the_same_model_is_trained_again(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    obtain_model(dataset, SPEC, "cpu", root, ignore, retrain=True)
+    assert "its training differs" not in caplog.text
