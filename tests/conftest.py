@@ -11,17 +11,21 @@ from numpy.typing import NDArray
 
 from tasks.core.records import (
     SPLITS,
-    ClassMetrics,
     DatasetRecord,
-    DataSummary,
     FileRecord,
-    Metrics,
-    Probes,
     Split,
 )
 from tasks.core.storage import write_bytes
 from tasks.encoding.encoder import encode_split
-from tasks.evaluation.baselines import Baselines, PcaScores, PixelBaselines
+from tasks.evaluation.records import (
+    Baselines,
+    ClassMetrics,
+    DataSummary,
+    Metrics,
+    PcaScores,
+    PixelBaselines,
+    Probes,
+)
 from tasks.images.dataset import fetch_dataset
 from tasks.images.formats.idx import open_idx_folder
 from tasks.images.rows import Rows

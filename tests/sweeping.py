@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from tasks.core.versions import installed_versions
-from tasks.evaluation.baselines import PcaScores
+from tasks.evaluation.records import PcaScores
 from tasks.parameters.sweep import SweepParameters
 from tasks.sweeps.records import Sweep, SweepPoint, SweepRecord
 from tests.conftest import BASELINES, EXAMPLE_DATASET, example_model

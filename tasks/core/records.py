@@ -68,61 +68,6 @@ class DatasetRecord(Record):
         return math.prod(self.image_shape)
 
 
-class DataSummary(Record):
-    """Mean and standard deviation of the training images' pixels, on a coarse grid of cells.
-
-    On the 0 to 1 scale; each cell has the means, over its pixels, of both.
-    """
-
-    means: tuple[tuple[float, ...], ...]
-    spreads: tuple[tuple[float, ...], ...]
-
-
-class Probes(Record):
-    """Accuracies on the test images of classifiers that learned on the training images."""
-
-    linear: float = Field(description="ridge regression on the classes, in closed form")
-    nearest_1: float = Field(description="the class of the nearest training image")
-    nearest_5: float = Field(description="the class of most of the five nearest training images")
-
-
-class ClassMetrics(Record):
-    """How well the test images of one class are restored."""
-
-    label: int
-    images: int
-    loss: float = Field(description="binary cross-entropy per pixel, nats")
-    floor: float = Field(description="the least that loss can be on these images")
-    mse: float = Field(description="mean squared error, 0 to 1 scale")
-
-
-class Metrics(Record):
-    """How good a model is on the test images."""
-
-    validation_loss: float = Field(description="binary cross-entropy per pixel, nats")
-    entropy_floor: float = Field(description="the least that loss can be on these images, nats")
-    reconstruction_mse: float = Field(description="mean over images and pixels, 0 to 1 scale")
-    pca_mse: float = Field(description="the same of a PCA with as many components as code units")
-    psnr: float = Field(description="peak signal to noise, mean over images, decibels")
-    ssim: float = Field(description="structural similarity, mean over images")
-    code_size: int = Field(ge=1)
-    live_units: int = Field(description="units of the code that carry information")
-    activity: float = Field(description="mean share of the images for which a unit is not zero")
-    correlation: float = Field(description="mean size of the correlation of two live units")
-    effective_dimension: float = Field(description="directions in which the codes spread")
-    probes: Probes | None = Field(description="null where the images have no labels")
-    classes: tuple[ClassMetrics, ...] = Field(description="empty where the images have no labels")
-    worst: tuple[int, ...] = Field(
-        description="rows of the test images restored worst, worst first"
-    )
-    best: tuple[int, ...] = Field(description="rows of those restored best, best first")
-
-    @property
-    def excess_loss(self) -> float:
-        """Loss above the entropy floor, in nats per pixel."""
-        return self.validation_loss - self.entropy_floor
-
-
 class EpochRecord(Record):
     """Mean binary cross-entropy per pixel, in nats, of one epoch."""
 

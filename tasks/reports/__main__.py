@@ -1,4 +1,4 @@
-"""`python -m tasks.reports RUN --against RUN`: a run's report with another run as its rival."""
+"""Render a run's report again, compared with another run: `python -m tasks.reports RUN`."""
 
 import argparse
 import sys
@@ -12,19 +12,19 @@ from tasks.runs.lookup import find_run
 
 
 def main(arguments: list[str]) -> int:
-    """Render the reports; return the exit code."""
+    """Render both files of the report; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tasks.reports", description=__doc__)
-    parser.add_argument("run", help="the name of a run, or the start of one")
+    parser.add_argument("run", help="name of a run, or the start of one")
     parser.add_argument("--against", metavar="RUN", help="another run to compare it with")
     parser.add_argument(
-        "--output", type=Path, default=Path(), help="folder for both files; default: this one"
+        "--output", type=Path, default=Path(), help="folder for both files (default: this one)"
     )
     options = parser.parse_args(arguments)
     root = artifacts_folder()
     try:
         run = find_run(options.run, root)
-        rival = find_run(options.against, root) if options.against else None
-        for name, text in render_files(run, rival, run_folder(run.run, root)).items():
+        other = find_run(options.against, root) if options.against else None
+        for name, text in render_files(run, other, run_folder(run.run, root)).items():
             write_bytes(options.output / name, text.encode())
             print(options.output / name)
     except AutoencoderError as error:

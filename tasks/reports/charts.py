@@ -1,4 +1,4 @@
-"""Diagrams: numbers in, a file out. Equal inputs give equal bytes."""
+"""Charts: numbers in, a file out. Equal inputs give equal bytes."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -16,46 +16,37 @@ ALIVE, DEAD = "#0072b2", "#d55e00"
 
 
 class Curve(NamedTuple):
-    """The losses of one training."""
+    """The losses of one training, by epoch."""
 
     name: str
     training: list[float]
     validation: list[float]
     reference: float | None
-    """A published final value to compare with."""
+    """Final validation loss of the reference notebook, if it has this model."""
 
 
 def draw_learning_curves(curves: list[Curve], floor: float, paths: list[Path]) -> None:
-    """Training and validation loss by epoch, with published final values and the entropy floor."""
+    """Training and validation loss by epoch, with the notebook's losses and the entropy floor."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9, 5.5), layout="constrained")
+        figure = Figure(figsize=(11, 5.5), layout="constrained")
         axes = figure.subplots()
         for position, curve in enumerate(curves):
             _draw_curve(axes, curve, color_of(curve.name, position))
-        axes.axhline(floor, color="black", linewidth=1)
-        axes.annotate(
-            f"entropy floor of the test images {floor:.4f}",
-            (1, floor),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, 4),
-            textcoords="offset points",
-            ha="right",
-        )
-        axes.set_xlabel("epoch")
-        axes.set_ylabel("binary cross-entropy per pixel (nats)")
+        axes.axhline(floor, color="black", linewidth=1, label=f"entropy floor {floor:.4f}")
+        axes.set(xlabel="epoch", ylabel="binary cross-entropy per pixel (nats)")
+        last = max(len(curve.validation) for curve in curves)
+        axes.set(xlim=(0.5, last + 0.5), ylim=_loss_limits(curves, floor))  # no tick at epoch zero
         axes.set_title("Learning curves")
-        axes.set_ylim(*_loss_limits(curves, floor))
-        axes.set_xlim(*_epoch_limits(curves))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
-        axes.legend(loc="upper right")
+        axes.xaxis.set_major_locator(_integer_ticks())
+        figure.legend(loc="outside right upper")
         for path in paths:
             save(figure, path)
 
 
 def _draw_curve(axes: Axes, curve: Curve, color: str) -> None:
-    epochs = np.arange(1, len(curve.validation) + 1)
-    marker = "o" if len(epochs) == 1 else None  # one epoch makes no line
-    axes.plot(epochs, curve.validation, color=color, marker=marker, label=f"{curve.name}, test")
+    epochs, name = np.arange(1, len(curve.validation) + 1), plain(curve.name)
+    marker = "o" if len(epochs) == 1 else None  # one point makes no line
+    axes.plot(epochs, curve.validation, color=color, marker=marker, label=f"{name}, test")
     axes.plot(
         epochs,
         curve.training,
@@ -63,7 +54,7 @@ def _draw_curve(axes: Axes, curve: Curve, color: str) -> None:
         marker=marker,
         markerfacecolor="white",
         linestyle=(0, (1, 1)),
-        label=f"{curve.name}, training",
+        label=f"{name}, training",
     )
     if curve.reference is not None:
         axes.axhline(
@@ -71,19 +62,12 @@ def _draw_curve(axes: Axes, curve: Curve, color: str) -> None:
             color=color,
             linewidth=1,
             linestyle=(0, (6, 3)),
-            label=f"{curve.name}, the lab's final {curve.reference:.4f}",
+            label=f"{name}, reference notebook {curve.reference:.4f}",
         )
 
 
-def _epoch_limits(curves: list[Curve]) -> tuple[float, float]:
-    """From just before the first epoch, so that the axis has no epoch zero, to the last one."""
-    last = max(len(curve.validation) for curve in curves)
-    margin = max(0.5, 0.02 * last)
-    return max(0.1, 1 - margin), last + margin
-
-
 def _loss_limits(curves: list[Curve], floor: float) -> tuple[float, float]:
-    """From just below the floor to what the second epochs show; the first is off every scale."""
+    """From the floor to the losses of the second epoch; those of the first are far above."""
     later = [loss for c in curves for loss in (*c.validation[1:], *c.training[1:])]
     first = [loss for c in curves for loss in (*c.validation[:1], *c.training[:1])]
     top = max(later or first)
@@ -92,7 +76,7 @@ def _loss_limits(curves: list[Curve], floor: float) -> tuple[float, float]:
 
 
 def draw_classes(names: list[str], errors: dict[str, list[float]], paths: list[Path]) -> None:
-    """Mean squared error by class, one mark for each model, the hardest class on top.
+    """Mean squared error by class, one marker for each model, the hardest class on top.
 
     Args:
         names: of the classes.
@@ -110,49 +94,55 @@ def draw_classes(names: list[str], errors: dict[str, list[float]], paths: list[P
                 marker=MARKERS[position % len(MARKERS)],
                 markersize=7,
                 color=color_of(model, position),
-                label=model,
+                label=plain(model),
             )
         axes.set_yticks(np.arange(len(names)), [plain(names[row]) for row in order])
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, 1.05 * max(map(max, errors.values())) or 1)
         axes.set_xlabel("mean squared error of the test images (0 to 1 scale)")
         axes.set_title("Error by class")
-        axes.legend(loc="lower right")
+        figure.legend(loc="outside right upper")
         for path in paths:
             save(figure, path)
 
 
-def draw_activity(model: str, activity: Array, alive: Array, found: Array, path: Path) -> None:
-    """Which units of a code live, and how they correlate; most active first.
+def draw_units(model: str, activity: Array, alive: Array, matrix: Array, path: Path) -> None:
+    """Activity of a code's units and correlations between them, most active unit first.
 
     Args:
         activity: (code_size,) share of the images for which a unit is not zero.
         alive: (code_size,) bool.
-        found: (code_size, code_size) correlations.
+        matrix: (code_size, code_size) correlations.
     """
     order = np.argsort(-activity, kind="stable")
-    colors = np.where(alive[order], ALIVE, DEAD)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(11, 4.5), layout="constrained")
+        figure = Figure(figsize=(11.5, 4.5), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
-        left.bar(np.arange(len(order)), activity[order] * 100, color=colors)
-        left.set_ylim(0, 100)
-        left.set_xlim(-0.7, len(order) - 0.3)
-        left.set_xlabel("code unit, most active first")
-        left.set_ylabel("test images for which it is not zero (%)")
-        left.set_title(f"{model}: {alive.sum()} of {len(alive)} code units carry information")
-        if not alive.all():
-            dead = np.flatnonzero(~alive[order])  # whose bars may have no height
-            left.plot(dead, 0 * dead, "x", color=DEAD, label="carries none", clip_on=False)
-            left.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor="white")
-        left.grid(axis="x", visible=False)
-        image = right.imshow(found[np.ix_(order, order)], cmap="RdBu_r", vmin=-1, vmax=1)
-        right.set_title("Correlation of the units")
-        right.set_xlabel("code unit, in the same order")
-        right.set_ylabel("code unit, in the same order")
+        _draw_activity(left, activity[order], alive[order])
+        left.set_title(
+            f"{plain(model)}: {alive.sum()} of {len(alive)} code units carry information"
+        )
+        image = right.imshow(matrix[np.ix_(order, order)], cmap="RdBu_r", vmin=-1, vmax=1)
+        right.set_title("Correlation between units")
+        right.set(xlabel="code unit, in the same order", ylabel="code unit, in the same order")
         right.grid(visible=False)
+        right.yaxis.set_major_locator(_integer_ticks())
         for axes in (left, right):
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        right.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        bar = figure.colorbar(image, ax=right, shrink=0.85)
-        bar.set_label("Pearson correlation")
+            axes.xaxis.set_major_locator(_integer_ticks())
+        figure.colorbar(image, ax=right, shrink=0.85, label="Pearson correlation")
         save(figure, path)
+
+
+def _draw_activity(axes: Axes, activity: Array, alive: Array) -> None:
+    """A bar for each unit; crosses mark dead units, whose bars may have no height."""
+    axes.bar(np.arange(len(activity)), activity * 100, color=np.where(alive, ALIVE, DEAD))
+    axes.set(xlim=(-0.7, len(activity) - 0.3), ylim=(0, 100))
+    axes.set(xlabel="code unit, most active first", ylabel="images for which it is not zero (%)")
+    axes.grid(axis="x", visible=False)
+    if not alive.all():
+        dead = np.flatnonzero(~alive)
+        axes.plot(dead, 0 * dead, "x", color=DEAD, label="carries no information", clip_on=False)
+        axes.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor="white")
+
+
+def _integer_ticks() -> MaxNLocator:
+    return MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1)

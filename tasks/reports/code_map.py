@@ -1,14 +1,15 @@
-"""A map of codes: points coloured by class, each class named beside the middle of its points."""
+"""A map of codes: a point for each image, coloured by class."""
 
-from itertools import combinations
+import math
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.text import Text
+from sklearn.decomposition import PCA
 
+from tasks.images.rows import spaced_rows
 from tasks.reports.style import GREY, STYLE, Array, plain, save
 
 CLASS_COLORS = (
@@ -16,31 +17,39 @@ CLASS_COLORS = (
     *("#ddcc77", "#cc6677", "#882255", "#aa4499", "#777777"),
 )
 """Paul Tol's muted scheme, https://personal.sron.nl/~pault/; repeated for more classes."""
-NAMED_CLASSES = 20
-"""Classes that are named on a map; more names would hide it."""
-CLEARANCE = 4.0
-"""Pixels, at 100 an inch, between two names."""
-BOX = 8.0
-"""Pixels by which the frame of a name is larger than its text."""
+CLASS_MARKERS = "os^D"
+"""Of the classes' medians: classes of one colour differ in their marker."""
+NAMED_CLASSES = len(CLASS_COLORS) * len(CLASS_MARKERS)
+"""Classes in the legend, at most."""
+NAMES_PER_COLUMN = 20
+MAP_POINTS = 10_000
+"""Codes on a map, at most: of more, some at equal distances."""
 POINT_AREA = (4.0, 40.0)
-"""Square points that a code's point has, at least and at most; fewer points are larger."""
-ROUNDS = 500
-"""After which names may still overlap, where there is no room for them."""
+"""Area of a point in square points (1/72 inch), least and most; fewer points are larger."""
 
 
 def draw_map(
-    model: str, points: Array, shares: Array, names: list[str], path: Path, labels: Array | None
-) -> None:
-    """The codes on the plane of their two directions of largest variance, coloured by class.
+    model: str, codes: Array, labels: Array | None, names: dict[int, str], path: Path
+) -> Array:
+    """Draw codes in the plane of their first two principal components.
 
     Args:
-        points: (N, 2).
-        shares: (2,) of the variance.
-        names: of the classes.
-        labels: (N,) positions in `names`; none if the images have no labels.
+        codes: (N, code_size), at least 2 x 2.
+        labels: (N,) classes; none if the images have no labels.
+        names: of the classes, by label.
+
+    Returns:
+        (2,) shares of the variance along the two components; zero if all codes are equal.
     """
+    pca = PCA(2, svd_solver="covariance_eigh")
+    with np.errstate(invalid="ignore"):  # equal codes have no variance
+        shares: Array = np.nan_to_num(pca.fit(codes).explained_variance_ratio_)
+    rows = spaced_rows(len(codes), MAP_POINTS)
+    points = pca.transform(codes[rows])
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9, 7.5), layout="constrained")
+        named = min(len(names), NAMED_CLASSES)
+        columns = math.ceil(named / NAMES_PER_COLUMN)
+        figure = Figure(figsize=(7.5 + 2.5 * columns, 7.5), layout="constrained")
         axes = figure.subplots()
         axes.set_xlabel(f"first principal component ({shares[0]:.0%} of the variance)")
         axes.set_ylabel(f"second principal component ({shares[1]:.0%})")
@@ -49,61 +58,31 @@ def draw_map(
         if labels is None:
             axes.scatter(points[:, 0], points[:, 1], s=size, color=GREY, linewidths=0)
         else:
-            colors = np.array(CLASS_COLORS)[labels % len(CLASS_COLORS)]
-            # All classes in one call, in the order of the images: none hides another.
-            axes.scatter(points[:, 0], points[:, 1], s=size, c=colors, linewidths=0)
-            named = range(min(len(names), NAMED_CLASSES))
-            middles = np.array([np.median(points[labels == label], axis=0) for label in named])
-            _name_classes(axes, middles, names)
+            _draw_classes(axes, points, labels[rows], names, size)
+            figure.legend(
+                loc="outside right center",
+                title="class medians" if named == len(names) else f"medians of {named} classes",
+                ncols=columns,
+            )
         save(figure, path)
+    return shares
 
 
-def _name_classes(axes: Axes, middles: Array, names: list[str]) -> None:
-    """Write the first names at the middles (classes, 2), moved apart, with a line to each."""
-    texts = [_write_name(axes, middle, label, names[label]) for label, middle in enumerate(middles)]
-    axes.get_figure().draw_without_rendering()  # type: ignore[union-attr]  # settles the layout
-    boxes = [text.get_window_extent() for text in texts]
-    sizes = np.array([(box.width, box.height) for box in boxes]) + CLEARANCE + BOX
-    centres = axes.transData.transform(middles)
-    moved = axes.transData.inverted().transform(move_apart(centres, sizes))
-    for label, (text, middle, place) in enumerate(zip(texts, middles, moved, strict=True)):
-        text.set_position(place)
-        color = CLASS_COLORS[label % len(CLASS_COLORS)]
-        axes.plot(*zip(middle, place, strict=True), color="white", linewidth=3.5, zorder=2.5)
-        axes.plot(*zip(middle, place, strict=True), color=color, linewidth=1.5, zorder=2.6)
-        axes.plot(*middle, "o", color=color, markeredgecolor="white", markersize=7, zorder=2.7)
-
-
-def _write_name(axes: Axes, middle: Array, label: int, name: str) -> Text:
-    color = CLASS_COLORS[label % len(CLASS_COLORS)]
-    box = {"facecolor": "white", "edgecolor": color, "linewidth": 1.5, "pad": 2.5, "alpha": 0.9}
-    text = axes.text(
-        middle[0], middle[1], plain(name), ha="center", va="center", fontsize=11, bbox=box
-    )
-    text.set_in_layout(False)
-    return text
-
-
-def move_apart(centres: Array, sizes: Array) -> Array:
-    """Move boxes up or down, in equal parts, until no two overlap.
-
-    Args:
-        centres: (n, 2) of the boxes.
-        sizes: (n, 2) widths and heights.
-
-    Returns:
-        (n, 2) new centres.
-    """
-    moved = centres.astype(float)
-    for _ in range(ROUNDS):
-        clear = True
-        for one, other in combinations(np.argsort(centres[:, 1], kind="stable"), 2):
-            overlap = (sizes[one] + sizes[other]) / 2 - np.abs(moved[other] - moved[one])
-            if (overlap > 1e-6).all():
-                up = 1 if moved[other, 1] >= moved[one, 1] else -1
-                moved[one, 1] -= up * overlap[1] / 2
-                moved[other, 1] += up * overlap[1] / 2
-                clear = False
-        if clear:
-            break
-    return moved
+def _draw_classes(
+    axes: Axes, points: Array, labels: Array, names: dict[int, str], size: float
+) -> None:
+    """Points coloured by class; a marker with the class's name at the median of each."""
+    present, positions = np.unique(labels, return_inverse=True)
+    colors = np.array(CLASS_COLORS)[positions % len(CLASS_COLORS)]
+    # All classes in one call, in the order of the images, so that none hides another.
+    axes.scatter(points[:, 0], points[:, 1], s=size, c=colors, linewidths=0)
+    for position, label in enumerate(present[:NAMED_CLASSES].tolist()):
+        axes.plot(
+            *np.median(points[positions == position], axis=0),
+            linestyle="none",
+            marker=CLASS_MARKERS[position // len(CLASS_COLORS)],
+            color=CLASS_COLORS[position % len(CLASS_COLORS)],
+            markersize=10,
+            markeredgecolor="white",
+            label=plain(names[label]),
+        )

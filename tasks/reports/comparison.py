@@ -1,15 +1,15 @@
-"""A run beside another one: what was different from the start, and what came of it."""
+"""Comparison of a run with another one: what differs in its inputs and in its metrics."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from tasks.reports.measures import MEASURES, format_change
+from tasks.reports.metrics_table import METRICS, format_change, read_field
 from tasks.runs.drift import measure_drift
 from tasks.runs.manifest import Manifest
 
 
 class Change(NamedTuple):
-    """One metric that differs, as it is written."""
+    """A metric that differs, as text."""
 
     name: str
     now: str
@@ -17,52 +17,58 @@ class Change(NamedTuple):
     difference: str
 
 
-def list_changes(manifest: Manifest, rival: Manifest) -> Iterator[Change]:
+def list_changes(manifest: Manifest, other: Manifest) -> Iterator[Change]:
     """Every metric that differs in the digits that are shown."""
-    for name, found in manifest.metrics.items():
-        before = rival.metrics.get(name)
-        for measure in MEASURES:
-            now = measure.of_model(found)
-            then = measure.of_model(before) if before else None
-            if now is None or then is None:
+    for name in [name for name in manifest.metrics if name in other.metrics]:
+        for metric in METRICS:
+            now = read_field(manifest.metrics[name], metric.model_field)
+            before = read_field(other.metrics[name], metric.model_field)
+            if now is None or before is None:
                 continue
-            shown, shown_before = format(now, measure.form), format(then, measure.form)
-            if shown != shown_before:
-                change = format_change(now - then, measure.form)
-                yield Change(f"{name}: {measure.name}", shown, shown_before, change)
+            texts = format(now, metric.format), format(before, metric.format)
+            if texts[0] != texts[1]:
+                difference = format_change(now - before, metric.format)
+                yield Change(f"{name}: {metric.name}", *texts, difference)
 
 
-def list_differences(manifest: Manifest, rival: Manifest) -> Iterator[str]:
-    """What was different from the start, in sentences."""
-    same = manifest.dataset.payload_sha256 == rival.dataset.payload_sha256
-    yield "The images are the same." if same else "The images are others."
-    drift = measure_drift(rival, manifest.baselines.pixels.summary)
-    if drift and drift.mean_shift is None:
-        yield "They have another shape."
-    elif drift and not same:
-        yield (
-            f"Their mean moved by {drift.mean_shift:.3f} standard deviations; their spread is "
-            f"{drift.spread_ratio:.3f} times what it was."
-        )
-    for name in sorted(manifest.metrics.keys() - rival.metrics.keys()):
+def list_differences(manifest: Manifest, other: Manifest) -> Iterator[str]:
+    """Differences of images, models, parameters and versions, in sentences."""
+    yield from _compare_images(manifest, other)
+    for name in sorted(manifest.metrics.keys() - other.metrics.keys()):
         yield f"The {name} model is new."
-    for name in sorted(rival.metrics.keys() - manifest.metrics.keys()):
+    for name in sorted(other.metrics.keys() - manifest.metrics.keys()):
         yield f"The {name} model is no longer trained."
-    before, now = (_flatten(run.parameters.model_dump()) for run in (rival, manifest))
+    now, before = (_flatten(run.parameters.model_dump()) for run in (manifest, other))
     changed = [name for name in now if now[name] != before.get(name)]
     for name in changed:
         yield f"Parameter {name}: {now[name]}, before {before.get(name)}."
     if not changed:
         yield "The parameters are the same."
-    versions = rival.versions.model_dump()
+    versions = other.versions.model_dump()
     for name, version in manifest.versions.model_dump().items():
         if version != versions[name]:
             yield f"Version of {name}: {version}, before {versions[name]}."
 
 
+def _compare_images(manifest: Manifest, other: Manifest) -> Iterator[str]:
+    if manifest.dataset.payload_sha256 == other.dataset.payload_sha256:
+        yield "The images are the same."
+        return
+    yield "The images differ."
+    drift = measure_drift(other, manifest.baselines.pixels.summary)
+    if drift and drift.mean_shift is None:
+        yield "They have another shape."
+    elif drift:
+        yield (
+            f"Their mean moved by {drift.mean_shift:.3f} standard deviations; their spread is "
+            f"{drift.spread_ratio:.3f} times that before."
+        )
+
+
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by dotted name."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        nested = _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else None
-        flat |= nested if nested is not None else {f"{prefix}{name}": value}
+        nested = isinstance(value, dict)
+        flat |= _flatten(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
     return flat

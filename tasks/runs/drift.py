@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 
-from tasks.core.records import DataSummary
+from tasks.evaluation.records import DataSummary
 from tasks.runs.manifest import Drift, Manifest, short_name
 
 logger = logging.getLogger(__name__)

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterable
 
-from tasks.core.records import DatasetRecord, Metrics
+from tasks.core.records import DatasetRecord
+from tasks.evaluation.records import Metrics
 from tasks.parameters.retrain import GateParameters, RunParameters
 from tasks.runs.manifest import BestLoss, Check, Manifest, Verdict, VerdictOutcome, short_name
 

@@ -12,12 +12,11 @@ from tasks.core.records import (
     DatasetRecord,
     FigureRecord,
     FileRecord,
-    Metrics,
     Record,
     Versions,
 )
 from tasks.core.storage import read_record
-from tasks.evaluation.baselines import Baselines
+from tasks.evaluation.records import Baselines, Metrics
 from tasks.models.store import ModelRecord
 from tasks.parameters.retrain import Parameters
 

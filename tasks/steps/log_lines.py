@@ -2,9 +2,9 @@
 
 from functools import singledispatch
 
-from tasks.core.records import DatasetRecord, FileRecord, Metrics
+from tasks.core.records import DatasetRecord, FileRecord
 from tasks.encoding.neighbors import NeighborsRecord
-from tasks.evaluation.baselines import Baselines
+from tasks.evaluation.records import Baselines, Metrics
 from tasks.models.store import ModelRecord
 from tasks.runs.manifest import Manifest
 

@@ -16,7 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import task_run
 
 from tasks.codes.published import PublishedRun, open_published, open_run, run_folder
-from tasks.codes.reader import is_sound
+from tasks.codes.reader import is_sound, open_codes
 from tasks.core.records import (
     DatasetRecord,
     DeviceChoice,
@@ -24,12 +24,12 @@ from tasks.core.records import (
     FigureList,
     FigureRecord,
     FileRecord,
-    Metrics,
     Split,
 )
 from tasks.core.storage import describe_file, load_or_compute, prepare_artifacts_folder
 from tasks.encoding.neighbors import NeighborsRecord, obtain_neighbors
-from tasks.evaluation.baselines import Baselines, obtain_baselines
+from tasks.evaluation.baselines import obtain_baselines
+from tasks.evaluation.records import Baselines, Metrics
 from tasks.images import dataset as datasets
 from tasks.models.fingerprint import fingerprint_of
 from tasks.models.obtain import obtain_model
@@ -184,13 +184,15 @@ def evaluate_model(
     root = prepare_artifacts_folder()
     folder = building_folder(run, root)
 
-    def measure() -> Metrics:
-        from tasks.evaluation.evaluate import measure_model
+    def evaluate() -> Metrics:
+        from tasks.evaluation.evaluate import evaluate_model
 
-        return measure_model(model, dataset, baselines, folder / "codes", root)
+        codes = folder / "codes"
+        with open_codes(codes / "train.h5") as train, open_codes(codes / "test.h5") as test:
+            return evaluate_model(model, dataset, baselines, {"train": train, "test": test}, root)
 
     path = folder / ATTEMPT_FOLDER / f"metrics-{model.name}.json"
-    return load_or_compute(path, Metrics, measure)
+    return load_or_compute(path, Metrics, evaluate)
 
 
 @step("Draw the figures")
@@ -202,9 +204,9 @@ def draw_figures(
     folder = building_folder(run, root)
 
     def draw() -> FigureList:
-        from tasks.reports.figures import Illustrator
+        from tasks.reports import figures
 
-        return FigureList(tuple(Illustrator(dataset, models, metrics, folder, root).draw_all()))
+        return FigureList(tuple(figures.draw_figures(dataset, models, metrics, folder, root)))
 
     return list(load_or_compute(folder / ATTEMPT_FOLDER / "figures.json", FigureList, draw).root)
 

@@ -2,7 +2,8 @@
 
 from tasks.core.records import DatasetRecord, DeviceChoice
 from tasks.core.storage import prepare_artifacts_folder
-from tasks.evaluation.baselines import Baselines, obtain_baselines
+from tasks.evaluation.baselines import obtain_baselines
+from tasks.evaluation.records import Baselines
 from tasks.models.obtain import TrainingStoppedError, obtain_model
 from tasks.models.spec import TrainingSpec
 from tasks.models.state import Progress

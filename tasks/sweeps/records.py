@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from tasks.core.records import DatasetRecord, FileRecord, Record, Versions
-from tasks.evaluation.baselines import Baselines
+from tasks.evaluation.records import Baselines
 from tasks.models.store import ModelRecord
 from tasks.parameters.sweep import SweepParameters
 from tasks.runs.lookup import find_results

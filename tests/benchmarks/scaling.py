@@ -103,12 +103,12 @@ def encode(dataset: DatasetRecord, spec: TrainingSpec, root: Path) -> float:
 
 def evaluate(dataset: DatasetRecord, spec: TrainingSpec, root: Path) -> float:
     """Losses, errors and similarities of all training images."""
-    from tasks.evaluation.evaluate import score_images
+    from tasks.evaluation.evaluate import evaluate_images
 
     model = _model(dataset, spec, root)
-    score_images(model, dataset, root, "test")
+    evaluate_images(model, dataset, root, "test")
     started = time.perf_counter()
-    score_images(model, dataset, root, "train")
+    evaluate_images(model, dataset, root, "train")
     return time.perf_counter() - started
 
 

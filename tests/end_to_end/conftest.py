@@ -17,7 +17,7 @@ from tasks.models.obtain import obtain_model
 from tasks.models.spec import choose_recipe
 from tasks.models.store import ModelRecord
 from tasks.parameters.retrain import Parameters
-from tasks.reports.figures import Illustrator
+from tasks.reports.figures import draw_figures
 from tasks.reports.report import render_files
 from tasks.runs.building import building_folder
 from tasks.runs.manifest import RunRecord
@@ -71,7 +71,7 @@ def artifacts(
         encode_split(split, dataset, list(models), folder / "codes" / f"{split}.h5", root)
     record = run_record("run-1", dataset, models)
     obtain_baselines(dataset, {32}, root)
-    figures = Illustrator(dataset, list(models), record.metrics, folder, root).draw_all()
+    figures = draw_figures(dataset, list(models), record.metrics, folder, root)
     complete_run(record.model_copy(update={"figures": tuple(figures)}), root, render_files)
     return root
 

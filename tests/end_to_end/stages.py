@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tasks.codes.reader import open_codes
 from tasks.core.records import SPLITS
 from tasks.encoding.encoder import encode_split
 from tasks.evaluation.baselines import obtain_baselines
-from tasks.evaluation.evaluate import measure_model
+from tasks.evaluation.evaluate import evaluate_model
 from tasks.images.dataset import fetch_dataset
 from tasks.images.sources import NpyFiles
 from tasks.models.obtain import obtain_model
@@ -33,7 +34,7 @@ def stage(name: str) -> Iterator[None]:
 
 
 def main(folder: Path, root: Path) -> None:
-    """Fetch, train an epoch of the shallow model, encode, measure, evaluate."""
+    """Fetch, train an epoch of the shallow model, encode, compute the baselines, evaluate."""
     source = NpyFiles(
         images_file=str(folder / "images.npy"), labels_file=str(folder / "labels.npy")
     )
@@ -47,8 +48,12 @@ def main(folder: Path, root: Path) -> None:
             encode_split(split, dataset, [model], root / f"{split}.h5", root)
     with stage("baselines"):
         baselines = obtain_baselines(dataset, {32}, root)
-    with stage("evaluation"):
-        measure_model(model, dataset, baselines, root, root)
+    with (
+        stage("evaluation"),
+        open_codes(root / "train.h5") as train,
+        open_codes(root / "test.h5") as test,
+    ):
+        evaluate_model(model, dataset, baselines, {"train": train, "test": test}, root)
 
 
 if __name__ == "__main__":

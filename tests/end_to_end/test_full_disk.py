@@ -19,7 +19,7 @@ from tasks.encoding.neighbors import obtain_neighbors
 from tasks.evaluation.baselines import obtain_baselines
 from tasks.models.obtain import obtain_model
 from tasks.models.store import stored_model
-from tasks.reports.figures import Illustrator
+from tasks.reports.figures import draw_figures
 from tasks.reports.report import render_files
 from tasks.runs.building import building_folder
 from tasks.runs.journal import record_publication
@@ -137,7 +137,7 @@ def measure(root: Path) -> None:
 def draw(root: Path) -> None:
     run = published_manifest(root)
     folder, models = building_folder(NEXT_RUN, root), list(run.models[:1])
-    for figure in Illustrator(run.dataset, models, run.metrics, folder, root).draw_all():
+    for figure in draw_figures(run.dataset, models, run.metrics, folder, root):
         assert (folder / figure.path).stat().st_size > 1000
 
 

@@ -3,11 +3,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.core.records import SPLITS, DatasetRecord, Metrics
+from tasks.codes.reader import open_codes
+from tasks.core.records import SPLITS, DatasetRecord
 from tasks.core.storage import write_bytes
 from tasks.encoding.encoder import load_autoencoder
 from tasks.evaluation.baselines import obtain_baselines
-from tasks.evaluation.evaluate import measure_model
+from tasks.evaluation.evaluate import evaluate_model
+from tasks.evaluation.records import Metrics
 from tasks.images.store import open_images
 from tasks.models.store import ModelRecord
 from tests.conftest import codes_file
@@ -18,7 +20,9 @@ def metrics(model: ModelRecord, dataset: DatasetRecord, root: Path) -> Metrics:
     for split in SPLITS:
         write_bytes(root / "codes" / f"{split}.h5", codes_file(split, model, dataset, root))
     baselines = obtain_baselines(dataset, {32}, root)
-    return measure_model(model, dataset, baselines, root / "codes", root)
+    codes = root / "codes"
+    with open_codes(codes / "train.h5") as train, open_codes(codes / "test.h5") as test:
+        return evaluate_model(model, dataset, baselines, {"train": train, "test": test}, root)
 
 
 def test_metrics_are_those_of_the_reconstructions(

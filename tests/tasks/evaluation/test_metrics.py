@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from tasks.evaluation.metrics import (
-    activity,
     correlations,
     effective_dimension,
     entropy_floor,
@@ -38,10 +37,10 @@ def test_peak_signal_to_noise_is_in_decibels() -> None:
 
 def test_structural_similarity_is_one_for_equal_images_and_less_for_others() -> None:
     images = np.random.default_rng(0).random((3, 28, 28), np.float32)
-    restored = images.copy()
-    restored[1] = images[1].mean()
-    restored[2] = 1 - images[2]
-    same, flat, inverted = structural_similarity(images, restored)
+    reconstructions = images.copy()
+    reconstructions[1] = images[1].mean()
+    reconstructions[2] = 1 - images[2]
+    same, flat, inverted = structural_similarity(images, reconstructions)
     assert same == pytest.approx(1.0)
     assert inverted < 0 < flat + 0.05 < 0.2
 
@@ -61,12 +60,24 @@ def test_code_statistics_of_independent_and_of_equal_units() -> None:
     assert effective_dimension(np.hstack([one, one, one])) == pytest.approx(1)
     assert mean_correlation(several) < 0.03
     assert mean_correlation(np.hstack([one, one])) == pytest.approx(1)
-    assert activity(several) == pytest.approx(np.full(4, 0.5), abs=0.03)
 
 
-def test_a_dead_unit_correlates_with_nothing() -> None:
-    codes = np.array([[1, 0], [2, 0], [0, 0]], np.float32)
+def test_correlations_are_pearson_s() -> None:
+    """X and 2 - x are opposite; x and x^2 over -1, 0, 1 share no linear part."""
+    x = np.array([-1, 0, 1], np.float32)
+    codes = np.stack([x, 2 - x, x**2], axis=1)
+    expected = [[1, -1, 0], [-1, 1, 0], [0, 0, 1]]
+    np.testing.assert_allclose(correlations(codes), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("constant", [0, 0.1])
+def test_a_unit_that_never_varies_correlates_with_nothing(constant: float) -> None:
+    codes = np.array([[1, constant], [2, constant], [0, constant]], np.float32)
     assert correlations(codes).tolist() == [[pytest.approx(1), 0], [0, 0]]
+    assert correlations(codes[:, 1:]).tolist() == [[0]]
     assert mean_correlation(codes) == 0.0
+
+
+def test_equal_codes_spread_in_no_direction() -> None:
     assert effective_dimension(np.zeros((3, 2), np.float32)) == 0.0
-    assert effective_dimension(codes[:, :1]) == pytest.approx(1)
+    assert effective_dimension(np.array([[1], [2], [0]], np.float32)) == pytest.approx(1)

@@ -1,11 +1,14 @@
 import re
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from tasks.reports.charts import Curve, draw_activity, draw_classes, draw_learning_curves
+from tasks.reports.charts import ALIVE, DEAD, Curve, draw_classes, draw_learning_curves, draw_units
+from tasks.reports.style import COLORS
 
 CURVES = [
     Curve("shallow", [0.35, 0.30, 0.29], [0.32, 0.295, 0.288], 0.2842),
@@ -17,17 +20,16 @@ NAMES = ["bag", "$x$ & <b>", "coat"]
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
 def test_equal_inputs_give_equal_bytes(tmp_path: Path, suffix: str) -> None:
-    found = np.eye(4)
     for name in ("a", "b"):
         draw_learning_curves(CURVES, 0.2422, [tmp_path / f"{name}1{suffix}"])
         draw_classes(NAMES, ERRORS, [tmp_path / f"{name}2{suffix}"])
-        draw_activity("deep", np.ones(4), np.arange(4) > 1, found, tmp_path / f"{name}3{suffix}")
+        draw_units("deep", np.ones(4), np.arange(4) > 1, np.eye(4), tmp_path / f"{name}3{suffix}")
     for number in (1, 2, 3):
         left, right = (tmp_path / f"{name}{number}{suffix}" for name in ("a", "b"))
         assert left.read_bytes() == right.read_bytes()
 
 
-def test_the_published_value_is_drawn_where_there_is_one(tmp_path: Path) -> None:
+def test_the_reference_is_drawn_where_there_is_one(tmp_path: Path) -> None:
     draw_learning_curves(CURVES[:1], 0.2422, [tmp_path / "with.svg"])
     draw_learning_curves([CURVES[0]._replace(reference=None)], 0.2422, [tmp_path / "without.svg"])
     assert "0.2842" in (tmp_path / "with.svg").read_text()
@@ -50,11 +52,11 @@ def test_the_hardest_class_is_on_top_and_names_are_plain_text(tmp_path: Path) ->
 
 def test_dead_units_are_told_apart(tmp_path: Path) -> None:
     alive = np.array([True, True, False])
-    draw_activity("deep", np.array([0.9, 0.5, 0.0]), alive, np.eye(3), tmp_path / "some.svg")
-    draw_activity("deep", np.array([0.9, 0.5, 0.4]), alive | True, np.eye(3), tmp_path / "all.svg")
+    draw_units("deep", np.array([0.9, 0.5, 0.0]), alive, np.eye(3), tmp_path / "some.svg")
+    draw_units("deep", np.array([0.9, 0.5, 0.4]), alive | True, np.eye(3), tmp_path / "all.svg")
     assert "2 of 3 code units carry information" in (tmp_path / "some.svg").read_text()
-    assert "carries none" in (tmp_path / "some.svg").read_text()
-    assert "carries none" not in (tmp_path / "all.svg").read_text()
+    assert "carries no information" in (tmp_path / "some.svg").read_text()
+    assert "carries no information" not in (tmp_path / "all.svg").read_text()
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 20, 50])
@@ -68,7 +70,30 @@ def test_epochs_are_whole_and_begin_at_one(epochs: int, tmp_path: Path) -> None:
 
 
 def test_correlations_are_labelled(tmp_path: Path) -> None:
-    draw_activity("deep", np.ones(4), np.ones(4, bool), np.eye(4), tmp_path / "units.svg")
+    draw_units("deep", np.ones(4), np.ones(4, bool), np.eye(4), tmp_path / "units.svg")
     drawn = (tmp_path / "units.svg").read_text()
     assert "Pearson correlation" in drawn
     assert drawn.count("code unit, in the same order") == 2
+
+
+def test_bars_and_correlations_have_the_colours_of_their_values(tmp_path: Path) -> None:
+    """Two units of three are alive; all correlate by 1, so that half of the picture is dark red."""
+    alive, activity = np.array([True, True, False]), np.array([0.9, 0.5, 0.4])
+    draw_units("deep", activity, alive, np.ones((3, 3)), tmp_path / "units.png")
+    picture = imread(tmp_path / "units.png")[..., :3]
+    blue, vermilion, red = (
+        np.isclose(picture, to_rgb(color), atol=0.02).all(axis=2).sum()
+        for color in (ALIVE, DEAD, mpl.colormaps["RdBu_r"](1.0))
+    )
+    assert blue / vermilion == pytest.approx((0.9 + 0.5) / 0.4, rel=0.05)
+    assert red > 0.1 * picture[..., 0].size
+
+
+def test_the_chart_of_classes_holds_every_marker(tmp_path: Path) -> None:
+    draw_classes(["one"], {"shallow": [0.02], "deep": [0.01]}, [tmp_path / "classes.png"])
+    picture = imread(tmp_path / "classes.png")[..., :3]
+    for model in ("shallow", "deep"):
+        drawn = np.isclose(picture, to_rgb(COLORS[model]), atol=0.02).all(axis=2)
+        places = np.flatnonzero(drawn.any(axis=0))
+        chart, legend = np.split(places, [1 + np.diff(places).argmax()])
+        assert np.ptp(chart) == pytest.approx(np.ptp(legend), abs=2), "none is cut off"

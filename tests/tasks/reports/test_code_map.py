@@ -1,69 +1,71 @@
 import re
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from tasks.reports.code_map import NAMED_CLASSES, draw_map, move_apart
+from tasks.reports.code_map import CLASS_COLORS, NAMED_CLASSES, draw_map
 from tasks.reports.style import Array
 
-SHARES = np.array([0.5, 0.2])
-NAMES = ["bag", "$x$ & <b>", "coat"]
+NAMES = {0: "bag", 3: "$x$ & <b>", 7: "coat"}
+LABELS = np.array([0, 3, 7] * 20)
 
 
-def points(count: int = 50) -> Array:
-    return np.random.default_rng(0).random((count, 2))
+def codes(count: int = 60) -> Array:
+    return np.random.default_rng(0).random((count, 5)).astype(np.float32)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
 def test_equal_inputs_give_equal_bytes(tmp_path: Path, suffix: str) -> None:
     for name in ("a", "b"):
-        path = tmp_path / f"{name}{suffix}"
-        draw_map("deep", points(), SHARES, NAMES, path, np.arange(50) % 3)
+        draw_map("deep", codes(), LABELS, NAMES, tmp_path / f"{name}{suffix}")
     assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
 
 
+def test_shares_are_those_of_the_variance(tmp_path: Path) -> None:
+    spread = np.random.default_rng(0).normal(size=(5000, 3)) * (1, 3, 2)
+    shares = draw_map("deep", spread, None, {}, tmp_path / "map.svg")
+    np.testing.assert_allclose(shares, [9 / 14, 4 / 14], rtol=0.1)
+    assert f"({shares[0]:.0%} of the variance)" in (tmp_path / "map.svg").read_text()
+
+
+def test_equal_codes_are_drawn_in_one_place(tmp_path: Path) -> None:
+    shares = draw_map("deep", np.ones((50, 4), np.float32), None, {}, tmp_path / "map.png")
+    assert shares.tolist() == [0, 0]
+    drawn = imread(tmp_path / "map.png")[..., :3]
+    assert np.isclose(drawn, 0.35, atol=0.01).all(axis=2).sum() > 20
+
+
 def test_codes_without_classes_are_drawn_in_grey(tmp_path: Path) -> None:
-    draw_map("deep", points(), SHARES, [], tmp_path / "map.png", None)
+    draw_map("deep", codes(), None, {}, tmp_path / "map.png")
     colours = imread(tmp_path / "map.png")[..., :3]
     assert np.allclose(colours.max(axis=2), colours.min(axis=2), atol=0.02)
+    assert np.isclose(colours, 0.35, atol=0.01).all(axis=2).sum() > 60 * 20
 
 
-def test_no_name_is_lost_where_all_classes_lie_in_one_place(tmp_path: Path) -> None:
-    names = [f"class-{number}" for number in range(10)]
-    same = np.repeat(points(10), 10, axis=0)
-    draw_map("deep", same, SHARES, names, tmp_path / "map.svg", np.tile(np.arange(10), 10))
+def test_every_class_has_its_colour_and_its_name(tmp_path: Path) -> None:
+    draw_map("deep", codes(), LABELS, NAMES, tmp_path / "map.png")
+    colours = imread(tmp_path / "map.png")[..., :3]
+    for color in CLASS_COLORS[:3]:
+        assert np.isclose(colours, to_rgb(color), atol=0.02).all(axis=2).sum() > 20 * 20
+    draw_map("deep", codes(), LABELS, NAMES, tmp_path / "map.svg")
     drawn = (tmp_path / "map.svg").read_text()
-    heights = [float(re.findall(rf'y="([\d.]+)"[^>]*>{name}<', drawn)[0]) for name in names]
-    assert np.diff(sorted(heights)).min() > 12
+    assert all(drawn.count(f">{name}<") == 1 for name in ("bag", "$x$ &amp; &lt;b&gt;", "coat"))
 
 
-def test_of_many_classes_some_are_named(tmp_path: Path) -> None:
-    names = [f"class-{number}" for number in range(50)]
-    draw_map("deep", points(100), SHARES, names, tmp_path / "map.svg", np.arange(100) % 50)
-    assert (tmp_path / "map.svg").read_text().count(">class-") == NAMED_CLASSES
-
-
-def overlapping(centres: Array, sizes: Array) -> list[tuple[int, int]]:
-    return [
-        (one, other)
-        for one, other in combinations(range(len(centres)), 2)
-        if (np.abs(centres[one] - centres[other]) < (sizes[one] + sizes[other]) / 2 - 1e-3).all()
-    ]
-
-
-@given(st.lists(st.tuples(*[st.floats(0, 500)] * 2), min_size=1, max_size=10))
-def test_boxes_are_moved_until_none_overlap(places: list[tuple[float, float]]) -> None:
-    centres, sizes = np.array(places), np.full((len(places), 2), (60.0, 20.0))
-    moved = move_apart(centres, sizes)
-    assert not overlapping(moved, sizes)
-    assert np.array_equal(moved[:, 0], centres[:, 0])
-
-
-def test_boxes_that_do_not_overlap_stay() -> None:
-    centres = np.array([(0.0, 0.0), (100.0, 0.0), (0.0, 30.0)])
-    assert np.array_equal(move_apart(centres, np.full((3, 2), (60.0, 20.0))), centres)
+@pytest.mark.parametrize("classes", [1, 30, 50])
+def test_names_do_not_overlap(classes: int, tmp_path: Path) -> None:
+    names = {number: f"class-{number}" for number in range(classes)}
+    labels = np.arange(4 * classes) % classes
+    draw_map("deep", codes(4 * classes), labels, names, tmp_path / "map.svg")
+    places = re.findall(
+        r'x="([\d.]+)" y="([\d.]+)"[^>]*>class-', (tmp_path / "map.svg").read_text()
+    )
+    assert len(places) == min(classes, NAMED_CLASSES)
+    columns: dict[str, list[float]] = {}
+    for x, y in places:
+        columns.setdefault(x, []).append(float(y))
+    for heights in columns.values():
+        assert (np.diff(sorted(heights)) > 12).all()  # points; the letters have 12

@@ -1,31 +1,30 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
+from matplotlib.image import imread
 
-from tasks.core.records import DatasetRecord
+from tasks.core.records import DatasetRecord, FigureRecord
 from tasks.core.storage import write_bytes
 from tasks.evaluation.baselines import obtain_baselines
+from tasks.evaluation.records import Metrics
 from tasks.models.store import ModelRecord
-from tasks.reports.figures import Illustrator, lab_rows
-from tasks.runs.building import building_folder
+from tasks.reports.figures import draw_figures
 from tests.conftest import METRICS, codes_file
 
 
-def test_shows_the_images_the_lab_shows() -> None:
-    """The rows that the lab's own lines give, `np.random.seed(...)` and `np.random.randint`."""
-    np.random.seed(50)
-    assert np.array_equal(lab_rows(10_000, "shallow"), np.random.randint(10_000, size=10))
-    np.random.seed(42)
-    assert np.array_equal(lab_rows(10_000, "deep"), np.random.randint(10_000, size=10))
+def draw(
+    model: ModelRecord, dataset: DatasetRecord, metrics: Metrics, root: Path
+) -> list[FigureRecord]:
+    obtain_baselines(dataset, {32}, root)
+    write_bytes(root / "run" / "codes" / "test.h5", codes_file("test", model, dataset, root))
+    return draw_figures(dataset, [model], {"shallow": metrics}, root / "run", root)
 
 
 def test_draws_every_figure_and_says_what_it_shows(
     model: ModelRecord, dataset: DatasetRecord, root: Path
 ) -> None:
-    obtain_baselines(dataset, {32}, root)
-    folder = building_folder("run-1", root)
-    write_bytes(folder / "codes" / "test.h5", codes_file("test", model, dataset, root))
-    figures = Illustrator(dataset, [model], {"shallow": METRICS}, folder, root).draw_all()
+    figures = draw(model, dataset, METRICS, root)
     assert [figure.path for figure in figures] == [
         "figures/comparison.png",
         "figures/learning-curves.png",
@@ -35,10 +34,27 @@ def test_draws_every_figure_and_says_what_it_shows(
         "figures/map-shallow.png",
         "figures/codes-shallow.png",
     ]
-    charts = ["figures/learning-curves.svg", "figures/classes.svg"]
-    for path in [*(figure.path for figure in figures), *charts]:
-        assert (folder / path).stat().st_size > 1000
-    texts = {figure.path: figure.text for figure in figures}
-    assert "PCA-32 0.0" in texts["figures/comparison.png"]
-    assert "in 2 epochs" in texts["figures/learning-curves.png"]
-    assert "coloured by class" in texts["figures/map-shallow.png"]
+    for figure in figures:
+        assert np.ptp(imread(root / "run" / figure.path)[..., :3]) == pytest.approx(1, abs=0.1)
+    drawn = {path.name for path in (root / "run" / "figures").iterdir()}
+    charts = {"learning-curves.svg", "classes.svg"}
+    assert drawn == {Path(figure.path).name for figure in figures} | charts
+    texts = {Path(figure.path).stem: figure.text for figure in figures}
+    assert "PCA-32 0.0" in texts["comparison"]
+    assert "after 2 epochs" in texts["learning-curves"]
+    assert f"largest for {dataset.class_name(0)}" in texts["classes"]
+    assert "32 of 32 code units carry information" in texts["activity-shallow"]
+    assert "coloured by class" in texts["map-shallow"]
+    curves = (root / "run" / "figures" / "learning-curves.svg").read_text()
+    assert f">entropy floor {METRICS.entropy_floor:.4f}<" in curves
+    assert "reference notebook" not in curves, "these are not the images of the notebook"
+    classes = (root / "run" / "figures" / "classes.svg").read_text()
+    assert all(f">{dataset.class_name(found.label)}<" in classes for found in METRICS.classes)
+
+
+def test_without_labels_there_is_no_chart_of_classes(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    unlabelled = METRICS.model_copy(update={"classes": (), "probes": None})
+    figures = draw(model, dataset, unlabelled, root)
+    assert "figures/classes.png" not in [figure.path for figure in figures]

@@ -3,7 +3,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tasks.core.records import DataSummary, Versions
+from tasks.core.records import Versions
+from tasks.evaluation.records import DataSummary
 from tasks.parameters.retrain import Parameters
 from tasks.runs.drift import measure_drift, warn_of_drift
 from tasks.runs.manifest import Drift, Manifest, Verdict

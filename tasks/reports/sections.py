@@ -1,0 +1,148 @@
+"""The contents of a report: a run's manifest as text and tables."""
+
+import re
+from typing import Any, NamedTuple
+
+from tasks.evaluation.references import REFERENCES
+from tasks.images import fashion_mnist
+from tasks.reports.comparison import list_changes, list_differences
+from tasks.reports.metrics_table import METRICS, find_notes, read_field
+from tasks.runs.manifest import Manifest
+
+NOTHING = "-"
+NUMBER = re.compile(r"[-+]?[\d,.]+%?|" + NOTHING)
+
+
+class Table(NamedTuple):
+    """Text in rows; the first column names the row."""
+
+    columns: list[str]
+    rows: list[list[str]]
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Which columns have only numbers, and are aligned to the right."""
+        return [all(map(NUMBER.fullmatch, cells)) for cells in zip(*self.rows, strict=True)]
+
+
+def make_sections(manifest: Manifest, other: Manifest | None) -> dict[str, Any]:
+    """Everything that a template shows.
+
+    Args:
+        other: the run to compare with, if there is one.
+    """
+    changes = [list(change) for change in list_changes(manifest, other)] if other else []
+    return {
+        "manifest": manifest,
+        "other": other,
+        "headline": _headline(manifest),
+        "checks": _checks(manifest),
+        "metrics": _metrics(manifest),
+        "notes": list(find_notes(manifest)),
+        "classes": _classes(manifest),
+        "references": _references(manifest),
+        "changes": Table(["", "this run", "other run", "change"], changes),
+        "differences": list(list_differences(manifest, other)) if other else [],
+        "models": _models(manifest),
+        "provenance": _provenance(manifest),
+        "duration": (manifest.finished - manifest.started).total_seconds(),
+    }
+
+
+def _headline(manifest: Manifest) -> list[str]:
+    return [
+        f"{name}: loss {metrics.validation_loss:.4f} nats per pixel, {metrics.excess_loss:.4f} "
+        f"above the entropy floor; mean squared error {metrics.reconstruction_mse:.4f} (PCA-"
+        f"{metrics.code_size}: {metrics.pca_mse:.4f}); {metrics.live_units} of "
+        f"{metrics.code_size} code units live"
+        for name, metrics in manifest.metrics.items()
+    ]
+
+
+def _checks(manifest: Manifest) -> Table:
+    rows = [
+        [check.name, "passed" if check.passed else "failed", check.text]
+        for check in manifest.verdict.checks
+    ]
+    return Table(["check", "result", "details"], rows)
+
+
+def _metrics(manifest: Manifest) -> Table:
+    models, baselines = manifest.metrics, manifest.baselines
+    rows = []
+    for metric in METRICS:
+        values = [
+            *(read_field(metrics, metric.model_field) for metrics in models.values()),
+            *(read_field(pca, metric.pca_field) for pca in baselines.pca),
+            read_field(baselines.pixels, metric.pixels_field),
+        ]
+        if any(value is not None for value in values):  # without labels there are no accuracies
+            texts = [NOTHING if value is None else format(value, metric.format) for value in values]
+            rows.append([metric.name, *texts])
+    return Table(["", *models, *(f"PCA-{pca.components}" for pca in baselines.pca), "pixels"], rows)
+
+
+def _classes(manifest: Manifest) -> Table | None:
+    metrics = list(manifest.metrics.values())
+    if not metrics[0].classes:
+        return None
+    columns = ["class", "images"]
+    for name in manifest.metrics:
+        columns += [f"{name}: above the floor (nats)", f"{name}: mean squared error"]
+    rows = []
+    for classes in zip(*(found.classes for found in metrics), strict=True):
+        row = [manifest.dataset.class_name(classes[0].label), str(classes[0].images)]
+        for entry in classes:
+            row += [f"{entry.loss - entry.floor:.4f}", f"{entry.mse:.5f}"]
+        rows.append(row)
+    return Table(columns, rows)
+
+
+def _references(manifest: Manifest) -> Table | None:
+    """This run among published results, best loss first; there are some for Fashion-MNIST alone."""
+    if manifest.dataset.name != fashion_mnist.NAME:
+        return None
+    entries = [
+        (f"this run, {name}", metrics.code_size, metrics.validation_loss, "this report")
+        for name, metrics in manifest.metrics.items()
+    ]
+    rows = [
+        [model, str(code_size), f"{loss:.4f}", source]
+        for model, code_size, loss, source in sorted([*entries, *REFERENCES], key=lambda e: e[2])
+    ]
+    return Table(["model", "code size", "cross-entropy per pixel (nats)", "source"], rows)
+
+
+def _models(manifest: Manifest) -> Table:
+    columns = ["model", "layers", "epochs", "seed", "parameters", "trained in", "fingerprint"]
+    rows = [
+        [
+            model.name,
+            model.layers,
+            str(model.spec.recipe.epochs),
+            str(model.spec.seed),
+            f"{model.parameters:,}",
+            f"{model.seconds:.0f} s on a {model.device.upper()}",
+            model.fingerprint,
+        ]
+        for model in manifest.models
+    ]
+    return Table(columns, rows)
+
+
+def _provenance(manifest: Manifest) -> list[tuple[str, str]]:
+    dataset = manifest.dataset
+    versions = ", ".join(f"{name} {text}" for name, text in manifest.versions.model_dump().items())
+    return [
+        ("run", manifest.run),
+        ("started", f"{manifest.started:%Y-%m-%d %H:%M:%S} UTC"),
+        ("finished", f"{manifest.finished:%Y-%m-%d %H:%M:%S} UTC"),
+        ("dataset", dataset.name),
+        ("training images", f"{dataset.rows['train']:,}"),
+        ("test images", f"{dataset.rows['test']:,}"),
+        ("test images that are also training images", f"{dataset.duplicates:,}"),
+        ("shape", f"{' x '.join(map(str, dataset.image_shape))}, {dataset.dtype}"),
+        ("source", dataset.source),
+        ("SHA-256 of the images", dataset.payload_sha256),
+        ("versions", versions),
+    ]

@@ -1,0 +1,64 @@
+from tasks.reports.report import render_markdown
+from tasks.reports.sections import Table, make_sections
+from tests.conftest import EXAMPLE_DATASET, METRICS
+from tests.tasks.reports.manifests import example_manifest
+
+
+def test_numbers_stand_to_the_right_and_text_to_the_left() -> None:
+    rows = [["a", "1,000", "-3.1%", "x", "+0.1"], ["b", "-", "2.0%", "1", "32 of 32"]]
+    table = Table(["", "rows", "share", "note", "units"], rows)
+    assert table.numeric == [False, True, True, False, False]
+
+
+def test_metrics_stand_beside_those_of_pca_and_the_pixels() -> None:
+    table = make_sections(example_manifest(), None)["metrics"]
+    assert table.columns == ["", "shallow", "PCA-32", "pixels"]
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert rows["cross-entropy per pixel (nats)"] == ["0.3000", "-", "-"]
+    assert rows["mean squared error"] == ["0.01200", "0.01500", "-"]
+    assert rows["live code units"] == ["32", "-", "-"]
+    assert rows["mean unit activity"] == ["90.0%", "-", "-"]
+    assert rows["accuracy: five nearest neighbours"] == ["85.00%", "85.00%", "85.00%"]
+
+
+def test_the_headline_has_loss_error_and_live_units() -> None:
+    (line,) = make_sections(example_manifest(), None)["headline"]
+    assert line == (
+        "shallow: loss 0.3000 nats per pixel, 0.0600 above the entropy floor; mean squared error "
+        "0.0120 (PCA-32: 0.0150); 32 of 32 code units live"
+    )
+
+
+def test_classes_are_named() -> None:
+    named = EXAMPLE_DATASET.model_copy(update={"class_names": ("bag",)})
+    table = make_sections(example_manifest(dataset=named), None)["classes"]
+    assert table.rows[0] == ["bag", "60", "0.0600", "0.01200"]
+    assert table.rows[1][0] == "1"
+
+
+def test_a_run_without_labels_has_neither_accuracies_nor_classes() -> None:
+    bare = METRICS.model_copy(update={"probes": None, "classes": ()})
+    manifest = example_manifest(bare)
+    without = manifest.baselines.pca[0].model_copy(update={"probes": None})
+    pixels = manifest.baselines.pixels.model_copy(update={"probes": None})
+    baselines = manifest.baselines.model_copy(update={"pca": (without,), "pixels": pixels})
+    text = render_markdown(manifest.model_copy(update={"baselines": baselines}), None)
+    assert "## Classes" not in text
+    assert "accuracy" not in text
+
+
+def test_a_metric_that_a_model_lacks_is_a_dash() -> None:
+    bare = METRICS.model_copy(update={"probes": None})
+    text = render_markdown(example_manifest(bare), None)
+    assert "| accuracy: linear probe | - | 80.00% | 80.00% |" in text
+
+
+def test_published_results_are_those_of_fashion_mnist_alone() -> None:
+    assert "Published results" not in render_markdown(example_manifest(), None)
+    named = EXAMPLE_DATASET.model_copy(update={"name": "fashion-mnist"})
+    table = make_sections(example_manifest(dataset=named), None)["references"]
+    assert ["reference notebook, deep", "32", "0.2774"] in [row[:3] for row in table.rows]
+    losses = [row[2] for row in table.rows]
+    assert losses == sorted(losses)
+    assert losses[0] == "0.2712"
+    assert ["this run, shallow", "32", "0.3000", "this report"] in table.rows
