@@ -3,22 +3,14 @@
 import sys
 
 from prefect import flow
-from prefect.runtime import flow_run
 
 from tasks.core.storage import prepare_artifacts_folder
-from tasks.encoding.shards import (
-    EncodingRecord,
-    begin_encoding,
-    lock_encoding,
-    plan_encoding,
-    shard_spans,
-)
+from tasks.encoding.shards import EncodingRecord, lock_encoding
 from tasks.parameters.encode import EncodeParameters, EncoderParameters, ShardParameters
 from tasks.parameters.images import ImagesParameters
-from tasks.runs.building import run_in_progress
-from tasks.runs.manifest import read_manifest
 from tasks.steps import encode as steps
 from tasks.steps.runners import fan_out, gather
+from tasks.steps.step import current_run
 
 
 @flow(name="encode", description=__doc__)
@@ -30,39 +22,35 @@ def encode(
     """Write the codes of all images of a source, without training.
 
     Args:
-        images: which images.
-        encoder: what to encode them with.
-        shards: how the work is cut.
+        images: which images to encode.
+        encoder: which models to encode them with.
+        shards: how to divide the work.
     """
     parameters = EncodeParameters(images=images, encoder=encoder, shards=shards)
-    with run_in_progress(str(flow_run.get_id()), prepare_artifacts_folder()):
-        return encode_set(parameters)
+    with current_run():
+        return run_steps(parameters)
 
 
-def encode_set(parameters: EncodeParameters) -> EncodingRecord:
-    """The steps, in order; those of the shards at once."""
-    root = prepare_artifacts_folder()
+def run_steps(parameters: EncodeParameters) -> EncodingRecord:
+    """The steps, in order; the shards are encoded at the same time."""
     run = steps.find_encoders(parameters.encoder)
     dataset = steps.fetch_images(parameters.images)
-    manifest = read_manifest(run.folder)
-    plan = plan_encoding(dataset, manifest.run, manifest.dataset, manifest.models)
-    with lock_encoding(plan, root):
-        if found := steps.find_encoding(plan):
-            return found
-        begin_encoding(plan, run, root)
-        spans = shard_spans(dataset.rows["all"], parameters.shards.shard_rows)
-        with fan_out() as runner:
-            gather([runner.submit(steps.encode_shard, plan, span) for span in spans])
+    plan = steps.plan_encoding(dataset, run)
+    with lock_encoding(plan, prepare_artifacts_folder()):
+        if encoding := steps.find_encoding(plan):
+            return encoding
+        spans = steps.prepare_shards(plan, run, parameters.shards)
+        with fan_out():
+            gather([steps.encode_shard.submit(plan, span) for span in spans])
         return steps.join_shards(plan, spans, parameters)
 
 
 def main(arguments: list[str]) -> int:
     """Run as a command; return the exit code."""
-    from flows.terminal.command_line import parse, run_from_command_line
-    from flows.terminal.summary import print_encoding
+    from flows.terminal import command_line, summary
 
-    parameters = parse(encode, EncodeParameters, arguments)
-    return run_from_command_line(encode, parameters, print_encoding, ("tasks.encoding.encoder",))
+    modules = ("tasks.encoding.encoder",)
+    return command_line.run(encode, EncodeParameters, arguments, summary.print_encoding, modules)
 
 
 if __name__ == "__main__":

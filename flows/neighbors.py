@@ -3,13 +3,11 @@
 import sys
 
 from prefect import flow
-from prefect.runtime import flow_run
 
-from tasks.core.storage import prepare_artifacts_folder
 from tasks.encoding.neighbors import NeighborsRecord
 from tasks.parameters.neighbors import CodesParameters, NeighborsParameters
-from tasks.runs.building import run_in_progress
-from tasks.steps import retrain as steps
+from tasks.steps import neighbors as steps
+from tasks.steps.step import current_run
 
 
 @flow(name="neighbors", description=__doc__)
@@ -17,19 +15,20 @@ def neighbors(codes: CodesParameters = CodesParameters()) -> NeighborsRecord:
     """Search the 100 nearest training codes of every test code, for each model of a run.
 
     Args:
-        codes: whose codes.
+        codes: the run whose codes are searched.
     """
-    with run_in_progress(str(flow_run.get_id()), prepare_artifacts_folder()):
+    with current_run():
         return steps.search_neighbors(steps.find_codes(codes))
 
 
 def main(arguments: list[str]) -> int:
     """Run as a command; return the exit code."""
-    from flows.terminal.command_line import parse, run_from_command_line
-    from flows.terminal.summary import print_neighbors
+    from flows.terminal import command_line, summary
 
-    parameters = parse(neighbors, NeighborsParameters, arguments)
-    return run_from_command_line(neighbors, parameters, print_neighbors, ("sklearn.neighbors",))
+    modules = ("sklearn.neighbors",)
+    return command_line.run(
+        neighbors, NeighborsParameters, arguments, summary.print_neighbors, modules
+    )
 
 
 if __name__ == "__main__":

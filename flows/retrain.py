@@ -1,19 +1,16 @@
-"""The main job: retrain both autoencoders, encode all images, publish everything at once."""
+"""The main job: retrain the autoencoders, encode all images, publish everything at once."""
 
 import sys
-from datetime import UTC, datetime
 
 from prefect import flow
-from prefect.runtime import flow_run
 
 from tasks.core.records import SPLITS
-from tasks.core.storage import prepare_artifacts_folder
 from tasks.parameters.images import DataParameters
 from tasks.parameters.retrain import GateParameters, Parameters, RunParameters
 from tasks.parameters.training import ModelParameters, TrainingParameters
-from tasks.runs.building import begin_run, run_in_progress
-from tasks.runs.manifest import Outcome, RunRecord
+from tasks.runs.manifest import Outcome
 from tasks.steps import retrain as steps
+from tasks.steps.step import CurrentRun, current_run
 
 
 @flow(name="retrain", description=__doc__)
@@ -28,61 +25,42 @@ def retrain(
 
     Args:
         data: which images to learn from.
-        models: which models learn beside the shallow and the deep one.
-        training: how they learn.
+        models: which models to train beside the shallow and the deep one.
+        training: how to train them.
         gate: what the run must reach to be published.
         run: what to do with the results.
     """
     parameters = Parameters(data=data, models=models, training=training, gate=gate, run=run)
-    name = str(flow_run.get_id())
-    with run_in_progress(name, prepare_artifacts_folder()):
-        return make_run(name, parameters)
+    with current_run() as current:
+        return run_steps(current, parameters)
 
 
-def make_run(name: str, parameters: Parameters) -> Outcome:
+def run_steps(run: CurrentRun, parameters: Parameters) -> Outcome:
     """The steps, in order."""
-    started = datetime.now(UTC)
-    if finished := steps.finish_run(name):
-        return Outcome(manifest=finished, unchanged=False)
-
+    if completed := steps.find_earlier_attempt(run.name):
+        return completed
     device = steps.choose_device(parameters.training.device)
     dataset = steps.fetch_dataset(parameters.data)
     specs = parameters.specs()
-    if published := steps.find_unchanged(parameters.run, dataset, specs, device):
-        return Outcome(manifest=published, unchanged=True)
-
+    if unchanged := steps.find_unchanged(parameters.run, dataset, specs, device):
+        return unchanged
     models = [steps.train_model(dataset, spec, device, parameters.run.retrain) for spec in specs]
-    begin_run(name, models, prepare_artifacts_folder())
     for split in SPLITS:
-        steps.encode_images(name, split, dataset, models)
-    baselines = steps.measure_images(dataset, models)
+        steps.encode_images(run.name, split, dataset, models)
+    baselines = steps.compute_baselines(dataset, specs)
     metrics = {
-        model.name: steps.evaluate_model(name, model, dataset, baselines) for model in models
+        model.name: steps.evaluate_model(run.name, model, dataset, baselines) for model in models
     }
-    figures = steps.draw_figures(name, dataset, models, metrics)
-    manifest = steps.publish_run(
-        RunRecord(
-            run=name,
-            started=started,
-            parameters=parameters,
-            dataset=dataset,
-            baselines=baselines,
-            models=tuple(models),
-            metrics=metrics,
-            figures=tuple(figures),
-        )
-    )
-    return Outcome(manifest=manifest, unchanged=False)
+    figures = steps.draw_figures(run.name, dataset, models, metrics)
+    return steps.publish_run(run, parameters, dataset, baselines, models, metrics, figures)
 
 
 def main(arguments: list[str]) -> int:
     """Run as a command; return the exit code."""
-    from flows.terminal.command_line import parse, run_from_command_line
-    from flows.terminal.summary import print_outcome
+    from flows.terminal import command_line, summary
 
-    parameters = parse(retrain, Parameters, arguments)
     modules = ("tasks.encoding.encoder", "tasks.models.training")
-    return run_from_command_line(retrain, parameters, print_outcome, modules)
+    return command_line.run(retrain, Parameters, arguments, summary.print_outcome, modules)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,18 @@
 """Many models at once: a grid of architectures, code sizes and seeds, trained and compared."""
 
 import sys
-from datetime import UTC, datetime
 
 from prefect import flow
-from prefect.runtime import flow_run
 
 from tasks.core.storage import prepare_artifacts_folder
 from tasks.parameters.images import DataParameters
 from tasks.parameters.sweep import GridParameters, SweepParameters, SweepResultParameters
 from tasks.parameters.training import TrainingParameters
-from tasks.runs.building import run_in_progress
-from tasks.steps import retrain as steps
-from tasks.steps import sweep as sweep_steps
+from tasks.steps import sweep as steps
+from tasks.steps.retrain import compute_baselines, fetch_dataset
 from tasks.steps.runners import fan_out, gather
-from tasks.sweeps.records import Sweep, SweepRecord
+from tasks.steps.step import CurrentRun, current_run
+from tasks.sweeps.records import MARKDOWN_FILE, Sweep, sweep_folder
 
 
 @flow(name="sweep", description=__doc__)
@@ -28,50 +26,41 @@ def sweep(
 
     Args:
         data: which images to learn from.
-        grid: which models learn.
-        training: how they learn.
-        results: how long what comes out stays.
+        grid: which models to train.
+        training: how to train them.
+        results: how long to keep the results.
     """
     parameters = SweepParameters(data=data, grid=grid, training=training, results=results)
-    name = str(flow_run.get_id())
-    with run_in_progress(name, prepare_artifacts_folder()):
-        return make_sweep(name, parameters)
+    with current_run() as current:
+        return run_steps(current, parameters)
 
 
-def make_sweep(name: str, parameters: SweepParameters) -> Sweep:
-    """The steps, in order; those of the grid at once."""
-    started = datetime.now(UTC)
-    if finished := sweep_steps.finish_sweep(name):
-        return finished
+def run_steps(run: CurrentRun, parameters: SweepParameters) -> Sweep:
+    """The steps, in order; the models are trained at the same time."""
+    if completed := steps.find_earlier_attempt(run.name):
+        return completed
+    specs, device = parameters.specs(), parameters.training.device
+    with fan_out():
+        dataset = fetch_dataset(parameters.data)
+        training = [steps.train_point.submit(run.name, dataset, spec, device) for spec in specs]
+        baselines = compute_baselines(dataset, specs)
+        points = gather(training)
+    return steps.complete_sweep(run, parameters, dataset, baselines, points)
 
-    with fan_out() as runner:
-        dataset = steps.fetch_dataset(parameters.data)
-        trained = [
-            runner.submit(sweep_steps.train_point, name, dataset, spec, parameters.training.device)
-            for spec in parameters.specs()
-        ]
-        baselines = sweep_steps.measure_images(dataset, parameters.grid.code_sizes)  # meanwhile
-        points = gather(trained)
-    return sweep_steps.complete_sweep(
-        SweepRecord(
-            run=name,
-            started=started,
-            parameters=parameters,
-            dataset=dataset,
-            baselines=baselines,
-            points=tuple(points),
-        )
-    )
+
+def print_sweep(sweep: Sweep) -> None:
+    """Print the report and where it is."""
+    from flows.terminal.summary import print_report
+
+    print_report(sweep_folder(sweep.run, prepare_artifacts_folder()) / MARKDOWN_FILE)
 
 
 def main(arguments: list[str]) -> int:
     """Run as a command; return the exit code."""
-    from flows.terminal.command_line import parse, run_from_command_line
-    from flows.terminal.summary import print_sweep
+    from flows.terminal import command_line
 
-    parameters = parse(sweep, SweepParameters, arguments)
     modules = ("tasks.encoding.encoder", "tasks.models.training")
-    return run_from_command_line(sweep, parameters, print_sweep, modules)
+    return command_line.run(sweep, SweepParameters, arguments, print_sweep, modules)
 
 
 if __name__ == "__main__":

@@ -1,135 +1,41 @@
-"""What the server does by itself when a run dies."""
+"""Registers the automations of `automations.yaml`: what the server does when a run dies."""
 
-from datetime import timedelta
-from uuid import UUID
+from pathlib import Path
 
+import yaml
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import StateType
-from prefect.events.actions import ChangeFlowRunState, SendNotification
-from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
-from prefect.events.schemas.events import ResourceSpecification
+from prefect.events.schemas.automations import Automation, AutomationCore
 
-FLOWS = ["retrain", "neighbors", "sweep", "encode"]
-SILENCE_SECONDS = 90
-"""Three heartbeats of a run that a worker started (see prefect.yaml)."""
-REST_SECONDS = 15
-"""Between a crash and the next attempt."""
-ATTEMPTS = 3
-"""How often a run that died is started again."""
-OF_OURS = ResourceSpecification(
-    {"prefect.resource.role": "flow", "prefect.resource.name": list(FLOWS)}
-)
-BY_A_WORKER = [OF_OURS, ResourceSpecification({"prefect.resource.role": "deployment"})]
-"""Runs that somebody can start again. One from the command line belongs to who typed it."""
-ENDINGS = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
+FILE = Path(__file__).with_name("automations.yaml")
 
 
-def automations() -> list[AutomationCore]:
-    """The automations that every server gets."""
-    return [_mark_dead_runs(), _start_crashed_runs_again()]
+def read_automations(notify_block: str | None = None) -> list[AutomationCore]:
+    """The automations that a server gets.
 
-
-def _mark_dead_runs() -> AutomationCore:
-    """A run that neither ends nor gives a sign of life has lost its process."""
-    return AutomationCore(
-        name="autoencoder-flow: mark dead runs as crashed",
-        description=f"No heartbeat for {SILENCE_SECONDS} s: the run's process has vanished.",
-        trigger=EventTrigger(
-            after={"prefect.flow-run.heartbeat"},
-            expect={"prefect.flow-run.heartbeat", *ENDINGS},
-            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
-            match_related=BY_A_WORKER,
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=timedelta(seconds=SILENCE_SECONDS),
-        ),
-        actions=[
-            ChangeFlowRunState(
-                state=StateType.CRASHED,
-                name="Crashed",
-                message=f"No heartbeat for {SILENCE_SECONDS} s: the process has vanished",
-            )
-        ],
-    )
-
-
-def _start_crashed_runs_again() -> AutomationCore:
-    """The next attempt resumes from the checkpoint; too many deaths have a cause to look into.
-
-    Not at once: the run's own process and its worker both report a crash, seconds apart, and the
-    second report would end the next attempt.
+    Args:
+        notify_block: the id of the block that is notified of failures; nobody is without one.
     """
-    return AutomationCore(
-        name="autoencoder-flow: start crashed runs again",
-        description=f"At most {ATTEMPTS} times; the next attempt resumes where the last one died.",
-        trigger=EventTrigger(
-            after={"prefect.flow-run.Crashed"},
-            expect={
-                f"prefect.flow-run.{state}" for state in ("AwaitingRetry", "Pending", "Running")
-            },
-            match=ResourceSpecification(
-                {
-                    "prefect.resource.id": "prefect.flow-run.*",
-                    "prefect.run-count": [str(count) for count in range(1, ATTEMPTS + 1)],
-                }
-            ),
-            match_related=BY_A_WORKER,
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=timedelta(seconds=REST_SECONDS),
-        ),
-        actions=[
-            ChangeFlowRunState(
-                state=StateType.SCHEDULED,
-                name="AwaitingRetry",
-                message="The run's process died; the next attempt resumes",
-                force=True,
-            )
-        ],
-    )
-
-
-def _notify(block: UUID) -> AutomationCore:
-    """Tell a person about runs that failed, were refused by the gate (they fail too) or crashed."""
-    return AutomationCore(
-        name="autoencoder-flow: notify of failures",
-        description="Runs that failed or crashed, those that the quality gate refused included.",
-        trigger=EventTrigger(
-            expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},
-            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
-            match_related=OF_OURS,
-            for_each={"prefect.resource.id"},
-            posture=Posture.Reactive,
-            threshold=1,
-        ),
-        actions=[
-            SendNotification(
-                block_document_id=block,
-                subject="{{ flow.name }} {{ flow_run.state.name | lower }}: {{ flow_run.name }}",
-                body="{{ flow_run.state.message }}\n{{ flow_run | ui_url }}",
-            )
-        ],
-    )
+    dead, crashed, failed = yaml.safe_load(FILE.read_text())
+    failed["actions"][0]["block_document_id"] = notify_block
+    wanted = [dead, crashed, failed] if notify_block else [dead, crashed]
+    return [AutomationCore.model_validate(automation) for automation in wanted]
 
 
 def register(notify: str | None = None) -> None:
-    """Create the automations, or bring those of the same name up to date.
+    """Create the automations, or update those of the same name.
 
     Args:
-        notify: the notification block to tell about failures, `TYPE/NAME` as the server lists it.
+        notify: the notification block for failures, `TYPE/NAME` as the server lists it.
 
     Raises:
         ObjectNotFound: there is no such block.
     """
     with get_client(sync_client=True) as client:
-        wanted = automations()
+        block = None
         if notify:
             block_type, _, name = notify.partition("/")
-            block = client.read_block_document_by_name(name, block_type)
-            wanted.append(_notify(block.id))
-        for automation in wanted:
+            block = str(client.read_block_document_by_name(name, block_type).id)
+        for automation in read_automations(block):
             stored = client.read_automations_by_name(automation.name)
             if not stored:
                 client.create_automation(automation)
@@ -138,5 +44,5 @@ def register(notify: str | None = None) -> None:
 
 
 def _is_same(stored: Automation, wanted: AutomationCore) -> bool:
-    """Whether an update would change nothing but forget the heartbeats that were counted so far."""
+    """Whether an update is needless; it would reset the heartbeats counted so far."""
     return stored.model_dump(include=set(AutomationCore.model_fields)) == wanted.model_dump()

@@ -1,6 +1,8 @@
-"""`make deploy`: registers work pool, deployments and automations on the server of PREFECT_API_URL.
+"""`make deploy`: registers work pools, deployments and automations on a Prefect server.
 
-Doing it again changes nothing.
+PREFECT_API_URL names the server; doing it again changes nothing. prefect.yaml reads two variables,
+which are set here unless they are set already: AUTOENCODER_CODE, the folder where a worker finds
+the code, and AUTOENCODER_STACK, the name of the containers and their image (docker/compose.yaml).
 """
 
 import argparse
@@ -8,7 +10,6 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
-from pathlib import Path
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
@@ -16,12 +17,11 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import get_current_settings
 
 from flows.server import automations
+from flows.server.supervision import CODE
 
-CODE = Path(__file__).resolve().parents[2]
 WORK_POOL = "autoencoders"
 DOCKER_WORK_POOL = "autoencoders-docker"
 STACK = "autoencoder-flow"
-"""The name of the stack of containers that the Docker work pool's runs join, and of their image."""
 
 
 def main(arguments: list[str]) -> int:
@@ -30,19 +30,19 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--notify",
         metavar="TYPE/NAME",
-        help="tell this notification block of the server about runs that fail, "
-        "slack-webhook/night-shift for example",
+        help="notification block of the server for runs that fail, for example "
+        "slack-webhook/night-shift",
     )
     options = parser.parse_args(arguments)
     if get_current_settings().api.url is None:  # a temporary server would forget everything
-        print("PREFECT_API_URL names no server: set it, or use `make serve`", file=sys.stderr)
+        print("PREFECT_API_URL is not set: set it, or use `make serve`", file=sys.stderr)
         return 1
     try:
         deploy(options.notify)
     except subprocess.CalledProcessError as error:
-        return int(error.returncode)  # Prefect has told why
+        return int(error.returncode)  # Prefect has printed the reason
     except ObjectNotFound:
-        print(f"The server has no block {options.notify}: make it first", file=sys.stderr)
+        print(f"The server has no block {options.notify}: create it first", file=sys.stderr)
         return 1
     return 0
 
@@ -54,7 +54,7 @@ def deploy(notify: str | None = None) -> None:
         notify: a notification block, `TYPE/NAME`.
 
     Raises:
-        CalledProcessError: Prefect refused a deployment; its reason is on the terminal.
+        CalledProcessError: Prefect refused a deployment, and has printed the reason.
         ObjectNotFound: there is no such block.
     """
     create_work_pool(WORK_POOL, "process")
@@ -69,7 +69,7 @@ def deploy(notify: str | None = None) -> None:
 
 
 def create_work_pool(name: str, kind: str) -> None:
-    """Create a work pool unless it is there; its first worker brings its job template."""
+    """Create a work pool unless it exists; its first worker sets its job template."""
     with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
         client.create_work_pool(WorkPoolCreate(name=name, type=kind))
 

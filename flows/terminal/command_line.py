@@ -20,9 +20,9 @@ from pydantic_settings import (
 
 from flows.terminal.failures import EXPECTED_ERRORS
 from tasks.core.errors import RefusedError, explain
-from tasks.steps.timing import collect_durations
 
 SUCCESS, FAILURE, USAGE, REFUSED = 0, 1, 2, 3
+INTERRUPTED = 128 + signal.SIGINT
 
 P = TypeVar("P", bound=BaseModel)
 R = TypeVar("R")
@@ -47,12 +47,12 @@ class Flags(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read the command line alone: no environment variable changes a parameter unseen."""
+        """Read the command line only: environment variables must not change parameters."""
         return (init_settings,)
 
 
 def parse(flow: Flow[..., Any], parameters: type[P], arguments: list[str]) -> P:
-    """Make a flow's parameters from flags: one for each field, whatever its group.
+    """Parse a flow's parameters from flags: one for each field of each group.
 
     Args:
         parameters: a model whose fields are the groups, named as the flow's arguments.
@@ -84,39 +84,44 @@ def parse(flow: Flow[..., Any], parameters: type[P], arguments: list[str]) -> P:
         raise SystemExit(USAGE) from None
 
 
-def run_from_command_line(
+def run(
     flow: Flow[..., R],
-    parameters: BaseModel,
-    print_result: Callable[[R, dict[str, float]], None],
+    parameters: type[BaseModel],
+    arguments: list[str],
+    print_result: Callable[[R], None],
     modules: tuple[str, ...],
 ) -> int:
-    """Run the flow in this process, print its result and return the exit code.
+    """Run a flow in this process, print its result and return the exit code.
 
     Args:
-        print_result: gets what the flow returned and the seconds of each step.
-        modules: what the flow will import and takes seconds.
+        parameters: a model whose fields are the groups, named as the flow's arguments.
+        arguments: the flags.
+        modules: imported by the flow later, and slow to import.
     """
+    values = parse(flow, parameters, arguments)
     signal.signal(signal.SIGTERM, exit_on_signal)
     threading.Thread(target=import_ahead, args=(modules,), daemon=True).start()
     try:
-        with collect_durations() as durations:
-            result = flow(**dict(parameters))
+        result = flow(**dict(values))
     except EXPECTED_ERRORS as error:
         print(f"{flow.name}: {error}", file=sys.stderr)
         return REFUSED if isinstance(error, RefusedError) else FAILURE
-    print_result(result, durations)
+    except KeyboardInterrupt:
+        print(f"{flow.name}: interrupted; run it again to resume", file=sys.stderr)
+        return INTERRUPTED
+    print_result(result)
     return SUCCESS
 
 
 def exit_on_signal(number: int, _frame: object) -> None:
-    """End the process in order: a training stores its state, the temporary server is stopped."""
+    """Raise SystemExit, so that a training stores its state and the temporary server stops."""
     raise SystemExit(128 + number)
 
 
 def import_ahead(modules: tuple[str, ...]) -> None:
-    """Import what takes seconds while Prefect's temporary server, another process, starts.
+    """Import slow modules while Prefect's temporary server, another process, starts.
 
-    The module that starts the server comes first: whatever delays it delays everything.
+    The module that starts the server comes first, as the flow waits for the server.
     """
     if get_current_settings().api.url is None:
         import_module("prefect.server.api.server")

@@ -1,39 +1,26 @@
-"""How failures show: what is expected to happen in one line, what is a bug with its traceback."""
+"""Which failures show as one line, and which with a traceback; which warnings are hidden."""
 
 import logging
 
 from tasks.codes.errors import AutoencoderError
 
 EXPECTED_ERRORS = (AutoencoderError, OSError)
-"""Wrong input, and a disk or network that does not do what it should."""
+"""Caused by input or environment; shown without a traceback."""
 
 
-class WithoutTraceback(logging.Filter):
-    """Drops Prefect's traceback of an expected error; the line with the run's state tells it."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is to be logged."""
-        error = record.exc_info[1] if record.exc_info else None
-        return not isinstance(error, EXPECTED_ERRORS)
+def is_unexpected(record: logging.LogRecord) -> bool:
+    """Hide Prefect's traceback of an expected error: the line with the run's state has its text."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, EXPECTED_ERRORS)
 
 
-def hide_expected_tracebacks() -> None:
-    """Install the filter where Prefect's engines log exceptions."""
+def is_no_retracing(record: logging.LogRecord) -> bool:
+    """Hide TensorFlow's warning of retraced functions: it takes those of several models for one."""
+    return "triggered tf.function retracing" not in str(record.msg)
+
+
+def filter_logs() -> None:
+    """Install the filters where Prefect's engines and TensorFlow log."""
     for name in ("prefect.flow_runs", "prefect.task_runs"):
-        logging.getLogger(name).addFilter(WithoutTraceback())
-
-
-class WithoutRetracing(logging.Filter):
-    """Drops TensorFlow's warning of functions traced again: several models are several functions.
-
-    It tells functions apart by the line that they are made in.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is to be logged."""
-        return "triggered tf.function retracing" not in str(record.msg)
-
-
-def hide_retracing_warnings() -> None:
-    """Install the filter where TensorFlow logs."""
-    logging.getLogger("tensorflow").addFilter(WithoutRetracing())
+        logging.getLogger(name).addFilter(is_unexpected)
+    logging.getLogger("tensorflow").addFilter(is_no_retracing)

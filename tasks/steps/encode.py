@@ -1,6 +1,4 @@
-"""The steps of encoding an image set, as `flows/steps.py` has those of a training."""
-
-import logging
+"""The steps of `flows/encode.py`."""
 
 from tasks.codes.published import PublishedRun, open_published, open_run
 from tasks.core.records import DatasetRecord
@@ -8,42 +6,51 @@ from tasks.core.storage import prepare_artifacts_folder
 from tasks.encoding import shards
 from tasks.encoding.shards import EncodingPlan, EncodingRecord
 from tasks.images.dataset import fetch_images as fetch
-from tasks.parameters.encode import EncodeParameters, EncoderParameters
+from tasks.parameters.encode import EncodeParameters, EncoderParameters, ShardParameters
 from tasks.parameters.images import ImagesParameters
-from tasks.steps.retrain import step
-
-logger = logging.getLogger(__name__)
+from tasks.runs.manifest import read_manifest
+from tasks.steps import log_lines
+from tasks.steps.step import step
 
 
 @step("Find the encoders")
 def find_encoders(parameters: EncoderParameters) -> PublishedRun:
-    """Open the named run, or the published one if no run is named."""
-    root = prepare_artifacts_folder()
-    return (
-        open_run(parameters.run, root)
-        if parameters.run
-        else open_published(parameters.learned_from, root)
-    )
+    """The run that the parameters name, or else the published one."""
+    root, run = prepare_artifacts_folder(), parameters.run
+    return open_run(run, root) if run else open_published(parameters.learned_from, root)
 
 
-@step("Fetch and verify the images")
+@step("Fetch and verify the images", log_lines.describe_dataset)
 def fetch_images(parameters: ImagesParameters) -> DatasetRecord:
     """Get all images of the source."""
     return fetch(parameters.dataset, parameters.source, prepare_artifacts_folder())
 
 
-@step("Look for what was encoded before")
+@step("Check that the encoders fit the images")
+def plan_encoding(dataset: DatasetRecord, run: PublishedRun) -> EncodingPlan:
+    """Plan which images are encoded with which models."""
+    manifest = read_manifest(run.folder)
+    return shards.plan_encoding(dataset, run.name, manifest.dataset, manifest.models)
+
+
+@step("Look for an earlier encoding")
 def find_encoding(plan: EncodingPlan) -> EncodingRecord | None:
-    """The encoded set, if it is there; otherwise says what is left to do."""
-    found = shards.stored_encoding(plan, prepare_artifacts_folder())
-    if found:
-        logger.info("Unchanged: the codes are there already, in encodings/%s", plan.name)
-    return found
+    """The encoded set if an earlier run completed it."""
+    return shards.stored_encoding(plan, prepare_artifacts_folder())
+
+
+@step("Prepare the shards")
+def prepare_shards(
+    plan: EncodingPlan, run: PublishedRun, parameters: ShardParameters
+) -> list[tuple[int, int]]:
+    """Copy the encoders; return the first row of each shard and the one after its last."""
+    shards.begin_encoding(plan, run, prepare_artifacts_folder())
+    return shards.shard_spans(plan.dataset.rows["all"], parameters.shard_rows)
 
 
 @step("Encode the images from {span[0]} to {span[1]}")
 def encode_shard(plan: EncodingPlan, span: tuple[int, int]) -> bool:
-    """Write the codes of a shard, unless they are there; tell whether that was to be done."""
+    """Write the codes of a shard unless an earlier attempt did; return whether it had to."""
     return shards.obtain_shard(plan, span, prepare_artifacts_folder())
 
 
@@ -51,5 +58,5 @@ def encode_shard(plan: EncodingPlan, span: tuple[int, int]) -> bool:
 def join_shards(
     plan: EncodingPlan, spans: list[tuple[int, int]], parameters: EncodeParameters
 ) -> EncodingRecord:
-    """Make one file of all shards."""
+    """Join the shards into one file and complete the folder."""
     return shards.join_shards(plan, spans, parameters, prepare_artifacts_folder())

@@ -1,7 +1,7 @@
-"""What happened to a run's codes, told to whatever is listening on the Prefect server.
+"""Prefect events about a run's codes: published or refused.
 
-An event may arrive twice: the attempt that makes good what an earlier one missed tells it again.
-Consumers tell copies apart by the hashes in it.
+An event may be sent twice, as a retry of a run sends it again. Consumers recognize copies by the
+hashes in it.
 """
 
 from typing import Any
@@ -14,29 +14,42 @@ from prefect.runtime import flow_run
 from tasks.core.errors import TransientError
 from tasks.runs.manifest import Manifest
 
-PUBLISHED = "codes.published"
-REFUSED = "codes.refused"
+EVENTS = {"published": "codes.published", "refused": "codes.refused"}
+"""By the outcome of a run; others have none."""
 ANSWER_SECONDS = 10
 """How long the server may take to answer."""
 
 
 def announce(manifest: Manifest) -> None:
-    """Emit `codes.published` or `codes.refused`.
+    """Send `codes.published` or `codes.refused` to the Prefect server.
 
-    Not through Prefect's queue of events: whoever waits for that one waits for ever where the
-    server is away, and is not told of what got lost.
+    Not with `emit_event`: its queue loses events silently while the server cannot be reached, and
+    waiting for it has no time limit.
 
     Raises:
-        TransientError: the server did not take it.
+        TransientError: the server did not accept the event.
     """
-    names = {"published": PUBLISHED, "refused": REFUSED}
-    name = names.get(manifest.verdict.outcome)
+    name = EVENTS.get(manifest.verdict.outcome)
     if name is None:
         return
     event = Event(
         event=name,
-        resource=_resource(manifest),
-        related=[_flow_run()],
+        resource=Resource(
+            {
+                "prefect.resource.id": f"autoencoder-flow.codes.{manifest.dataset.name}",
+                "prefect.resource.name": manifest.dataset.name,
+                "autoencoder-flow.run": manifest.run,
+            }
+        ),
+        related=[
+            RelatedResource(  # the UI shows the event with the flow run
+                {
+                    "prefect.resource.id": f"prefect.flow-run.{flow_run.get_id()}",
+                    "prefect.resource.role": "flow-run",
+                    "prefect.resource.name": str(flow_run.get_name()),
+                }
+            )
+        ],
         payload=_payload(manifest),
     )
     try:
@@ -44,43 +57,21 @@ def announce(manifest: Manifest) -> None:
             client.request("POST", "/events", json=[event.model_dump(mode="json")])
     except httpx.HTTPError as error:
         raise TransientError(
-            f"Run {manifest.run} is {manifest.verdict.outcome}, but Prefect did not take the event "
-            f"{name}: {type(error).__name__}: {error}. The next attempt tells it again"
+            f"Run {manifest.run} is {manifest.verdict.outcome}, but Prefect did not accept the "
+            f"event {name}: {type(error).__name__}: {error}. A retry sends it again"
         ) from error
 
 
-def _resource(manifest: Manifest) -> Resource:
-    return Resource(
-        {
-            "prefect.resource.id": f"autoencoder-flow.codes.{manifest.dataset.name}",
-            "prefect.resource.name": manifest.dataset.name,
-            "autoencoder-flow.run": manifest.run,
-        }
-    )
-
-
-def _flow_run() -> RelatedResource:
-    """The flow run that is under way; the UI shows the event beside it."""
-    return RelatedResource(
-        {
-            "prefect.resource.id": f"prefect.flow-run.{flow_run.get_id()}",
-            "prefect.resource.role": "flow-run",
-            "prefect.resource.name": str(flow_run.get_name()),
-        }
-    )
-
-
 def _payload(manifest: Manifest) -> dict[str, Any]:
+    codes = {file.path: file.sha256 for file in manifest.files if file.path.startswith("codes/")}
     return {
         "dataset": manifest.dataset.name,
         "run": manifest.run,
         "path": f"runs/{manifest.run}",
         "reason": manifest.verdict.reason,
-        "codes": {
-            file.path: file.sha256 for file in manifest.files if file.path.startswith("codes/")
-        },
+        "codes": codes,
         "metrics": {
-            name: {"validation_loss": found.validation_loss, "mse": found.reconstruction_mse}
-            for name, found in manifest.metrics.items()
+            name: {"validation_loss": metrics.validation_loss, "mse": metrics.reconstruction_mse}
+            for name, metrics in manifest.metrics.items()
         },
     }

@@ -1,4 +1,4 @@
-"""Progress of a training for the person who watches: a live bar, or plain lines."""
+"""Progress of a training on the terminal: a live bar, or a line now and then."""
 
 import logging
 import time
@@ -17,22 +17,22 @@ logger = logging.getLogger(__name__)
 
 Report = Callable[[TrainingProgress], None]
 LINE_SECONDS = 10
-"""Between two plain lines."""
+"""Between two lines."""
 
 
 @contextmanager
 def show_progress(spec: TrainingSpec) -> Iterator[Report]:
-    """Give a function to call with the training's progress; it draws or logs it."""
+    """Give a function that shows the training's progress on the terminal or in the log."""
     console = log_console()
     if console.is_terminal:
         with _live_bar(spec.architecture.name, console) as report:
             yield report
     else:
-        yield log_progress(spec.architecture.name)
+        yield log_progress(f"{spec.architecture.name} model")
 
 
 def log_console() -> Console:
-    """The console Prefect logs to: log lines then scroll above a live bar instead of through it."""
+    """The console Prefect logs to: log lines then scroll above a live bar, not through it."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, PrefectConsoleHandler):
             return handler.console
@@ -44,27 +44,26 @@ def _live_bar(name: str, console: Console) -> Iterator[Report]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("epoch {task.fields[epochs]}  {task.fields[losses]}"),
+        TextColumn("{task.fields[epoch]}"),
         TimeRemainingColumn(compact=True),
     )
-    # Prefect's console knows its own styles alone.
+    # Prefect's console only has Prefect's styles; the bar needs Rich's own.
     with console.use_theme(Theme()), Progress(*columns, console=console) as bar:
-        row = bar.add_task(f"{name} model", total=None, epochs="", losses="")
+        row = bar.add_task(f"{name} model", total=None, epoch="")
 
         def report(progress: TrainingProgress) -> None:
             bar.update(
                 row,
                 total=progress.steps,
                 completed=progress.steps_done,
-                epochs=f"{progress.epochs_done}/{progress.epochs}",
-                losses=_losses(progress),
+                epoch=describe_progress(progress),
             )
 
         yield report
 
 
-def log_progress(name: str) -> Report:
-    """Give a function to call with the training's progress; it logs a line now and then."""
+def log_progress(model: str) -> Report:
+    """Give a function that logs the training's progress every few seconds and at the end."""
     started = last = time.monotonic()
 
     def report(progress: TrainingProgress) -> None:
@@ -75,20 +74,21 @@ def log_progress(name: str) -> Report:
             return
         last = now
         left = (now - started) * (progress.steps / progress.steps_done - 1)
-        logger.info(
-            "%s model: epoch %d/%d, %s, about %.0f s left",
-            name,
-            progress.epochs_done,
-            progress.epochs,
-            _losses(progress),
-            left,
-        )
+        rest = "" if finished else f", {_duration(left)} left"
+        logger.info("%s: %s%s", model, describe_progress(progress), rest)
 
     return report
 
 
-def _losses(progress: TrainingProgress) -> str:
+def describe_progress(progress: TrainingProgress) -> str:
+    """The epoch under way and the losses of the last finished one."""
+    epoch = min(progress.epochs_done + 1, progress.epochs)
+    text = f"epoch {epoch} of {progress.epochs}"
     if not progress.history:
-        return "loss -"
+        return text
     last = progress.history[-1]
-    return f"loss {last.loss:.4f}  validation loss {last.validation_loss:.4f}"
+    return f"{text}, loss {last.loss:.4f}, validation loss {last.validation_loss:.4f}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

@@ -1,21 +1,12 @@
-"""The steps that a person sees in a run: each loads, calls functions of `tasks`, and saves.
+"""The steps of `flows/retrain.py`: each loads, calls functions of `tasks`, and saves.
 
-TensorFlow and Matplotlib are imported where they are needed, so that a run can start, and fail
+TensorFlow and Matplotlib are imported where they are needed, so that a run starts, and fails
 early, without them.
 """
 
-import logging
-import time
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-from prefect.runtime import task_run
-
-from tasks.codes.published import PublishedRun, open_published, open_run, run_folder
+from tasks.codes.published import run_folder
 from tasks.codes.reader import is_sound, open_codes
 from tasks.core.records import (
     DatasetRecord,
@@ -27,7 +18,6 @@ from tasks.core.records import (
     Split,
 )
 from tasks.core.storage import describe_file, load_or_compute, prepare_artifacts_folder
-from tasks.encoding.neighbors import NeighborsRecord, obtain_neighbors
 from tasks.evaluation.baselines import obtain_baselines
 from tasks.evaluation.records import Baselines, Metrics
 from tasks.images import dataset as datasets
@@ -37,55 +27,24 @@ from tasks.models.spec import TrainingSpec
 from tasks.models.state import Progress
 from tasks.models.store import ModelRecord
 from tasks.parameters.images import DataParameters
-from tasks.parameters.neighbors import CodesParameters
-from tasks.parameters.retrain import RunParameters
+from tasks.parameters.retrain import Parameters, RunParameters
 from tasks.reports.report import MARKDOWN_FILE, render_files
 from tasks.runs import lookup, publication
-from tasks.runs.building import ATTEMPT_FOLDER, building_folder
-from tasks.runs.lookup import published_run
-from tasks.runs.manifest import Manifest, RunRecord
+from tasks.runs.building import ATTEMPT_FOLDER, begin_run, building_folder
+from tasks.runs.manifest import Manifest, Outcome, RunRecord
+from tasks.steps import log_lines
 from tasks.steps.events import announce
-from tasks.steps.log_lines import amount
+from tasks.steps.prefect_artifacts import progress_artifact, show_run
 from tasks.steps.progress import show_progress
-from tasks.steps.retries import DELAYS, JITTER, RETRIES, is_transient
-from tasks.steps.timing import record_duration
-from tasks.steps.ui import progress_artifact, show_run
-
-logger = logging.getLogger(__name__)
-
-P = ParamSpec("P")
-R = TypeVar("R")
+from tasks.steps.step import CurrentRun, step
 
 
-def step(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Make a function a Prefect task with this name, in which its parameters may stand.
-
-    What is done already is found on the disk, so Prefect's own result cache stays off.
-    """
-
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        @wraps(function)
-        def timed(*args: P.args, **kwargs: P.kwargs) -> R:
-            started = time.monotonic()
-            result = function(*args, **kwargs)
-            seconds = time.monotonic() - started
-            shown = task_run.get_name() or name
-            record_duration(shown, seconds)
-            logger.info(
-                "%s: %s", shown, ", ".join(filter(None, (amount(result), f"{seconds:.1f} s")))
-            )
-            return result
-
-        return task(
-            task_run_name=name,
-            cache_policy=NO_CACHE,
-            retries=RETRIES,
-            retry_delay_seconds=DELAYS,
-            retry_jitter_factor=JITTER,
-            retry_condition_fn=is_transient,
-        )(timed)
-
-    return decorate
+@step("Look for an earlier attempt")
+def find_earlier_attempt(run: str) -> Outcome | None:
+    """The outcome of the run if an earlier attempt completed it; announces it again."""
+    root = prepare_artifacts_folder()
+    manifest = publication.finish_run(run, root)
+    return _announced(manifest, root) if manifest else None
 
 
 @step("Choose the device")
@@ -96,9 +55,9 @@ def choose_device(requested: DeviceChoice) -> DeviceKind:
     return device.choose_device(requested)
 
 
-@step("Fetch and verify the dataset")
+@step("Fetch and verify the dataset", log_lines.describe_dataset)
 def fetch_dataset(parameters: DataParameters) -> DatasetRecord:
-    """Get the images, from the first source that serves."""
+    """Get the images from the first source that has them."""
     return datasets.fetch_dataset(
         parameters.dataset,
         parameters.source,
@@ -109,57 +68,42 @@ def fetch_dataset(parameters: DataParameters) -> DatasetRecord:
     )
 
 
-@step("Look for what an earlier attempt completed")
-def finish_run(run: str) -> Manifest | None:
-    """The run's manifest, if an earlier attempt came as far as that; tells its outcome again."""
-    root = prepare_artifacts_folder()
-    manifest = publication.finish_run(run, root)
-    if manifest:
-        _tell(manifest, root)
-    return manifest
-
-
-def _tell(manifest: Manifest, root: Path) -> None:
-    """Announce a run's outcome; a run that another took the place of is no news."""
-    if not manifest.verdict.published or published_run(manifest.dataset.name, root) == manifest.run:
-        announce(manifest)
-    publication.raise_if_refused(manifest)
-
-
-@step("Compare with the published run")
+@step("Check whether anything would change")
 def find_unchanged(
     parameters: RunParameters,
     dataset: DatasetRecord,
     specs: list[TrainingSpec],
     device: DeviceKind,
-) -> Manifest | None:
-    """The published run, if this one would only repeat it."""
+) -> Outcome | None:
+    """The published run if this one would only repeat it."""
     if parameters.quick or parameters.retrain:
         return None
     fingerprints = [fingerprint_of(dataset, spec, device) for spec in specs]
-    return lookup.find_unchanged(fingerprints, dataset, prepare_artifacts_folder())
+    manifest = lookup.find_unchanged(fingerprints, dataset, prepare_artifacts_folder())
+    return Outcome(manifest=manifest, unchanged=True) if manifest else None
 
 
-@step("Train the {spec.architecture.name} model")
+@step("Train the {spec.architecture.name} model", log_lines.describe_model)
 def train_model(
     dataset: DatasetRecord, spec: TrainingSpec, device: DeviceKind, retrain: bool
 ) -> ModelRecord:
     """Train an autoencoder and extract its encoder, unless that was done before."""
-    with show_progress(spec) as show, progress_artifact(spec.architecture.name) as move:
+    with show_progress(spec) as show, progress_artifact(spec.architecture.name) as update:
 
         def report(progress: Progress) -> None:
             show(progress)
-            move(progress)
+            update(progress)
 
         return obtain_model(dataset, spec, device, prepare_artifacts_folder(), report, retrain)
 
 
-@step("Encode the {split} images")
+@step("Encode the {split} images", log_lines.describe_file)
 def encode_images(
     run: str, split: Split, dataset: DatasetRecord, models: list[ModelRecord]
 ) -> FileRecord:
-    """Write the codes file of a split, unless an earlier attempt did."""
+    """Write the codes file of a split, unless an earlier attempt with these models did."""
     root = prepare_artifacts_folder()
+    begin_run(run, models, root)
     folder = building_folder(run, root)
     name = f"codes/{split}.h5"
     if not is_sound(folder / name):
@@ -169,14 +113,14 @@ def encode_images(
     return describe_file(folder, name)
 
 
-@step("Measure the images themselves")
-def measure_images(dataset: DatasetRecord, models: list[ModelRecord]) -> Baselines:
-    """What any model of these images is compared with; computed once for each dataset."""
-    code_sizes = {model.spec.architecture.code_size for model in models}
+@step("Compute the baselines", log_lines.describe_baselines)
+def compute_baselines(dataset: DatasetRecord, specs: list[TrainingSpec]) -> Baselines:
+    """What models with these code sizes are compared with; computed once for each dataset."""
+    code_sizes = {spec.architecture.code_size for spec in specs}
     return obtain_baselines(dataset, code_sizes, prepare_artifacts_folder())
 
 
-@step("Evaluate the {model.name} model")
+@step("Evaluate the {model.name} model", log_lines.describe_metrics)
 def evaluate_model(
     run: str, model: ModelRecord, dataset: DatasetRecord, baselines: Baselines
 ) -> Metrics:
@@ -198,8 +142,8 @@ def evaluate_model(
 @step("Draw the figures")
 def draw_figures(
     run: str, dataset: DatasetRecord, models: list[ModelRecord], metrics: dict[str, Metrics]
-) -> list[FigureRecord]:
-    """Draw the lab's figures and those of the report, unless an earlier attempt did."""
+) -> tuple[FigureRecord, ...]:
+    """Draw the figures of the report, unless an earlier attempt did."""
     root = prepare_artifacts_folder()
     folder = building_folder(run, root)
 
@@ -208,34 +152,49 @@ def draw_figures(
 
         return FigureList(tuple(figures.draw_figures(dataset, models, metrics, folder, root)))
 
-    return list(load_or_compute(folder / ATTEMPT_FOLDER / "figures.json", FigureList, draw).root)
+    return load_or_compute(folder / ATTEMPT_FOLDER / "figures.json", FigureList, draw).root
 
 
 @step("Publish the run")
-def publish_run(record: RunRecord) -> Manifest:
-    """Complete the run folder, judge it, and make it what downstream jobs read."""
+def publish_run(
+    run: CurrentRun,
+    parameters: Parameters,
+    dataset: DatasetRecord,
+    baselines: Baselines,
+    models: list[ModelRecord],
+    metrics: dict[str, Metrics],
+    figures: tuple[FigureRecord, ...],
+) -> Outcome:
+    """Complete the run's folder and judge it; a run that passes becomes the published one.
+
+    Raises:
+        RefusedError: the quality gate refused the run.
+    """
     root = prepare_artifacts_folder()
-    manifest = publication.finish_run(record.run, root)
+    record = RunRecord(
+        run=run.name,
+        started=run.started,
+        parameters=parameters,
+        dataset=dataset,
+        baselines=baselines,
+        models=tuple(models),
+        metrics=metrics,
+        figures=figures,
+    )
+    manifest = publication.finish_run(run.name, root)
     if manifest is None:
         manifest = publication.complete_run(record, root, render_files)
-    folder = run_folder(manifest.run, root)
+    folder = run_folder(run.name, root)
     show_run(manifest, folder, (folder / MARKDOWN_FILE).read_text())
-    _tell(manifest, root)
-    return manifest
+    return _announced(manifest, root)
 
 
-@step("Find the codes")
-def find_codes(parameters: CodesParameters) -> PublishedRun:
-    """Open the named run, or the published one if no run is named."""
-    root = prepare_artifacts_folder()
-    return (
-        open_run(parameters.run, root)
-        if parameters.run
-        else open_published(parameters.dataset, root)
-    )
-
-
-@step("Search the nearest neighbours")
-def search_neighbors(run: PublishedRun) -> NeighborsRecord:
-    """Write the nearest training codes of every test code, for each model."""
-    return obtain_neighbors(run, prepare_artifacts_folder())
+def _announced(manifest: Manifest, root: Path) -> Outcome:
+    """Announce a run, unless it was published and superseded since; fail if it was refused."""
+    if (
+        not manifest.verdict.published
+        or lookup.published_run(manifest.dataset.name, root) == manifest.run
+    ):
+        announce(manifest)
+    publication.raise_if_refused(manifest)
+    return Outcome(manifest=manifest, unchanged=False)

@@ -1,4 +1,4 @@
-"""Which failures are worth another try."""
+"""Which failures of a step are retried, and when."""
 
 from typing import Any
 
@@ -10,22 +10,23 @@ from tasks.core.errors import TransientError
 RETRIES = 3
 FIRST_DELAY_SECONDS = 5
 DELAYS = exponential_backoff(FIRST_DELAY_SECONDS)
-LASTING = (
+"""Seconds before each retry: 5, 10, 20."""
+JITTER = 0.5
+"""Share by which a delay varies at random, so that many runs do not retry at the same moment."""
+PERMANENT = (
     FileExistsError,
     FileNotFoundError,
     IsADirectoryError,
     NotADirectoryError,
     PermissionError,
 )
-"""Failures of the operating system that do not go away by waiting."""
-JITTER = 0.5
-"""Share of a delay by which it varies, so that many runs do not all come back at once."""
+"""Errors of the operating system that waiting does not cure."""
 
 
 def is_transient(_task: Any, _run: Any, state: State[Any]) -> bool:
-    """Whether a failed step may succeed without anybody changing anything.
+    """Whether a failed step may succeed when it is simply repeated.
 
-    A plain function: Prefect silently never retries with a `functools.partial`.
+    A plain function: with a `functools.partial` Prefect silently never retries.
     """
     error = state.result(raise_on_failure=False)
-    return isinstance(error, (TransientError, OSError)) and not isinstance(error, LASTING)
+    return isinstance(error, (TransientError, OSError)) and not isinstance(error, PERMANENT)

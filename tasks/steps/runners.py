@@ -1,38 +1,29 @@
-"""Where steps run that a flow starts many of: threads of its process, or a Dask cluster.
+"""Where the steps of a fan-out run: in threads of this process, or on a Dask cluster.
 
-Which of them is for whoever deploys to say, in environment variables: a run's parameters must not
-choose where code is executed.
+    with fan_out():
+        points = gather([train_point.submit(spec) for spec in specs])
 
-    with fan_out() as runner:
-        models = gather([runner.submit(train, spec) for spec in specs])
-
-The steps must be idempotent: one whose worker dies is done again elsewhere, and so may be those
-whose results were still there.
+Whoever deploys chooses, with environment variables (`tasks/core/settings.py`); the parameters of a
+run cannot choose where code is executed. Dask may run a step twice, so steps must be idempotent.
 """
 
-import inspect
 import logging
-import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
-from typing import Any, Literal, ParamSpec, TypeVar, cast
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, TypeVar
 
 import dask.config
-from prefect import Task
 from prefect.context import FlowRunContext
-from prefect.futures import PrefectFuture
+from prefect.futures import PrefectFuture, wait
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from tasks.core.errors import StepError, explain
+from tasks.core.errors import StepError
+from tasks.core.settings import Settings, read_settings
 
 logger = logging.getLogger(__name__)
 
-P = ParamSpec("P")
 R = TypeVar("R")
 
 QUIET_DASK: dict[str, Any] = {
@@ -42,107 +33,67 @@ QUIET_DASK: dict[str, Any] = {
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
 }
-_abandoned: ContextVar[threading.Event] = ContextVar("abandoned")
-"""In threads: set when the flow is interrupted, which its threads would not notice."""
 
 
-class RunnerSettings(BaseSettings):
-    """Where to run; each field is an environment variable that begins with `AUTOENCODER_`."""
+class StoppableThreads(ThreadPoolTaskRunner[Any]):
+    """Threads whose steps can ask whether the flow is ending: nothing interrupts a thread."""
 
-    model_config = SettingsConfigDict(env_prefix="AUTOENCODER_", env_ignore_empty=True)
+    def __init__(self, max_workers: int) -> None:
+        """Start no thread yet."""
+        super().__init__(max_workers)
+        self.stopping = threading.Event()
 
-    runner: Literal["threads", "dask"] = "threads"
-    workers: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1, le=1024)
-    """Threads, or processes of a local cluster; a cluster that is named has its own."""
-    dask_scheduler: str | None = Field(None, pattern=r"^(tcp|tls)://")
-    """Of a cluster that is there; without it, one is started for each run, on this machine."""
+    def cancel_all(self) -> None:
+        """Tell the steps to stop; Prefect calls this when the flow leaves the runner, and waits."""
+        self.stopping.set()
+        super().cancel_all()
 
 
-def read_settings() -> RunnerSettings:
-    """Read the environment.
+@contextmanager
+def fan_out() -> Iterator[None]:
+    """Let `step.submit` use the runner that the deployment's settings name.
+
+    Gather the results before leaving: steps that are still at work then are told to stop.
 
     Raises:
-        StepError: a variable is not what it can be.
+        StepError: the settings are wrong, or the cluster fails.
+        OSError: no scheduler answers.
     """
-    try:
-        settings = RunnerSettings()
-    except ValidationError as error:
-        raise StepError(f"Among the variables AUTOENCODER_*: {explain(error)}") from None
-    if settings.dask_scheduler and settings.runner != "dask":
-        raise StepError("AUTOENCODER_DASK_SCHEDULER is set: set AUTOENCODER_RUNNER to dask too")
-    return settings
+    context = FlowRunContext.get()
+    if context is None:
+        raise RuntimeError("fan_out works in a flow only, whose steps it submits")
+    settings = read_settings()
+    started: AbstractContextManager[TaskRunner[Any]]
+    if settings.runner == "threads":
+        started = StoppableThreads(settings.workers)
+    else:
+        started = _dask(settings, str(context.client.api_url))
+    with started as runner, context.model_copy(update={"task_runner": runner}):
+        yield
 
 
-class FanOut:
-    """A started task runner."""
-
-    def __init__(self, runner: TaskRunner[Any]) -> None:
-        """Submit to `runner`."""
-        self._runner = runner
-
-    def submit(
-        self, step: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
-    ) -> PrefectFuture[R]:
-        """Run a step of `flows` there when there is room."""
-        parameters = inspect.signature(step).bind(*args, **kwargs).arguments
-        future: PrefectFuture[R] = self._runner.submit(cast("Task[P, R]", step), parameters)
-        return future
-
-
-def gather(futures: Sequence[PrefectFuture[R]]) -> list[R]:
-    """Wait until all have ended; their results in order, or the first failure among them."""
-    for future in futures:
-        future.wait()
+def gather(futures: list[PrefectFuture[R]]) -> list[R]:
+    """Wait for all; return the results in order, or raise the first failure among them."""
+    wait(futures)
     return [future.result() for future in futures]
 
 
 @contextmanager
-def fan_out() -> Iterator[FanOut]:
-    """Give the runner that this deployment names; gather what was submitted before leaving.
-
-    Raises:
-        StepError: the deployment's settings are wrong, or the cluster fails.
-        OSError: no scheduler answers.
-    """
-    settings = read_settings()
-    start = _start_threads if settings.runner == "threads" else _start_dask
-    with start(settings) as started:
-        yield FanOut(started)
-
-
-@contextmanager
-def _start_threads(settings: RunnerSettings) -> Iterator[TaskRunner[Any]]:
-    """Threads; leaving them waits for the steps under way, so an interruption tells them to end."""
-    abandoned = threading.Event()
-    token = _abandoned.set(abandoned)
-    try:
-        runner: TaskRunner[Any] = ThreadPoolTaskRunner(settings.workers)
-        with runner:
-            try:
-                yield runner
-            except BaseException:
-                abandoned.set()
-                raise
-    finally:
-        _abandoned.reset(token)
-
-
-@contextmanager
-def _start_dask(settings: RunnerSettings) -> Iterator[TaskRunner[Any]]:
-    with dask.config.set(QUIET_DASK):  # before Dask is loaded, which reads it
+def _dask(settings: Settings, api_url: str) -> Iterator[TaskRunner[Any]]:
+    with dask.config.set(QUIET_DASK):  # before Dask's scheduler and workers are imported
         from distributed import KilledWorker
         from prefect_dask.task_runners import DaskTaskRunner
 
+        if settings.dask_scheduler:
+            runner = DaskTaskRunner(address=settings.dask_scheduler)
+        else:
+            runner = DaskTaskRunner(cluster_kwargs=_local_cluster(settings.workers))
         where = settings.dask_scheduler or f"{settings.workers} processes of this machine"
         logger.info("The steps run on Dask: %s", where)
-        runner = (
-            DaskTaskRunner(address=settings.dask_scheduler)
-            if settings.dask_scheduler
-            else DaskTaskRunner(cluster_kwargs=_local_cluster(settings.workers))
-        )
-        runner.logger.setLevel(logging.WARNING)  # it names a dashboard that is not there
+        runner.logger.setLevel(logging.WARNING)  # its INFO line names a dashboard that is off
         try:
-            with _same_server(), runner:
+            # A temporary server is named, or each worker would start another one.
+            with temporary_settings({PREFECT_API_URL: api_url}), runner:
                 yield runner
         except KilledWorker as error:
             raise StepError(
@@ -152,7 +103,7 @@ def _start_dask(settings: RunnerSettings) -> Iterator[TaskRunner[Any]]:
 
 
 def _local_cluster(workers: int) -> dict[str, Any]:
-    """Processes on this machine that nobody else can reach: loopback, keys of their own."""
+    """Processes on this machine that nobody else can reach: on loopback, with TLS."""
     return {
         "n_workers": workers,
         "threads_per_worker": 1,
@@ -164,26 +115,25 @@ def _local_cluster(workers: int) -> dict[str, Any]:
     }
 
 
-def _same_server() -> AbstractContextManager[Any]:
-    """Let the workers report to a temporary server of this process: each would start its own."""
-    context = FlowRunContext.get()
-    if PREFECT_API_URL.value() or context is None:
-        return nullcontext()
-    return temporary_settings({PREFECT_API_URL: str(context.client.api_url)})
+def watch_for_stop() -> Callable[[], bool]:
+    """Give a function that returns whether the present step should stop.
 
-
-def watch_for_abandonment() -> Callable[[], bool]:
-    """Give a function that tells whether nobody waits for the present step any more.
-
-    To be called in the step's own thread; the function can then be called in any.
+    Call `watch_for_stop` in the step's own thread; the function can then be called in any thread.
+    Outside a fan-out it always returns False: an interruption raises in the step itself.
     """
-    if abandoned := _abandoned.get(None):
-        return abandoned.is_set
+    context = FlowRunContext.get()
+    if context and isinstance(context.task_runner, StoppableThreads):
+        return context.task_runner.stopping.is_set
     from distributed import get_worker
 
     try:
         worker, key = get_worker(), get_worker().get_current_task()
-    except ValueError:  # an ordinary call: whatever interrupts it raises where it is
+    except ValueError:  # not on a Dask worker
         return lambda: False
-    # Dask does not interrupt what a worker executes; it notes there that nobody wants it.
-    return lambda: key not in worker.state.tasks or worker.state.tasks[key].state == "cancelled"
+
+    def is_unwanted() -> bool:
+        # Dask does not interrupt a step; its worker notes that nobody wants the result any more.
+        task = worker.state.tasks.get(key)
+        return task is None or task.state == "cancelled"
+
+    return is_unwanted

@@ -1,14 +1,17 @@
-"""What the server does when a run dies, told of runs that nobody makes."""
+"""What the server does when a run dies, tested with runs that no worker starts."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 
-from flows.server.automations import ATTEMPTS, SILENCE_SECONDS
 from tests.end_to_end.serving import Served, wait_until
 
 pytestmark = pytest.mark.timeout(300)
+SILENCE_SECONDS = 90
+"""Without a heartbeat, after which a run is dead."""
+ATTEMPTS = 3
+"""How often a crashed run is started again."""
 DEPLOYMENT = "neighbors/on-publication"
 NOTHING = {"codes": {"dataset": "absent"}}
 """Parameters of a run that fails at once, should a worker make it."""

@@ -16,8 +16,9 @@ from typing import Any
 
 import httpx
 import pytest
+from prefect.events.schemas.automations import EventTrigger
 
-from flows.server.automations import SILENCE_SECONDS
+from flows.server.automations import read_automations
 from tasks.codes.published import open_published, run_folder
 from tasks.runs.manifest import read_manifest
 from tests.conftest import SAMPLE
@@ -84,7 +85,9 @@ def test_everything_is_registered_once_however_often(served: Served) -> None:
 def test_silence_is_three_heartbeats_of_a_run_of_any_deployment(served: Served) -> None:
     variables = [found["job_variables"]["env"] for found in served.find("deployments")]
     beats = {int(found["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]) for found in variables}
-    assert {3 * seconds for seconds in beats} == {SILENCE_SECONDS}
+    trigger = read_automations()[0].trigger
+    assert isinstance(trigger, EventTrigger)
+    assert {timedelta(seconds=3 * seconds) for seconds in beats} == {trigger.within}
 
 
 def test_a_run_publishes_and_its_event_starts_the_search_for_neighbours(served: Served) -> None:

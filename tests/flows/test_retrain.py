@@ -1,30 +1,52 @@
+import shutil
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from prefect import flow
 
 from flows.retrain import main, retrain
 from tasks.images.sources import IdxFolder
-from tasks.models.store import stored_model
+from tasks.models.store import ModelRecord, stored_model
 from tasks.parameters.images import DataParameters
 from tasks.parameters.retrain import RunParameters
 from tasks.parameters.training import TrainingParameters
-from tasks.runs.manifest import Manifest
-from tests.conftest import GATE, SAMPLE, SAMPLE_FOLDER
+from tasks.runs.manifest import Manifest, Outcome
+from tasks.steps import retrain as steps
+from tests.conftest import GATE, SAMPLE, SAMPLE_FOLDER, TRAINING
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
-TRAINING = TrainingParameters(shallow_epochs=40, deep_epochs=40, batch_size=64)
+
+@pytest.fixture(scope="module")
+def first_run(
+    prefect_server: None, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Outcome, Path]:
+    """A published run, and the artifacts folder that tests copy."""
+    root = tmp_path_factory.mktemp("first-run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOENCODER_ARTIFACTS", str(root))
+        return retrain(data=SAMPLE, training=TRAINING, gate=GATE), root
 
 
-def test_a_run_leaves_models_codes_and_figures_and_publishes_them(root: Path) -> None:
-    manifest = retrain(data=SAMPLE, training=TRAINING, gate=GATE).manifest
+@pytest.fixture
+def first(first_run: tuple[Outcome, Path], root: Path) -> Manifest:
+    """A published run in the test's own artifacts folder."""
+    outcome, source = first_run
+    shutil.copytree(source, root, symlinks=True, dirs_exist_ok=True)
+    assert not outcome.unchanged
+    return outcome.manifest
+
+
+def test_a_run_leaves_models_codes_and_figures_and_publishes_them(
+    first: Manifest, root: Path
+) -> None:
     published = root / "published" / SAMPLE.dataset
-    assert published.resolve() == root.resolve() / "runs" / manifest.run
-    assert Manifest.model_validate_json((published / "manifest.json").read_bytes()) == manifest
-    assert [model.name for model in manifest.models] == ["shallow", "deep"]
-    assert {file.path for file in manifest.files} == {
+    assert published.resolve() == root.resolve() / "runs" / first.run
+    assert Manifest.model_validate_json((published / "manifest.json").read_bytes()) == first
+    assert [model.name for model in first.models] == ["shallow", "deep"]
+    assert {file.path for file in first.files} == {
         "codes/test.h5",
         "codes/train.h5",
         "report.html",
@@ -47,34 +69,53 @@ def test_a_run_leaves_models_codes_and_figures_and_publishes_them(root: Path) ->
         assert list(file.attrs["models"]) == [b"shallow", b"deep"]
         assert np.isclose(
             file["deep/reconstruction_mse"][...].mean(),
-            manifest.metrics["deep"].reconstruction_mse,
+            first.metrics["deep"].reconstruction_mse,
         )
 
 
-def test_a_run_that_would_change_nothing_ends_as_unchanged(root: Path) -> None:
-    first = retrain(data=SAMPLE, training=TRAINING, gate=GATE)
+def test_a_run_that_would_change_nothing_ends_as_unchanged(first: Manifest, root: Path) -> None:
     again = retrain(data=SAMPLE, training=TRAINING, gate=GATE)
-    assert (first.unchanged, again.unchanged) == (False, True)
-    assert again.manifest == first.manifest
+    assert again.unchanged
+    assert again.manifest == first
     assert len(list((root / "runs").iterdir())) == 1
 
+
+def test_training_again_gives_the_same_bits(first: Manifest, root: Path) -> None:
+    records = list(root.glob("models/*/model.json"))
+    before = [path.stat().st_mtime_ns for path in records]
     forced = retrain(data=SAMPLE, training=TRAINING, gate=GATE, run=RunParameters(retrain=True))
     assert not forced.unchanged
+    assert all(path.stat().st_mtime_ns > then for path, then in zip(records, before, strict=True))
     first_files, forced_files = (
-        {file.path: file.sha256 for file in outcome.manifest.files} for outcome in (first, forced)
+        {file.path: file.sha256 for file in manifest.files} for manifest in (first, forced.manifest)
     )
     same = [path for path in first_files if first_files[path] == forced_files[path]]
     assert {"codes/test.h5", "models/deep/history.json", "figures/codes-deep.png"} <= set(same)
 
-    stored = root / forced.manifest.models[1].folder / "encoder.keras"
+
+def test_only_a_damaged_model_is_trained_again(first: Manifest, root: Path) -> None:
+    specs = [model.spec for model in first.models]
+
+    @flow
+    def train() -> list[ModelRecord]:
+        assert not steps.find_unchanged(RunParameters(), first.dataset, specs, "cpu")
+        return [steps.train_model(first.dataset, spec, "cpu", retrain=False) for spec in specs]
+
+    stored = root / first.models[1].folder / "encoder.keras"
     stored.write_bytes(stored.read_bytes()[:-1])
-    mended = retrain(data=SAMPLE, training=TRAINING, gate=GATE)
-    assert not mended.unchanged
-    assert mended.manifest.models[0] == forced.manifest.models[0]
-    assert mended.manifest.models[1].weights_sha256 == forced.manifest.models[1].weights_sha256
-    assert stored_model(stored.parent) == mended.manifest.models[1]
+    shallow, deep = train()
+    assert shallow == first.models[0]
+    assert deep.weights_sha256 == first.models[1].weights_sha256
+    assert stored_model(stored.parent) == deep
 
 
+@pytest.fixture
+def baselines(first_run: tuple[Outcome, Path], root: Path) -> None:
+    """The sample with its baselines, which take seconds to compute."""
+    shutil.copytree(first_run[1] / "datasets", root / "datasets")
+
+
+@pytest.mark.usefixtures("baselines")
 def test_a_quick_look_is_not_published(root: Path) -> None:
     manifest = retrain(
         data=SAMPLE, training=TRAINING, gate=GATE, run=RunParameters(quick=True)
@@ -84,17 +125,18 @@ def test_a_quick_look_is_not_published(root: Path) -> None:
     assert [model.spec.recipe.epochs for model in manifest.models] == [1, 1]
 
 
+@pytest.mark.usefixtures("baselines")
 def test_a_refused_run_ends_with_exit_code_3_and_the_reason(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ["--dataset", SAMPLE.dataset, "--source.idx-folder", str(SAMPLE_FOLDER)]
     flags += ["--shallow-epochs", "2", "--deep-epochs", "3", "--batch-size", "64"]
     assert main(flags) == 3
-    told = capsys.readouterr().err
-    assert "is not published: " in told
-    assert " of 8 checks failed: " in told
-    assert "PCA-32" in told
-    assert "Traceback" not in told
+    shown = capsys.readouterr().err
+    assert "is not published: " in shown
+    assert " of 8 checks failed: " in shown
+    assert "PCA-32" in shown
+    assert "Traceback" not in shown
     assert len(list((root / "runs").iterdir())) == 1
     assert not (root / "published").exists()
 

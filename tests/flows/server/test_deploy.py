@@ -9,6 +9,4 @@ def test_nothing_is_registered_on_a_server_that_nobody_named(
 ) -> None:
     with temporary_settings(restore_defaults={PREFECT_API_URL}):
         assert deploy.main([]) == 1
-    assert capsys.readouterr().err == (
-        "PREFECT_API_URL names no server: set it, or use `make serve`\n"
-    )
+    assert capsys.readouterr().err == ("PREFECT_API_URL is not set: set it, or use `make serve`\n")

@@ -1,19 +1,12 @@
-import io
-import logging
 import subprocess
 import sys
-import time
 
 import pytest
 from pydantic import BaseModel
-from rich.console import Console
 
 from flows.retrain import retrain
 from flows.sweep import sweep
 from flows.terminal.command_line import parse
-from flows.terminal.failures import WithoutRetracing, WithoutTraceback
-from tasks.core.errors import StepError
-from tasks.core.records import EpochRecord
 from tasks.images.sources import (
     AnySource,
     Hdf5File,
@@ -22,15 +15,8 @@ from tasks.images.sources import (
     NpzFile,
     PictureFolder,
 )
-from tasks.models.state import Progress
 from tasks.parameters.retrain import Parameters
 from tasks.parameters.sweep import SweepParameters
-from tasks.steps import progress
-from tasks.steps.progress import show_progress
-from tests.conftest import SPEC
-
-HISTORY = (EpochRecord(loss=0.3, validation_loss=0.31),)
-MIDDLE = Progress(steps_done=5, steps=10, epochs_done=1, epochs=2, history=HISTORY)
 
 
 def test_no_flags_are_the_defaults() -> None:
@@ -118,51 +104,3 @@ def test_a_grid_is_a_list_or_a_flag_said_twice() -> None:
     expected = (8, 16)
     for flags in (["--code-sizes", "8,16"], ["--code-sizes", "8", "--code-sizes", "16"]):
         assert parse(sweep, SweepParameters, flags).grid.code_sizes == expected
-
-
-def test_tensorflow_s_retracing_is_no_news_but_its_other_warnings_are() -> None:
-    told = {
-        "6 out of the last 6 calls to %s triggered tf.function retracing. Tracing is": False,
-        "The optimizer is gone": True,
-    }
-    for text, shown in told.items():
-        record = logging.LogRecord("tensorflow", logging.WARNING, "", 0, text, (), None)
-        assert WithoutRetracing().filter(record) is shown
-
-
-@pytest.mark.parametrize(
-    ("error", "shown"), [(StepError("x"), False), (OSError(28, "x"), False), (KeyError("x"), True)]
-)
-def test_only_bugs_show_their_traceback(error: Exception, shown: bool) -> None:
-    record = logging.LogRecord("prefect.task_runs", logging.ERROR, "", 0, "%r", (error,), None)
-    record.exc_info = (type(error), error, None)
-    assert WithoutTraceback().filter(record) is shown
-
-
-def test_progress_is_a_live_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    console = Console(file=io.StringIO(), force_terminal=True, width=120)
-    monkeypatch.setattr(progress, "log_console", lambda: console)
-    with show_progress(SPEC) as report:
-        report(MIDDLE)
-    assert isinstance(console.file, io.StringIO)
-    shown = console.file.getvalue()
-    assert "shallow model" in shown
-    assert "epoch 1/2" in shown
-    assert "loss 0.3000  validation loss 0.3100" in shown
-
-
-def test_progress_is_a_few_lines_elsewhere(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    monkeypatch.setattr(progress, "log_console", lambda: Console(file=io.StringIO()))
-    clock = iter([0.0, 5.0, 11.0, 12.0, 20.0])
-    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    with show_progress(SPEC) as report:
-        for _ in range(3):
-            report(MIDDLE)
-        report(MIDDLE._replace(steps_done=10, epochs_done=2))
-    assert [record.getMessage() for record in caplog.records] == [
-        "shallow model: epoch 1/2, loss 0.3000  validation loss 0.3100, about 11 s left",
-        "shallow model: epoch 2/2, loss 0.3000  validation loss 0.3100, about 0 s left",
-    ]

@@ -22,12 +22,12 @@ BAD = METRICS.model_copy(update={"reconstruction_mse": 9.0})
 
 @flow
 def second_attempt(run: str) -> None:
-    """What the next attempt of a run does, when the first one's process died after the switch."""
-    steps.finish_run(run)
+    """What a retry of a run does when the first attempt was killed after it was published."""
+    steps.find_earlier_attempt(run)
 
 
-def told(until: str) -> dict[str, dict[str, Any]]:
-    """What the server was told, by run, as soon as it has stored that of a run."""
+def stored_events(until: str) -> dict[str, dict[str, Any]]:
+    """The events on the server, by run, as soon as it has stored that of a run."""
     wanted = {"filter": {"event": {"prefix": ["codes."]}}, "limit": 50}
     end, found = time.monotonic() + 20, {}
     with get_client(sync_client=True) as client:
@@ -38,12 +38,12 @@ def told(until: str) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_what_a_crash_after_the_switch_kept_back_is_told_by_the_next_attempt(
+def test_a_retry_announces_what_a_killed_attempt_published(
     model: ModelRecord, dataset: DatasetRecord, root: Path
 ) -> None:
     manifest = complete("published-1", model, dataset, root)
     second_attempt("published-1")
-    event = told("published-1")["published-1"]
+    event = stored_events("published-1")["published-1"]
     assert event["event"] == "codes.published"
     assert event["resource"]["prefect.resource.id"] == f"autoencoder-flow.codes.{dataset.name}"
     assert event["payload"]["path"] == "runs/published-1"
@@ -55,40 +55,40 @@ def test_what_a_crash_after_the_switch_kept_back_is_told_by_the_next_attempt(
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_a_refusal_is_told_with_its_reason(
+def test_a_refusal_is_announced_with_its_reason(
     model: ModelRecord, dataset: DatasetRecord, root: Path
 ) -> None:
     manifest = complete("refused-1", model, dataset, root, BAD)
     with pytest.raises(RefusedError):
         second_attempt("refused-1")
-    event = told("refused-1")["refused-1"]
+    event = stored_events("refused-1")["refused-1"]
     assert event["event"] == "codes.refused"
     assert event["payload"]["reason"] == manifest.verdict.reason
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_a_run_that_another_took_the_place_of_is_no_news(
+def test_a_superseded_run_is_not_announced(
     model: ModelRecord, dataset: DatasetRecord, root: Path
 ) -> None:
     complete("old", model, dataset, root)
     complete("new", model, dataset, root)
     second_attempt("old")
     second_attempt("new")
-    assert "old" not in told(until="new")
+    assert "old" not in stored_events(until="new")
 
 
-def test_a_server_that_is_away_is_worth_another_attempt(
+def test_a_server_that_cannot_be_reached_is_a_transient_failure(
     model: ModelRecord, dataset: DatasetRecord, root: Path
 ) -> None:
     manifest = complete("run-1", model, dataset, root)
     with (
         temporary_settings({PREFECT_API_URL: NOWHERE}),
-        pytest.raises(TransientError, match="Run run-1 is published, but Prefect did not take"),
+        pytest.raises(TransientError, match="Run run-1 is published, but Prefect did not accept"),
     ):
         announce(manifest)
 
 
-def test_a_server_that_does_not_answer_is_not_waited_for(
+def test_a_server_that_does_not_answer_is_a_transient_failure(
     model: ModelRecord, dataset: DatasetRecord, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = complete("run-1", model, dataset, root)

@@ -1,25 +1,26 @@
-import pytest
-
-from tasks.core.records import FigureRecord, FileRecord
-from tasks.steps.log_lines import amount
+from tasks.core.records import FileRecord
+from tasks.steps import log_lines
 from tests.conftest import BASELINES, EXAMPLE_DATASET, METRICS, example_model
 
 FILE = FileRecord(path="codes/test.h5", size=2_300_000, sha256="a" * 64)
-FIGURE = FigureRecord(path="figures/a.png", title="a", text="shows a")
 
 
-@pytest.mark.parametrize(
-    ("result", "words"),
-    [
-        (EXAMPLE_DATASET, "3 train images, 2 test images of mine"),
-        (example_model(), "2 epochs, validation loss 0.3100"),
-        (FILE, "codes/test.h5, 2.3 MB"),
-        (BASELINES, "entropy floor 0.2400, PCA-32 error 0.01500"),
-        (METRICS, "loss 0.3000, error 0.01200, 32 of 32 code units live"),
-        ([FIGURE, FIGURE], "2 figures"),
-        (None, ""),
-        ("cpu", ""),
-    ],
-)
-def test_a_result_is_told_in_a_few_words(result: object, words: str) -> None:
-    assert amount(result) == words
+def test_a_result_is_described_in_a_few_words() -> None:
+    described = {
+        log_lines.describe_dataset(EXAMPLE_DATASET): "3 train images, 2 test images of mine",
+        log_lines.describe_model(example_model()): "2 epochs, validation loss 0.3100",
+        log_lines.describe_file(FILE): "codes/test.h5, 2.3 MB",
+        log_lines.describe_baselines(BASELINES): "entropy floor 0.2400, PCA-32 error 0.01500",
+        log_lines.describe_metrics(METRICS): (
+            "loss 0.3000, error 0.01200, 32 of 32 code units live"
+        ),
+    }
+    for found, expected in described.items():
+        assert found == expected
+
+
+def test_one_epoch_is_singular() -> None:
+    model = example_model()
+    recipe = model.spec.recipe.model_copy(update={"epochs": 1})
+    short = model.model_copy(update={"spec": model.spec.model_copy(update={"recipe": recipe})})
+    assert log_lines.describe_model(short) == "1 epoch, validation loss 0.3100"

@@ -6,8 +6,8 @@ import pytest
 from prefect import flow
 
 from tasks.core.errors import StepError
-from tasks.steps.retrain import step
-from tasks.steps.runners import fan_out, gather, read_settings, watch_for_abandonment
+from tasks.steps.runners import fan_out, gather, watch_for_stop
+from tasks.steps.step import step
 
 
 @pytest.fixture(autouse=True)
@@ -32,39 +32,11 @@ def double(number: int, pause: float = 0.0) -> int:
     return 2 * number
 
 
-def test_threads_are_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AUTOENCODER_WORKERS")
-    settings = read_settings()
-    assert settings.runner == "threads"
-    assert settings.workers >= 1
-    assert settings.dask_scheduler is None
-
-
-@pytest.mark.parametrize(
-    ("variables", "reason"),
-    [
-        ({"RUNNER": "cloud"}, "runner: Input should be 'threads' or 'dask', found 'cloud'"),
-        ({"WORKERS": "0"}, "workers: Input should be greater than or equal to 1, found '0'"),
-        ({"RUNNER": "dask", "DASK_SCHEDULER": "host:8786"}, "dask_scheduler: String should match"),
-        ({"DASK_SCHEDULER": "tcp://host:8786"}, "set AUTOENCODER_RUNNER to dask too"),
-    ],
-)
-def test_a_wrong_deployment_is_told_in_one_line(
-    variables: dict[str, str], reason: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in variables.items():
-        monkeypatch.setenv(f"AUTOENCODER_{name}", value)
-    with pytest.raises(StepError, match="AUTOENCODER_") as failure:
-        read_settings()
-    assert reason in str(failure.value)
-    assert "\n" not in str(failure.value)
-
-
 @pytest.mark.usefixtures("prefect_server")
 def test_results_come_in_the_order_of_submission() -> None:
     def work() -> list[int]:
-        with fan_out() as runner:
-            return gather([runner.submit(double, n, pause=0.4 - 0.1 * n) for n in range(4)])
+        with fan_out():
+            return gather([double.submit(n, pause=0.4 - 0.1 * n) for n in range(4)])
 
     assert in_flow(work) == [0, 2, 4, 6]
 
@@ -81,8 +53,8 @@ def test_a_failure_is_raised_when_the_others_have_ended() -> None:
         ended.append(number)
 
     def fan() -> None:
-        with fan_out() as runner:
-            gather([runner.submit(work, number) for number in range(3)])
+        with fan_out():
+            gather([work.submit(number) for number in range(3)])
 
     with pytest.raises(StepError, match="wrong data"):
         in_flow(fan)
@@ -90,23 +62,38 @@ def test_a_failure_is_raised_when_the_others_have_ended() -> None:
 
 
 @pytest.mark.usefixtures("prefect_server")
+def test_steps_run_at_the_same_time() -> None:
+    both = threading.Barrier(2)
+
+    @step("Meet")
+    def meet() -> int:
+        return both.wait(20)
+
+    def work() -> list[int]:
+        with fan_out():
+            return sorted(gather([meet.submit() for _ in range(2)]))
+
+    assert in_flow(work) == [0, 1]
+
+
+@pytest.mark.usefixtures("prefect_server")
 def test_an_interruption_reaches_the_threads() -> None:
     started, noticed = threading.Event(), threading.Event()
 
-    @step("Work until nobody waits")
+    @step("Work until the flow ends")
     def work() -> None:
-        abandoned = watch_for_abandonment()
+        is_stopping = watch_for_stop()
         started.set()
         end = time.monotonic() + 20
         while time.monotonic() < end:
-            if abandoned():
+            if is_stopping():
                 noticed.set()
                 return
             time.sleep(0.01)
 
     def fan() -> None:
-        with fan_out() as runner:
-            runner.submit(work)
+        with fan_out():
+            work.submit()
             assert started.wait(20)
             raise SystemExit(143)
 
@@ -115,5 +102,10 @@ def test_an_interruption_reaches_the_threads() -> None:
     assert noticed.is_set()
 
 
-def test_a_step_that_is_called_is_never_abandoned() -> None:
-    assert not watch_for_abandonment()()
+def test_a_step_outside_a_fan_out_is_not_told_to_stop() -> None:
+    assert not watch_for_stop()()
+
+
+def test_a_fan_out_needs_a_flow() -> None:
+    with pytest.raises(RuntimeError, match="in a flow"), fan_out():
+        pass

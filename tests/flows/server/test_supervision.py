@@ -1,0 +1,68 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows.server import supervision
+from flows.server.supervision import PrefectCommand, Worker, end_processes
+
+OBEDIENT = """
+import pathlib, signal, sys
+def end(number, frame):
+    pathlib.Path(sys.argv[1]).write_text("stored")
+    sys.exit(1)
+signal.signal(signal.SIGTERM, end)
+print("ready", flush=True)
+signal.pause()
+"""
+STUBBORN = """
+import signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+def started(program: str, *arguments: str) -> psutil.Process:
+    """A process that has installed its signal handlers."""
+    process = psutil.Popen([sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE)
+    with process.stdout:
+        assert process.stdout.readline() == b"ready\n"
+    return process
+
+
+def test_processes_end_in_order_or_are_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "RUN_SECONDS", 1)
+    obedient, stubborn = started(OBEDIENT, str(tmp_path / "state")), started(STUBBORN)
+    end_processes([obedient, stubborn])
+    assert (tmp_path / "state").read_text() == "stored"
+    assert obedient.wait(10) == 1
+    assert stubborn.wait(10) == -signal.SIGKILL
+
+
+def test_a_command_runs_in_a_session_of_its_own_and_ends() -> None:
+    with PrefectCommand(["version"], os.environ) as command:
+        assert os.getsid(command.process.pid) == command.process.pid
+    assert command.process.poll() is not None
+
+
+def test_a_worker_s_runs_end_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker is a shell here; its child, in a session of its own, stands for a run."""
+    worker, state, ready = Worker([], os.environ), tmp_path / "state", tmp_path / "ready"
+    script = 'setsid "$0" -c "$1" "$2" > "$3" & wait; sleep 60'
+    command = ["sh", "-c", script, sys.executable, OBEDIENT, str(state), str(ready)]
+    monkeypatch.setattr(worker, "_command", command)
+    with worker:
+        end = time.monotonic() + 20
+        while not (ready.exists() and ready.read_text()) and time.monotonic() < end:
+            time.sleep(0.05)
+    assert state.read_text() == "stored"
+    assert worker.process.returncode == -signal.SIGTERM

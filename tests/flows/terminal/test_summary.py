@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import pytest
+
+from flows.terminal.summary import print_outcome, print_report
+from tasks.core.records import DatasetRecord
+from tasks.models.store import ModelRecord
+from tasks.parameters.retrain import RunParameters
+from tasks.runs.manifest import Outcome
+from tests.conftest import complete
+
+
+def test_a_published_run_names_its_link(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = complete("run-1", model, dataset, root)
+    print_outcome(Outcome(manifest=manifest, unchanged=False))
+    lines = capsys.readouterr().out.splitlines()
+    assert f"Published as {root / 'published' / dataset.name}" in lines
+    assert manifest.verdict.reason in lines
+    assert f"Models, codes, figures and report: {root / 'runs' / 'run-1'}" in lines
+    (row,) = (line for line in lines if "32 of 32" in line)
+    assert row.split()[:2] == ["shallow", "0.3000"]
+    assert max(map(len, lines[:8])) <= 80
+
+
+def test_the_next_run_is_compared_with_the_best_published_one(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    complete("run-1", model, dataset, root)
+    manifest = complete("run-2", model, dataset, root)
+    print_outcome(Outcome(manifest=manifest, unchanged=True))
+    shown = capsys.readouterr().out
+    assert "Unchanged" in shown
+    (row,) = (line for line in shown.splitlines() if "32 of 32" in line)
+    assert row.split()[:4] == ["shallow", "0.3000", "-", "0.3000"]
+
+
+def test_a_quick_look_is_not_published(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick = RunParameters(quick=True)
+    manifest = complete("run-1", model, dataset, root, settings=quick)
+    print_outcome(Outcome(manifest=manifest, unchanged=False))
+    shown = capsys.readouterr().out
+    assert "Quick look: not published." in shown.splitlines()
+    assert "Published as" not in shown
+
+
+def test_a_report_is_printed_without_its_pictures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "sweep.md"
+    path.write_text(
+        "# Sweep\n\n| model | loss |\n| --- | --- |\n| deep | 0.27 |\n\n![Chart](a.png)\n"
+    )
+    print_report(path)
+    shown = capsys.readouterr().out
+    assert "deep" in shown
+    assert "0.27" in shown
+    assert "a.png" not in shown
+    assert "Chart" not in shown
+    assert str(tmp_path) in shown
