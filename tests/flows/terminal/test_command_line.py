@@ -87,7 +87,7 @@ def test_every_parameter_is_a_flag(module: str, parameters: type[BaseModel]) -> 
         ),
         (
             ["--source.npz-file", "x", "--source.test-labels-array", "y"],
-            "source.NpzFile: Value error, Test labels are named without test images: name both",
+            "source.NpzFile: Test labels are named without test images: name both",
         ),
     ],
 )
