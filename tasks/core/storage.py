@@ -4,10 +4,11 @@ Nothing half-written is ever visible under its final name: a file or folder is w
 final place, flushed to the disk and renamed, and the rename is flushed too.
 """
 
+import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +20,8 @@ from tasks.codes.published import artifacts_folder as artifacts_folder
 from tasks.codes.published import sha256_of_file as sha256_of_file
 from tasks.core.errors import StepError
 from tasks.core.records import FileRecord
+
+logger = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=BaseModel)
 PARTIAL_PREFIX = ".partial-"
@@ -135,6 +138,27 @@ def read_record(path: Path, kind: type[R]) -> R:
         fact = error.errors()[0]
         where = ".".join(map(str, fact["loc"])) or path.name
         raise StepError(f"{path} is damaged: {where}: {fact['msg']}") from None
+
+
+def read_intact(
+    path: Path, kind: type[R], list_files: Callable[[R], Iterable[FileRecord]]
+) -> R | None:
+    """Read the record of a folder; none, with a warning, if it or a file that it lists is damaged.
+
+    Args:
+        list_files: returns the files that a record lists, in the folder of the record.
+    """
+    if not path.exists():
+        return None
+    try:
+        record = kind.model_validate_json(path.read_bytes())
+        damaged = [file.path for file in list_files(record) if not is_intact(path.parent, file)]
+    except (OSError, ValidationError) as error:
+        damaged = [" ".join(str(error).split())]
+    if damaged:
+        logger.warning("Ignored %s, which is damaged (%s)", path.parent, damaged[0])
+        return None
+    return record
 
 
 def load_or_compute(path: Path, kind: type[R], compute: Callable[[], R]) -> R:

@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from tasks.codes.published import PublishedRun
 from tasks.codes.reader import open_codes
@@ -17,7 +17,7 @@ from tasks.core.errors import StepError
 from tasks.core.hdf5 import create_hdf5
 from tasks.core.locks import lock
 from tasks.core.records import SPLITS, FileRecord, Record, Sha256
-from tasks.core.storage import atomic_folder, describe_file, is_intact, write_record
+from tasks.core.storage import atomic_folder, describe_file, read_intact, write_record
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,8 @@ def obtain_neighbors(run: PublishedRun, root: Path) -> NeighborsRecord:
     folder = neighbors_folder(run.name, root)
     codes_sha256 = {file.path: file.sha256 for file in run.files if file.path.startswith("codes/")}
     with lock(f"neighbors-{run.name}", root):
-        if (stored := _stored(folder)) and stored.codes_sha256 == codes_sha256:
+        stored = read_intact(folder / RECORD_FILE, NeighborsRecord, lambda record: record.files)
+        if stored and stored.codes_sha256 == codes_sha256:
             logger.info("Unchanged: the neighbours of run %s are there already", run.name)
             return stored
         with atomic_folder(folder) as partial:
@@ -62,14 +63,6 @@ def obtain_neighbors(run: PublishedRun, root: Path) -> NeighborsRecord:
             )
             write_record(partial / RECORD_FILE, record)
     return record
-
-
-def _stored(folder: Path) -> NeighborsRecord | None:
-    try:
-        record = NeighborsRecord.model_validate_json((folder / RECORD_FILE).read_bytes())
-    except (OSError, ValidationError):
-        return None
-    return record if all(is_intact(folder, file) for file in record.files) else None
 
 
 def _write_all(run: PublishedRun, folder: Path) -> list[str]:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import h5py
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from tasks.codes.contract import chunks_of
 from tasks.codes.errors import CodesError
@@ -26,6 +26,7 @@ from tasks.core.storage import (
     is_intact,
     move_into_place,
     partial_folder,
+    read_intact,
     remove_partial_files,
     write_errors_explained,
     write_record,
@@ -132,11 +133,7 @@ def stored_encoding(plan: EncodingPlan, root: Path) -> EncodingRecord | None:
 
 
 def _read_record(folder: Path) -> EncodingRecord | None:
-    try:
-        record = EncodingRecord.model_validate_json((folder / RECORD_FILE).read_bytes())
-    except (OSError, ValidationError):
-        return None
-    return record if is_intact(folder, record.codes) else None
+    return read_intact(folder / RECORD_FILE, EncodingRecord, lambda record: [record.codes])
 
 
 def begin_encoding(plan: EncodingPlan, run: PublishedRun, root: Path) -> None:
@@ -151,8 +148,8 @@ def begin_encoding(plan: EncodingPlan, run: PublishedRun, root: Path) -> None:
             target = building / "models" / model.name
             target.mkdir(parents=True, exist_ok=True)
             for file in model.files:
-                source = run.file(f"models/{model.name}/{file.path}")
                 if not is_intact(target, file):
+                    source = run.file(f"models/{model.name}/{file.path}")
                     shutil.copyfile(source, target / file.path)
         remove_partial_files(building)
 

@@ -2,24 +2,27 @@
 
 import hashlib
 import json
-import logging
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from tasks.core.locks import lock
 from tasks.core.records import DatasetRecord, DeviceKind, EpochRecord, FileRecord, Record, Sha256
-from tasks.core.storage import atomic_file, describe_file, write_bytes, write_record
+from tasks.core.storage import (
+    atomic_file,
+    describe_file,
+    read_intact,
+    write_bytes,
+    write_record,
+)
 from tasks.models.fingerprint import Facts, digest_of
 from tasks.models.spec import TrainingSpec
 
 if TYPE_CHECKING:
     from tasks.core.backend import keras
     from tasks.models.training import Training
-
-logger = logging.getLogger(__name__)
 
 AUTOENCODER_FILE = "autoencoder.keras"
 ENCODER_FILE = "encoder.keras"
@@ -113,19 +116,7 @@ def store_model(
 
 def stored_model(folder: Path) -> ModelRecord | None:
     """The model in a folder, if it is complete and every file has the recorded SHA-256."""
-    if not (folder / RECORD_FILE).exists():
-        return None
-    try:
-        record = ModelRecord.model_validate_json((folder / RECORD_FILE).read_bytes())
-        damaged = [file.path for file in record.files if describe_file(folder, file.path) != file]
-    except (OSError, ValidationError) as error:
-        damaged = [str(error)]
-    if damaged:
-        logger.warning(
-            "The model in %s is damaged (%s): it has to be trained again", folder.name, damaged[0]
-        )
-        return None
-    return record
+    return read_intact(folder / RECORD_FILE, ModelRecord, lambda record: record.files)
 
 
 def copy_model(record: ModelRecord, target: Path, root: Path) -> bool:
