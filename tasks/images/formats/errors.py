@@ -1,4 +1,4 @@
-"""One line for whatever a file's reader raises."""
+"""What all formats share: the limit of compression, and errors of one line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,16 +12,16 @@ MAX_DEFLATE_RATIO = 1032
 
 @contextmanager
 def read_errors_explained(path: Path, kind: str, *damage: type[Exception]) -> Iterator[None]:
-    """Raise a missing or damaged file as a StepError.
+    """Raise whatever opening or reading a file raises as a StepError.
 
     Args:
         kind: what the file should be, as in "an .npy file".
-        damage: what its reader raises if it is not.
+        damage: what its reader raises if it is not, beside OSError.
     """
     try:
         yield
     except FileNotFoundError:
         raise StepError(f"{path} is missing: place the file there") from None
-    except damage as error:
+    except (OSError, *damage) as error:
         reason = " ".join(str(error).split())  # HDF5's has several lines
         raise StepError(f"{path} cannot be read as {kind}: {reason}") from None

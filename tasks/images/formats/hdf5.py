@@ -51,9 +51,8 @@ class Hdf5Rows(Rows):
 
     @contextmanager
     def _open(self) -> Iterator[h5py.Dataset]:
-        damage = (OSError, RuntimeError, KeyError)
         with (
-            read_errors_explained(self._path, "an HDF5 file", *damage),
+            read_errors_explained(self._path, "an HDF5 file", RuntimeError, KeyError),
             h5py.File(self._path) as file,
         ):
             yield _find(file, self._dataset, f"{self._path}:{self._dataset}")
@@ -65,10 +64,10 @@ class Hdf5Rows(Rows):
                 f"{self.name} has chunks of shape {chunk}, expected at most "
                 f"{MAX_CHUNK_BYTES / 2**20:.0f} MiB each: store it again"
             )
-        if dataset.nbytes > MAX_DEFLATE_RATIO * dataset.id.get_storage_size():
+        size = len(self) * self.row_bytes
+        if size > MAX_DEFLATE_RATIO * dataset.id.get_storage_size():
             raise StepError(
-                f"{self.name} announces {dataset.nbytes} bytes, more than the file holds: store it "
-                "again"
+                f"{self.name} announces {size} bytes, more than the file holds: store it again"
             )
 
 

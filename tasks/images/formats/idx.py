@@ -81,9 +81,11 @@ def open_idx(path: Path, dimensions: tuple[int, ...]) -> Rows:
 
 @contextmanager
 def _open(path: Path, skip: int = 0) -> Iterator[BinaryIO]:
-    damage = (gzip.BadGzipFile, EOFError, zlib.error)
     opener = gzip.open if path.suffix == GZIP_SUFFIX else open
-    with read_errors_explained(path, "an IDX file", *damage), opener(path, "rb") as file:
+    with (
+        read_errors_explained(path, "an IDX file", EOFError, zlib.error),
+        opener(path, "rb") as file,
+    ):
         file.read(skip)
         yield cast(BinaryIO, file)
 

@@ -18,8 +18,7 @@ def open_npy(path: Path) -> Rows:
     Raises:
         StepError: it is missing, damaged, or holds Python objects.
     """
-    damage = (ValueError, OverflowError, EOFError, OSError)
-    with read_errors_explained(path, "an .npy file", *damage):
+    with read_errors_explained(path, "an .npy file", ValueError, OverflowError, EOFError):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(array, np.ndarray) or array.ndim == 0:
         raise StepError(f"{path} is no .npy file with rows")

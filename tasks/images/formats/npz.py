@@ -1,5 +1,6 @@
 """NumPy's `.npz` archives: several arrays by name, read without unpacking the archive."""
 
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -31,7 +32,8 @@ def open_npz(path: Path, name: str) -> Rows:
         StepError: it is missing, damaged or holds Python objects, or there is no such array.
     """
     with read_errors_explained(path, "an .npz file", *DAMAGE), zipfile.ZipFile(path) as archive:
-        names = [member.removesuffix(".npy") for member in archive.namelist()]
+        members = [member for member in archive.namelist() if member.endswith(".npy")]
+        names = [member.removesuffix(".npy") for member in members]
         if name not in names:
             raise StepError(
                 f"{path} has no array {name}, expected one of {', '.join(names) or 'none'}"
@@ -40,7 +42,7 @@ def open_npz(path: Path, name: str) -> Rows:
         with archive.open(member) as file:
             shape, dtype = _read_header(file, f"{path}[{name}]")
             header_bytes = file.tell()
-    size = int(np.prod(shape, dtype=np.float64)) * dtype.itemsize
+    size = math.prod(shape) * dtype.itemsize
     if size > MAX_DEFLATE_RATIO * member.compress_size:
         raise StepError(
             f"{path}[{name}] announces {size} bytes, more than the file can hold: save it again"
