@@ -32,7 +32,7 @@ def fetch_dataset(
 
     Raises:
         StepError: the images cannot be used.
-        TransientError: Fashion-MNIST is nowhere to be had; the message has all reasons.
+        TransientError: Fashion-MNIST is not available anywhere; the message has all reasons.
     """
     where, raw = _open(name, source, root)
     if raw.test is None:

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -52,45 +52,35 @@ PACKAGE_SECONDS = 180
 """Upper bound for each call of the package tools; the package has 30 MB."""
 
 
-class Place(NamedTuple):
-    """A place to get the images from."""
-
-    name: str
-    open: Callable[[], RawDataset]
-
-
-def places(copy: Path) -> list[Place]:
-    """Where to look, nearest first.
+def places(copy: Path) -> dict[str, Callable[[], RawDataset]]:
+    """By name, how to open each place to look, nearest first.
 
     Args:
         copy: folder of the dataset in the artifacts folder; it need not exist.
     """
-    stored = [Place(f"the copy {copy.name}", partial(open_copy, copy))] if copy.exists() else []
-    return [
-        *stored,
-        Place(str(SYSTEM_FOLDER), open_system_folder),
-        Place("keras.datasets", load_with_keras),
-        Place(f"the Debian package {DEBIAN_PACKAGE}", load_debian_package),
-    ]
+    stored = {f"the copy {copy.name}": partial(open_copy, copy)} if copy.exists() else {}
+    return {
+        **stored,
+        str(SYSTEM_FOLDER): open_system_folder,
+        "keras.datasets": load_with_keras,
+        f"the Debian package {DEBIAN_PACKAGE}": load_debian_package,
+    }
 
 
 def open_first_place(copy: Path) -> tuple[str, RawDataset]:
-    """Open the first place that has the published images.
-
-    Returns:
-        Its name and its contents.
+    """Open the first place that has the published images; return its name and contents.
 
     Raises:
         TransientError: there is none; the message has all reasons.
     """
-    reasons, candidates = [], places(copy)
-    for place, following in zip_longest(candidates, candidates[1:]):
+    reasons, openers = [], places(copy)
+    for name, following in zip_longest(openers, list(openers)[1:]):
         try:
-            return place.name, check_published(place.open())
+            return name, check_published(openers[name]())
         except (StepError, OSError, ValueError) as error:
             reasons.append(f"{error} ({error.__cause__})" if error.__cause__ else str(error))
             if following:
-                logger.info("%s; trying %s", error, following.name)
+                logger.info("%s; trying %s", error, following)
     raise TransientError(
         f"{NAME} is not available: {'; '.join(reasons)}. Place "
         f"{', '.join(f'{file}.gz' for file in IDX_FILES.values())} in a folder and name it with "
@@ -158,7 +148,9 @@ def load_debian_package() -> RawDataset:
         apt_get = ["apt-get", "-q", *_apt_options(folder)]
         _run([*apt_get, "update"], folder)
         _run([*apt_get, "download", DEBIAN_PACKAGE], folder)
-        [package] = folder.glob(f"{DEBIAN_PACKAGE}_*.deb")
+        package = next(folder.glob(f"{DEBIAN_PACKAGE}_*.deb"), None)
+        if package is None:
+            raise StepError(f"apt-get downloaded no package {DEBIAN_PACKAGE}")
         _run(["dpkg-deb", "-x", str(package), str(folder)], folder)
         raw = open_idx_folder(folder / SYSTEM_FOLDER.relative_to("/"))
         return RawDataset(_load(raw.train), raw.test and _load(raw.test))

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import math
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ logger = logging.getLogger(__name__)
 MAX_IMAGE_VALUES = 2**20
 """Height times width times colours of the largest image: a layer has weights for each."""
 MAX_CLASSES = 1000
-COLOURS = 3
 
 
 class CheckedRows(Rows):
@@ -67,7 +66,7 @@ def checked_images(images: Rows) -> Rows:
     shape = images.shape[1:]
     if len(shape) == 3 and shape[-1] == 1:
         shape = shape[:-1]
-    if not (len(shape) == 2 or (len(shape) == 3 and shape[-1] == COLOURS)):
+    if len(shape) != 2 and not (len(shape) == 3 and shape[-1] == 3):
         raise StepError(
             f"{images.name} has rows of shape {images.shape[1:]}, expected height x width, or "
             "height x width x 3"
@@ -139,7 +138,7 @@ def inspect(
 ) -> DatasetRecord:
     """Read everything once; warn of test images that are training images too, or brighter.
 
-    Memory grows with the number of test images only, by eight bytes each.
+    Memory grows by eight bytes for each image.
 
     Args:
         source: where the images are read from.
@@ -149,88 +148,73 @@ def inspect(
         StepError: something cannot be used; names its file and row.
     """
     arrays = checked_arrays(splits)
-    images = {split: arrays[f"{split}_images"] for split in splits}
-    maxima: dict[Split, float] = {}
-    payloads, duplicates = {}, _Duplicates()
-    for split in sorted(splits):  # test before train, as `_Duplicates` expects
-        part = f"{split}_images"
-        payloads[part], maxima[split] = _inspect_images(split, images[split], duplicates)
-    payloads |= {part: rows_sha256(rows) for part, rows in arrays.items() if part not in payloads}
-    if "test" in splits:
-        _warn(images, maxima, duplicates.count)
+    images = {split: arrays.pop(f"{split}_images") for split in splits}
+    facts = {split: _inspect_images(rows) for split, rows in images.items()}
+    payloads = {f"{split}_images": facts[split].sha256 for split in sorted(splits)}
+    payloads |= {part: rows_sha256(rows) for part, rows in arrays.items()}
+    duplicates = _compare_splits(images, facts) if "train" in splits else 0
+    training = next(iter(splits))
     return DatasetRecord(
         name=name,
         folder=dataset_folder(name, payloads),
         source=source,
         payload_sha256=payload_sha256(payloads),
         payloads=payloads,
-        image_shape=images[split].shape[1:],
-        dtype=cast(ImageType, images[split].dtype.name),
+        image_shape=images[training].shape[1:],
+        dtype=cast(ImageType, images[training].dtype.name),
         rows={split: len(rows) for split, rows in images.items()},
-        scale=maxima.get("train", maxima.get("all")) or 1.0,
-        duplicates=duplicates.count,
+        scale=facts[training].maximum or 1.0,
+        duplicates=duplicates,
         class_names=class_names,
     )
 
 
-class _Duplicates:
-    """Finds test images among the training images by eight bytes of each image's digest.
+class _ImageFacts(NamedTuple):
+    sha256: Sha256
+    maximum: float
+    """The largest value."""
+    digests: NDArray[np.uint64]
+    """(N,) eight bytes of each image's digest.
 
     With a million test and ten million training images, one false match is less likely than one in
     a million.
     """
 
-    def __init__(self) -> None:
-        self._test = np.zeros(0, np.uint64)
-        self._seen = np.zeros(0, bool)
 
-    def add(self, images: NDArray[Any]) -> None:
-        """Add test images, (rows, ...)."""
-        self._test = np.append(self._test, _digest_images(images))
-        self._seen = np.zeros(len(self._test), bool)
-
-    def match(self, images: NDArray[Any]) -> None:
-        """Look for training images, (rows, ...), after all test images were added."""
-        if len(self._test):
-            self._seen |= np.isin(self._test, _digest_images(images))
-
-    @property
-    def count(self) -> int:
-        return int(self._seen.sum())
-
-
-def _digest_images(images: NDArray[Any]) -> NDArray[np.uint64]:
-    digests = (hashlib.blake2b(image.tobytes(), digest_size=8).digest() for image in images)
-    return np.fromiter(map(int.from_bytes, digests), np.uint64, len(images))
-
-
-def _inspect_images(split: Split, images: Rows, duplicates: _Duplicates) -> tuple[Sha256, float]:
-    """The digest and the largest value of a split's images."""
+def _inspect_images(images: Rows) -> _ImageFacts:
     digest = start_digest(images)
-    first, maximum, constant = None, 0.0, True
+    maximum, digests = 0.0, [np.zeros(0, np.uint64)]
     for block in images.blocks():
-        first = block[0] if first is None else first
         digest.update(np.ascontiguousarray(block).data)
         maximum = max(maximum, float(block.max()))
-        constant = constant and bool((block == first).all())
-        if split == "test":
-            duplicates.add(block)
-        if split == "train":
-            duplicates.match(block)
-    if split == "train" and constant:
+        each = (hashlib.blake2b(image.tobytes(), digest_size=8).digest() for image in block)
+        digests.append(np.fromiter(map(int.from_bytes, each), np.uint64, len(block)))
+    return _ImageFacts(digest.hexdigest(), maximum, np.concatenate(digests))
+
+
+def _compare_splits(images: dict[Split, Rows], facts: dict[Split, _ImageFacts]) -> int:
+    """Warn of brighter and of repeated test images; return how many are training images too.
+
+    Raises:
+        StepError: all training images are identical.
+    """
+    train = facts["train"]
+    if (train.digests == train.digests[0]).all():
         raise StepError(
-            f"{images.name} has no two different training images ({len(images)} in all): there is "
-            "nothing to learn"
+            f"{images['train'].name} has no two different training images "
+            f"({len(images['train'])} in all): there is nothing to learn"
         )
-    return digest.hexdigest(), maximum
-
-
-def _warn(images: dict[Split, Rows], maxima: dict[Split, float], duplicates: int) -> None:
-    train, test = images["train"], images["test"]
-    if maxima["test"] > maxima["train"]:
+    if "test" not in facts:
+        return 0
+    test = facts["test"]
+    if test.maximum > train.maximum:
         logger.warning(
             "%s has values up to %g, %s up to %g: brighter values count as white",
-            *(test.name, maxima["test"], train.name, maxima["train"]),
+            *(images["test"].name, test.maximum, images["train"].name, train.maximum),
         )
+    duplicates = int(np.isin(test.digests, train.digests).sum())
     if duplicates:
-        logger.warning("%d of the %d test images are training images too", duplicates, len(test))
+        logger.warning(
+            "%d of the %d test images are training images too", duplicates, len(images["test"])
+        )
+    return duplicates

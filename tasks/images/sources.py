@@ -99,7 +99,7 @@ class NpyFiles(Source, title="NumPy files (.npy)"):
     def open(self) -> RawDataset:
         """Open the files that are named."""
         return _open_arrays(
-            _open_allowed_npy,
+            lambda name: open_npy(allowed_path(name)),
             train=(self.images_file, self.labels_file),
             test=(self.test_images_file, self.test_labels_file),
         )
@@ -125,10 +125,6 @@ class Hdf5File(Source, title="HDF5 file"):
             train=(self.images_dataset, self.labels_dataset),
             test=(self.test_images_dataset, self.test_labels_dataset),
         )
-
-
-def _open_allowed_npy(name: str) -> Rows:
-    return open_npy(allowed_path(name))
 
 
 def _open_arrays(
@@ -160,12 +156,11 @@ class PictureFolder(Source, title="Folder of pictures"):
         folder = allowed_path(self.picture_folder)
         files = find_pictures(folder, data_root())
         classes = find_classes(folder, files)
-        train = _picture_split(folder, files, classes)
-        if self.test_picture_folder is None:
-            return RawDataset(train, None, tuple(classes))
-        test_folder = allowed_path(self.test_picture_folder)
-        test = _picture_split(test_folder, find_pictures(test_folder, data_root()), classes)
-        return RawDataset(train, test, tuple(classes))
+        test = None
+        if self.test_picture_folder is not None:
+            test_folder = allowed_path(self.test_picture_folder)
+            test = _picture_split(test_folder, find_pictures(test_folder, data_root()), classes)
+        return RawDataset(_picture_split(folder, files, classes), test, tuple(classes))
 
 
 def _picture_split(folder: Path, files: list[Path], classes: list[str]) -> RawSplit:

@@ -9,7 +9,6 @@ from tasks.core.errors import StepError, TransientError
 from tasks.core.records import DatasetRecord
 from tasks.images import fashion_mnist
 from tasks.images.fashion_mnist import (
-    Place,
     check_published,
     load_debian_package,
     load_with_keras,
@@ -52,7 +51,7 @@ def test_the_next_place_is_tried_and_the_reason_logged(
     def fail() -> RawDataset:
         raise TimeoutError("no answer within 10 s")
 
-    places = [Place("the network", fail), Place("a disk", lambda: published_sample)]
+    places = {"the network": fail, "a disk": lambda: published_sample}
     monkeypatch.setattr(fashion_mnist, "places", lambda copy: places)
     caplog.set_level("INFO")
     name, raw = open_first_place(tmp_path)
