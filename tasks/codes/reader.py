@@ -51,13 +51,16 @@ class CodesFile:
         """Read one model's codes.
 
         Args:
-            rows: of the file, rising; all by default.
+            rows: row numbers in the file, (M,), rising; all by default.
 
         Raises:
-            CodesError: the file has no such model; names those it has.
+            CodesError: the file has no such model or rows; names those it has.
         """
         if model not in self.models:
             raise CodesError(f"{self.path} has no model {model}, only {', '.join(self.models)}")
+        last = len(self.hdf5["index"]) - 1
+        if rows is not None and (np.diff(rows, prepend=-1, append=last + 1) < 1).any():
+            raise CodesError(f"rows of {self.path} must rise from row to row, from 0 to {last}")
         return Codes(
             codes=_read(self.hdf5[f"{model}/codes"], rows),
             reconstruction_mse=_read(self.hdf5[f"{model}/reconstruction_mse"], rows),

@@ -24,6 +24,20 @@ def test_some_rows_can_be_read_alone(tmp_path: Path) -> None:
     assert read.index.tolist() == rows.tolist()
 
 
+@pytest.mark.parametrize("rows", [[-1, 2], [0, 3], [2, 1], [1, 1]])
+def test_rows_that_the_file_does_not_have_in_this_order_are_refused(
+    rows: list[int], tmp_path: Path
+) -> None:
+    write_random_codes(tmp_path / "codes.h5", 3, [3])
+    with pytest.raises(CodesError, match="must rise from row to row, from 0 to 2"):
+        read_codes(tmp_path / "codes.h5", "shallow", np.array(rows))
+
+
+def test_no_rows_are_read_where_none_are_named(tmp_path: Path) -> None:
+    write_random_codes(tmp_path / "codes.h5", 3, [3])
+    assert read_codes(tmp_path / "codes.h5", "shallow", np.array([], int)).codes.shape == (0, 32)
+
+
 def test_an_unknown_model_is_named_with_those_that_there_are(tmp_path: Path) -> None:
     write_random_codes(tmp_path / "codes.h5", 3, [3])
     with pytest.raises(CodesError, match="has no model deep, only shallow"):
