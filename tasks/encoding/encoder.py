@@ -6,6 +6,7 @@ Every block has the same padded shape, as the bits of a result depend on the sha
 import os
 import threading
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import starmap
 from pathlib import Path
 from typing import NamedTuple
@@ -22,13 +23,13 @@ from tasks.models.batches import Block, blocks_in_order, map_ahead
 from tasks.models.compiled import compile_autoencoder, compile_encoder
 from tasks.models.store import AUTOENCODER_FILE, ModelRecord
 
-THREADS = min(8, os.cpu_count() or 1)
+THREADS = min(8, len(os.sched_getaffinity(0)))
 """Blocks computed at once: XLA uses all cores for a matrix product, but for little else."""
 CACHED_MODELS = 8
 
 
 class Reconstructed(NamedTuple):
-    """What an autoencoder makes of consecutive images."""
+    """The outputs of an autoencoder for consecutive images."""
 
     codes: NDArray[np.float32]
     """(rows, code_size), not negative."""
@@ -60,22 +61,19 @@ class Autoencoder:
         return starmap(Reconstructed, _map_blocks(self._reconstruct, images, scale))
 
 
-_loaded: dict[tuple[ModelRecord, Path], Autoencoder] = {}
 _loading = threading.Lock()
 """Held while loading: steps that run side by side need the same model."""
 
 
 def load_autoencoder(record: ModelRecord, root: Path) -> Autoencoder:
     """Load a stored model, once in a process; the last few stay in memory."""
-    key = (record, root)
     with _loading:
-        if key not in _loaded:
-            _loaded[key] = Autoencoder(
-                keras.saving.load_model(root / record.folder / AUTOENCODER_FILE)
-            )
-            if len(_loaded) > CACHED_MODELS:
-                del _loaded[next(iter(_loaded))]
-        return _loaded[key]
+        return _load(record, root)
+
+
+@lru_cache(CACHED_MODELS)
+def _load(record: ModelRecord, root: Path) -> Autoencoder:
+    return Autoencoder(keras.saving.load_model(root / record.folder / AUTOENCODER_FILE))
 
 
 def _map_blocks(
@@ -109,13 +107,12 @@ def encode_split(
         models: those whose codes the file is to have, in order.
     """
     images = open_images(dataset, split, root)[rows]
-    index, labels = open_index(dataset, split, root), open_labels(dataset, split, root)
+    index, labels = open_index(dataset, split, root)[rows], open_labels(dataset, split, root)
     encoded = [
         ModelCodes(record, load_autoencoder(record, root).encode(images, dataset.scale))
         for record in models
     ]
-    chosen = None if labels is None else labels[rows]
-    write_codes(path, split, dataset, index[rows], chosen, encoded)
+    write_codes(path, split, dataset, index, None if labels is None else labels[rows], encoded)
 
 
 def reconstruct_rows(autoencoder: Autoencoder, images: Images, scale: float) -> Reconstructed:

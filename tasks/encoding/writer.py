@@ -58,9 +58,17 @@ def write_codes(
         CodesError: the written file does not follow the contract.
     """
     names = tuple(model.record.name for model in models)
+    provenance = SplitProvenance(
+        models=names,
+        split=split,
+        dataset=dataset.name,
+        dataset_payload_sha256=dataset.payload_sha256,
+        image_shape=dataset.image_shape,
+        scale=dataset.scale,
+    )
     with atomic_file(path) as partial:
         with create_hdf5(partial) as file:
-            write_attributes(file, asdict(_split_provenance(split, dataset, names)))
+            write_attributes(file, asdict(provenance))
             _write_integers(file, "index", index)
             if labels is not None:
                 _write_integers(file, "labels", labels)
@@ -138,19 +146,6 @@ def _whole_chunks(blocks: Iterable[CodesBlock], rows: int) -> Iterator[CodesBloc
 
 def _join(blocks: list[CodesBlock]) -> CodesBlock:
     return CodesBlock(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
-
-
-def _split_provenance(
-    split: Split, dataset: DatasetRecord, models: tuple[str, ...]
-) -> SplitProvenance:
-    return SplitProvenance(
-        models=models,
-        split=split,
-        dataset=dataset.name,
-        dataset_payload_sha256=dataset.payload_sha256,
-        image_shape=dataset.image_shape,
-        scale=dataset.scale,
-    )
 
 
 def _model_provenance(record: ModelRecord) -> ModelProvenance:
