@@ -4,8 +4,9 @@ import sys
 
 from prefect import flow
 
+from tasks.core.locks import lock
 from tasks.core.storage import prepare_artifacts_folder
-from tasks.encoding.shards import EncodingRecord, lock_encoding
+from tasks.encoding.shards import EncodingRecord
 from tasks.parameters.encode import EncodeParameters, EncoderParameters, ShardParameters
 from tasks.parameters.images import ImagesParameters
 from tasks.steps import encode as steps
@@ -36,7 +37,7 @@ def run_steps(parameters: EncodeParameters) -> EncodingRecord:
     run = steps.find_encoders(parameters.encoder)
     dataset = steps.fetch_images(parameters.images)
     plan = steps.plan_encoding(dataset, run)
-    with lock_encoding(plan, prepare_artifacts_folder()):
+    with lock(f"encoding-{plan.name}", prepare_artifacts_folder()):
         if encoding := steps.find_encoding(plan):
             return encoding
         spans = steps.prepare_shards(plan, run, parameters.shards)

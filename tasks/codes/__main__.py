@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
         if options.verify:
             _check_in_run(options.file)
         with open_codes(options.file) as file:
-            print(f"{options.file} is sound" if options.verify else _describe(file))
+            print(f"{options.file} is valid" if options.verify else _describe(file))
     except CodesError as error:
         print(error, file=sys.stderr)
         return 1

@@ -77,18 +77,23 @@ def open_published(dataset: str, root: Path | str | None = None) -> PublishedRun
     Raises:
         CodesError: no run is published, or the published one cannot be used.
     """
-    return read_run(resolve_published(dataset, artifacts_folder(root)))
+    root = artifacts_folder(root)
+    link = published_link(dataset, root)
+    try:
+        return read_run(link.resolve(strict=True))
+    except FileNotFoundError:
+        if link.is_symlink():
+            raise CodesError(
+                f"{link} leads to {link.readlink()}, which is gone: publish another run with "
+                "python -m tasks.runs publish RUN"
+            ) from None
+        raise CodesError(
+            f"No run of the dataset {dataset} is published in {root}: run the flow first"
+        ) from None
 
 
 def open_run(run: str, root: Path | str | None = None) -> PublishedRun:
-    """Open a finished run by its name, published or not.
-
-    Args:
-        root: as for `open_published`.
-
-    Raises:
-        CodesError: there is no such run, or it cannot be used.
-    """
+    """Open a finished run by its name, published or not; as `open_published` otherwise."""
     return read_run(run_folder(run, artifacts_folder(root)))
 
 
@@ -115,22 +120,6 @@ def _beneath(folder: Path, name: str) -> Path:
     if name in ("", ".", "..") or "/" in name:
         raise CodesError(f"{name!r} is not the name of a run or dataset")
     return folder / name
-
-
-def resolve_published(dataset: str, root: Path) -> Path:
-    """The folder of the published run of a dataset."""
-    link = published_link(dataset, root)
-    try:
-        return link.resolve(strict=True)
-    except FileNotFoundError:
-        if link.is_symlink():
-            raise CodesError(
-                f"{link} leads to {link.readlink()}, which is gone: publish another run with "
-                "python -m tasks.runs publish RUN"
-            ) from None
-        raise CodesError(
-            f"No run of the dataset {dataset} is published in {root}: run the flow first"
-        ) from None
 
 
 def read_run(folder: Path) -> PublishedRun:

@@ -117,27 +117,19 @@ def _refusals_explained(path: Path) -> Iterator[None]:
 def read_codes(
     path: Path | str, model: str = "deep", rows: NDArray[np.int64] | None = None
 ) -> Codes:
-    """Verify a codes file and read one model's codes; see `CodesFile.read`.
-
-    Raises:
-        CodesError: the file cannot be used, or has no such model.
-    """
+    """Verify a codes file and read one model's codes; see `open_codes` and `CodesFile.read`."""
     with open_codes(path) as file:
         return file.read(model, rows)
 
 
 def verify_codes(path: Path | str) -> None:
-    """Check a codes file against the contract.
-
-    Raises:
-        CodesError: names what was found and what was expected.
-    """
+    """Check a codes file against the contract; raise CodesError as `open_codes` does."""
     with open_codes(path):
         pass
 
 
-def is_sound(path: Path | str) -> bool:
-    """Whether there is a codes file that follows the contract."""
+def is_valid(path: Path | str) -> bool:
+    """Whether a codes file exists and follows the contract."""
     try:
         verify_codes(path)
     except CodesError:

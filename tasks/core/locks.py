@@ -1,8 +1,8 @@
 """Locks between the processes and threads of one host: files in `locks/` of the artifacts folder.
 
-filelock takes an `flock`, which the kernel releases when its process ends, however it ends. Who
-waits opens the file anew 20 times a second, so that the holder may remove it. filelock's fallback
-where a file system has no flock is off: a file that merely exists would outlive a killed process.
+filelock takes an `flock`, which the kernel releases when its process ends, however it ends. A
+waiting process reopens the file 20 times a second, so the holder may remove it. filelock's fallback
+for file systems without flock is off: a file that merely exists would outlive a killed process.
 """
 
 import logging
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def lock(name: str, root: Path) -> Iterator[None]:
-    """Hold a lock; wait for it, and log that once, while anybody else does.
+    """Hold a lock; if another process or thread holds it, log that once and wait.
 
     Raises:
         StepError: its file cannot be written or locked.
@@ -33,11 +33,7 @@ def lock(name: str, root: Path) -> Iterator[None]:
 
 @contextmanager
 def lock_if_free(name: str, root: Path) -> Iterator[bool]:
-    """Hold a lock unless anybody else does; yield whether it is held here.
-
-    Raises:
-        StepError: as above.
-    """
+    """Hold a lock unless another process or thread holds it; yield whether it is held here."""
     with _released_at_the_end(name, root) as file_lock:
         yield _acquire(file_lock, blocking=False)
 

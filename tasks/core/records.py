@@ -71,7 +71,7 @@ class DatasetRecord(Record):
 class EpochRecord(Record):
     """Mean binary cross-entropy per pixel, in nats, of one epoch."""
 
-    loss: float = Field(description="on sampled training batches, as they were met")
+    loss: float = Field(description="on a sample of the training batches, while training")
     validation_loss: float = Field(description="on all validation images, after the epoch")
 
 
@@ -80,7 +80,7 @@ class FigureRecord(Record):
 
     path: str = Field(description="relative to the run's folder")
     title: str
-    text: str = Field(description="what it shows, for those who cannot see it")
+    text: str = Field(description="alternative text: what the figure shows")
 
 
 class FigureList(RootModel[tuple[FigureRecord, ...]], frozen=True):

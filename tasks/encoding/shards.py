@@ -8,7 +8,6 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import h5py
@@ -19,7 +18,6 @@ from tasks.codes.errors import CodesError
 from tasks.codes.published import PublishedRun
 from tasks.codes.reader import open_codes, verify_codes
 from tasks.core.errors import StepError
-from tasks.core.locks import lock
 from tasks.core.records import DatasetRecord, FileRecord, Record, Versions
 from tasks.core.storage import (
     describe_file,
@@ -115,11 +113,6 @@ def _check_brightness(images: DatasetRecord, run: str, scale: float) -> None:
 
 def _in_folder(model: ModelRecord, folder: Path) -> ModelRecord:
     return model.model_copy(update={"folder": f"{folder}/models/{model.name}"})
-
-
-def lock_encoding(plan: EncodingPlan, root: Path) -> AbstractContextManager[None]:
-    """Hold the lock of an encoding: a second process waits, then reads what the first one wrote."""
-    return lock(f"encoding-{plan.name}", root)
 
 
 def stored_encoding(plan: EncodingPlan, root: Path) -> EncodingRecord | None:

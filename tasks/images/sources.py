@@ -13,8 +13,7 @@ from tasks.core.form import Group, parameter
 from tasks.core.settings import read_settings
 from tasks.images.formats.hdf5 import Hdf5Rows
 from tasks.images.formats.idx import IDX_FILES, idx_path, open_idx_folder
-from tasks.images.formats.npy import open_npy
-from tasks.images.formats.npz import open_npz
+from tasks.images.formats.numpy import open_npy, open_npz
 from tasks.images.formats.pictures import PictureRows, find_classes, find_pictures, label_pictures
 from tasks.images.raw import RawDataset, RawSplit
 from tasks.images.rows import Rows
@@ -179,7 +178,7 @@ def allowed_path(name: str | Path) -> Path:
         path = Path(name).expanduser().resolve()
         readable = path.is_file() or path.is_dir() or not path.exists()
     except (RuntimeError, ValueError, OSError) as error:  # links in a circle, no such user, NUL
-        raise StepError(f"{name!r} is no valid path: {error}") from None
+        raise StepError(f"{name!r} is not a valid path: {error}") from None
     if not readable:
         raise StepError(f"{name} is neither a file nor a folder")
     if allowed and not path.is_relative_to(allowed):

@@ -13,7 +13,7 @@ from tasks.core.records import DatasetRecord, Sha256, Split
 from tasks.core.storage import atomic_folder, write_record
 from tasks.images.digest import rows_sha256
 from tasks.images.formats.idx import IDX_FILES
-from tasks.images.formats.npy import open_npy
+from tasks.images.formats.numpy import open_npy
 from tasks.images.inspection import checked_arrays
 from tasks.images.raw import RawDataset, RawSplit
 from tasks.images.rows import Index, Rows, spaced_rows

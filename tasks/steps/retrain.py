@@ -7,7 +7,7 @@ early, without them.
 from pathlib import Path
 
 from tasks.codes.published import run_folder
-from tasks.codes.reader import is_sound, open_codes
+from tasks.codes.reader import is_valid, open_codes
 from tasks.core.records import (
     DatasetRecord,
     DeviceChoice,
@@ -106,7 +106,7 @@ def encode_images(
     begin_run(run, models, root)
     folder = building_folder(run, root)
     name = f"codes/{split}.h5"
-    if not is_sound(folder / name):
+    if not is_valid(folder / name):
         from tasks.encoding.encoder import encode_split
 
         encode_split(split, dataset, models, folder / name, root)

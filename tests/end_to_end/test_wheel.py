@@ -114,7 +114,7 @@ def test_a_run_is_read_where_nobody_can_write(
 def test_a_file_is_verified_by_the_command(project: Project, published: PublishedRun) -> None:
     path = published.folder / "codes" / "test.h5"
     command = ("-m", "autoencoder_codes", "--verify", path)
-    assert project.run(*command) == (0, f"{path} is sound\n", "")
+    assert project.run(*command) == (0, f"{path} is valid\n", "")
     assert project.run("-m", "autoencoder_codes", "--help")[1].startswith(
         "usage: python -m autoencoder_codes "
     )

@@ -82,7 +82,7 @@ def _find(file: h5py.File, path: str, name: str) -> h5py.Dataset:
             raise StepError(f"{name} is reached by a link: name the dataset itself")
         node = node[part]
     if not isinstance(node, h5py.Dataset) or node.ndim == 0:
-        raise StepError(f"{name} is no dataset with rows")
+        raise StepError(f"{name} is not a dataset with rows")
     if node.is_virtual or node.external:
         raise StepError(f"{name} has its values in another file: copy them into this one")
     return node

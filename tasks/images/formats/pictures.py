@@ -96,7 +96,7 @@ def find_pictures(folder: Path, allowed: Path | None) -> list[Path]:
         raise StepError(f"{folder} holds no PNG or JPEG file: place the images there")
     for file in files:
         if not file.is_file():  # false for links in a circle, too
-            raise StepError(f"{file} is no file: remove it")
+            raise StepError(f"{file} is not a file: remove it")
         if allowed and not file.resolve().is_relative_to(allowed):
             raise StepError(f"{file} leads out of {allowed}, the only place data may be in")
     return sorted(files, key=lambda file: file.relative_to(folder).parts)
@@ -127,10 +127,10 @@ def find_classes(folder: Path, files: list[Path]) -> list[str]:
     names = {_class_folder(folder, file) for file in files}
     if "" in names and len(names) > 1:
         stray = next(file for file in files if not _class_folder(folder, file))
-        raise StepError(f"{stray} is in no sub-folder, others are: give each its class, or none")
+        raise StepError(f"{stray} is not in a sub-folder, others are: give each a class, or none")
     for name in names:
         if not name.isprintable():
-            raise StepError(f"{folder} has a sub-folder {name!r}, no name for a class: rename it")
+            raise StepError(f"{folder} has a sub-folder {name!r}, not a printable name: rename it")
     return sorted(names - {""})
 
 

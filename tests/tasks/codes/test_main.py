@@ -41,7 +41,7 @@ def test_codes_are_shown_with_provenance_and_statistics(
 def test_verifying_says_so(codes: Path) -> None:
     command = [sys.executable, "-m", "tasks.codes", "--verify", str(codes)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert done.stdout == f"{codes} is sound\n"
+    assert done.stdout == f"{codes} is valid\n"
 
 
 def test_any_damage_gives_an_exit_code(codes: Path, tmp_path: Path, capsys: Captured) -> None:

@@ -213,5 +213,5 @@ def test_a_name_that_is_no_path_to_data_is_refused(
     monkeypatch.chdir(tmp_path)
     Path("circle").symlink_to("circle")
     os.mkfifo("pipe")
-    with pytest.raises(StepError, match="is no valid path|neither a file nor"):
+    with pytest.raises(StepError, match="is not a valid path|neither a file nor"):
         allowed_path(name)

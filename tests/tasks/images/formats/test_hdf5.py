@@ -55,7 +55,7 @@ def test_what_is_missing_is_named(tmp_path: Path, hdf5: Path) -> None:
         Hdf5Rows(tmp_path / "absent", "images")
     with pytest.raises(StepError, match="x is not among group, images"):
         Hdf5Rows(hdf5, "x")
-    with pytest.raises(StepError, match="is no dataset"):
+    with pytest.raises(StepError, match="is not a dataset"):
         Hdf5Rows(hdf5, "group")
 
 

@@ -99,7 +99,7 @@ def test_an_empty_folder_is_named(tmp_path: Path) -> None:
 
 def test_a_picture_beside_the_classes_is_named(tmp_path: Path) -> None:
     files = save(tmp_path, "a/1.png", "b/1.png", "stray.png")
-    with pytest.raises(StepError, match=r"stray\.png is in no sub-folder"):
+    with pytest.raises(StepError, match=r"stray\.png is not in a sub-folder"):
         find_classes(tmp_path, files)
 
 
@@ -150,12 +150,12 @@ def test_a_class_that_cannot_be_read_does_not_vanish(
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(StepError, match=r"pipe\.png is no file"):
+    with pytest.raises(StepError, match=r"pipe\.png is not a file"):
         find_pictures(tmp_path, None)
 
 
 def test_a_class_must_have_a_name_that_is_text(tmp_path: Path) -> None:
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     files = save(folder, "1.png")
-    with pytest.raises(StepError, match="no name for a class"):
+    with pytest.raises(StepError, match="not a printable name"):
         find_classes(tmp_path, files)

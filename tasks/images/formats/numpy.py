@@ -1,4 +1,7 @@
-"""NumPy's `.npz` archives: several arrays by name, read without unpacking the archive."""
+"""NumPy's files: `.npy`, memory-mapped, and `.npz` archives, read without unpacking them.
+
+Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+"""
 
 import math
 import zipfile
@@ -13,7 +16,7 @@ import numpy as np
 
 from tasks.core.errors import StepError
 from tasks.images.formats.errors import MAX_DEFLATE_RATIO, read_errors_explained
-from tasks.images.rows import Rows, StreamRows
+from tasks.images.rows import ArrayRows, Rows, StreamRows
 
 DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, ValueError, OverflowError, EOFError),
@@ -23,6 +26,21 @@ HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
+
+
+def open_npy(path: Path) -> Rows:
+    """Open the array of an `.npy` file.
+
+    Raises:
+        StepError: it is missing, damaged, or holds Python objects.
+    """
+    with read_errors_explained(path, "an .npy file", ValueError, OverflowError, EOFError):
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(array, np.ndarray) or array.ndim == 0:
+        raise StepError(f"{path} is not an .npy file with rows")
+    if not array.flags.c_contiguous:  # each row would be read from all over the file
+        raise StepError(f"{path} must hold rows in C order: save np.ascontiguousarray of it")
+    return ArrayRows(str(path), array)
 
 
 def open_npz(path: Path, name: str) -> Rows:
