@@ -23,6 +23,7 @@ from .provenance import CONTENT_SHA256, ModelProvenance, SplitProvenance, read_p
 
 CHUNK_BYTES = 2**20
 """Largest chunk, before compression."""
+FILTERS = [h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_FLETCHER32]
 
 
 class Layout(NamedTuple):
@@ -152,13 +153,10 @@ def _check_dataset(dataset: h5py.Dataset, entry: Layout, rows: int) -> None:
     # Chunks that were never written read as zeros, however many the shape claims.
     if dataset.id.get_num_chunks() != -(-rows // dataset.chunks[0]):
         raise CodesError(f"{entry.path} lacks chunks")
-    _check_filters(dataset.id.get_create_plist(), entry.path)
-
-
-def _check_filters(properties: h5py.h5p.PropDCID, path: str) -> None:
-    found = [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
-    if found != [h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_FLETCHER32]:
-        raise CodesError(f"{path} has filters {found}, expected shuffle, gzip, Fletcher-32")
+    properties = dataset.id.get_create_plist()
+    filters = [properties.get_filter(number)[0] for number in range(properties.get_nfilters())]
+    if filters != FILTERS:
+        raise CodesError(f"{entry.path} has filters {filters}, expected shuffle, gzip, Fletcher-32")
 
 
 def _check_values(dataset: h5py.Dataset) -> None:

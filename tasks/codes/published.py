@@ -60,11 +60,7 @@ class PublishedRun:
         raise CodesError(f"The run {self.name} has no file {path}")
 
     def codes(self, split: Split = "test", model: str = "deep") -> Codes:
-        """The codes of one model; `open_codes(run.file(...))` reads several.
-
-        Raises:
-            CodesError: the file was changed, or has no such model.
-        """
+        """The codes of one model; `open_codes(run.file(...))` reads several."""
         return read_codes(self.file(f"codes/{split}.h5"), model)
 
 

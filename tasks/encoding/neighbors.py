@@ -96,7 +96,6 @@ def write_neighbors(
         raise StepError(f"Codes of {train.shape[1]} and {test.shape[1]} units cannot be compared")
     search = NearestNeighbors(n_neighbors=min(count, len(train)), algorithm="brute").fit(train)
     distances, neighbors = search.kneighbors(test)  # both (Q, count), nearest first
-    attributes = {"type": "dense", "distance": "euclidean", "point_type": "float"}
     arrays = {
         "train": train,
         "test": test,
@@ -104,7 +103,8 @@ def write_neighbors(
         "distances": distances.astype(np.float32),
     }
     with create_hdf5(path) as file:
-        file.attrs.update({**attributes, "dimension": train.shape[1]})
+        file.attrs.update(type="dense", distance="euclidean", point_type="float")
+        file.attrs["dimension"] = train.shape[1]
         for name, array in arrays.items():
             file.create_dataset(name, data=array, track_times=False)
     with h5py.File(path) as file:

@@ -153,11 +153,7 @@ def shard_spans(rows: int, shard_rows: int) -> list[tuple[int, int]]:
 
 
 def obtain_shard(plan: EncodingPlan, span: tuple[int, int], root: Path) -> bool:
-    """Write the codes of a span of rows, unless they are there already.
-
-    Returns:
-        Whether they were written.
-    """
+    """Write the codes of a span of rows, unless they exist; return whether they were written."""
     path = _shard_path(plan, span, root)
     if _is_shard(path, plan, span):
         return False

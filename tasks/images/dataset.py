@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tasks.core.errors import StepError
 from tasks.core.records import DatasetRecord, Split
 from tasks.images import fashion_mnist
 from tasks.images.digest import dataset_folder
 from tasks.images.inspection import inspect
-from tasks.images.raw import RawDataset, RawSplit, draw_test_images, join_splits
+from tasks.images.rows import ChainedRows, RawDataset, RawSplit
 from tasks.images.sources import AnySource, FashionMnist
 from tasks.images.store import store_dataset
 
@@ -65,3 +68,42 @@ def _open(name: str, source: AnySource, root: Path) -> tuple[str, RawDataset]:
     if name == fashion_mnist.NAME:
         raw = fashion_mnist.check_published(raw)
     return str(source.model_config["title"]), raw
+
+
+def draw_test_images(raw: RawDataset, share: float, seed: int) -> RawDataset:
+    """Draw a share of the training images for testing, at least one; both keep their order.
+
+    Raises:
+        StepError: fewer than two are left for training.
+    """
+    images = raw.train.images
+    count = max(1, round(share * len(images)))
+    if len(images) - count < 2:
+        raise StepError(
+            f"{images.name} holds {len(images)} images, too few to hold out {share:.0%} for "
+            "testing and train on the others"
+        )
+    for_testing = np.zeros(len(images), bool)
+    for_testing[np.random.default_rng(seed).permutation(len(images))[:count]] = True
+    return raw._replace(
+        train=_select(raw.train, ~for_testing), test=_select(raw.train, for_testing)
+    )
+
+
+def _select(split: RawSplit, wanted: NDArray[np.bool_]) -> RawSplit:
+    return RawSplit(
+        images=split.images.select(wanted),
+        labels=split.labels.select(wanted) if split.labels else None,
+        source_rows=np.flatnonzero(wanted),
+    )
+
+
+def join_splits(raw: RawDataset) -> RawSplit:
+    """All images of a source, test images last; without labels if a split has none."""
+    if raw.test is None:
+        return raw.train
+    labels = [split.labels for split in (raw.train, raw.test) if split.labels]
+    return RawSplit(
+        images=ChainedRows([raw.train.images, raw.test.images]),
+        labels=ChainedRows(labels) if len(labels) == 2 else None,
+    )

@@ -18,8 +18,7 @@ from tasks.core.records import Sha256
 from tasks.images.digest import rows_sha256
 from tasks.images.formats.idx import IDX_FILES, open_idx_folder
 from tasks.images.inspection import checked_arrays
-from tasks.images.raw import RawDataset, RawSplit
-from tasks.images.rows import ArrayRows
+from tasks.images.rows import ArrayRows, RawDataset, RawSplit
 from tasks.images.store import open_copy
 
 logger = logging.getLogger(__name__)

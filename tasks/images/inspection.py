@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from tasks.core.errors import StepError
 from tasks.core.records import DatasetRecord, ImageType, Sha256, Split
 from tasks.images.digest import dataset_folder, payload_sha256, rows_sha256, start_digest
-from tasks.images.raw import RawSplit
-from tasks.images.rows import ArrayRows, Rows
+from tasks.images.rows import ArrayRows, RawSplit, Rows
 
 logger = logging.getLogger(__name__)
 
@@ -38,11 +37,7 @@ class CheckedRows(Rows):
         self._rows, self._noun, self._largest = rows, noun, largest
 
     def blocks(self) -> Iterator[NDArray[Any]]:
-        """All rows, in consecutive blocks.
-
-        Raises:
-            StepError: a value is not finite or out of bounds; names its file and row.
-        """
+        """All rows, in consecutive blocks; a value that is refused is named with its row."""
         start = 0
         for block in self._rows.blocks():
             values = block.reshape(len(block), -1)
@@ -58,11 +53,7 @@ class CheckedRows(Rows):
 
 
 def checked_images(images: Rows) -> Rows:
-    """Images as stored, (N, height, width[, 3]) uint8, uint16 or float32; a single colour is grey.
-
-    Raises:
-        StepError: these are no images.
-    """
+    """Images as stored, (N, height, width[, 3]) uint8, uint16 or float32; one colour is grey."""
     shape = images.shape[1:]
     if len(shape) == 3 and shape[-1] == 1:
         shape = shape[:-1]
@@ -86,11 +77,7 @@ def checked_images(images: Rows) -> Rows:
 
 
 def checked_labels(labels: Rows) -> Rows:
-    """Classes as stored, (N,): unsigned bytes as such, others as int64.
-
-    Raises:
-        StepError: these are no classes.
-    """
+    """Classes as stored, (N,): unsigned bytes as such, others as int64."""
     if labels.dtype.kind not in "ui" or labels.shape[1:] not in ((), (1,)):
         raise StepError(
             f"{labels.name} holds {labels.dtype} of shape {labels.shape}, expected one whole "
@@ -104,7 +91,7 @@ def checked_arrays(splits: dict[Split, RawSplit]) -> dict[str, Rows]:
     """The arrays of a dataset as stored: `<split>_images` and, if any, `_labels` and `_index`.
 
     Raises:
-        StepError: these are no images or no classes, or they do not match each other.
+        StepError: these are not images or not classes, or they do not match each other.
     """
     arrays: dict[str, Rows] = {}
     first = checked_images(next(iter(splits.values())).images)

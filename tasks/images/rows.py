@@ -1,15 +1,16 @@
-"""Arrays that are read from start to end, one block at a time, wherever they are stored."""
+"""Images and labels that are read one block at a time, wherever and however they are stored."""
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.errors import StepError
+from tasks.core.records import Split
 
 Images = NDArray[Any]
 """(N, height, width[, 3]) uint8, uint16 or float32, usually memory-mapped."""
@@ -132,11 +133,7 @@ class StreamRows(Rows):
 
 
 class ChainedRows(Rows):
-    """The rows of several arrays, one array after the other.
-
-    Raises:
-        StepError: they differ in the shape of their rows.
-    """
+    """The rows of several arrays with rows of one shape, one array after the other."""
 
     def __init__(self, parts: list[Rows]) -> None:
         first = parts[0]
@@ -180,3 +177,31 @@ class _SelectedRows(Rows):
 
     def row_name(self, row: int) -> str:
         return self._rows.row_name(int(np.flatnonzero(self._wanted)[row]))
+
+
+class RawSplit(NamedTuple):
+    """Images, with their labels if the source has any."""
+
+    images: Rows
+    """(N, ...), of any type."""
+    labels: Rows | None = None
+    source_rows: NDArray[np.int64] | None = None
+    """(N,) their rows in the source, increasing; None if these are all."""
+
+
+class RawDataset(NamedTuple):
+    """The contents of a source."""
+
+    train: RawSplit
+    test: RawSplit | None = None
+    """None if the source does not separate test images."""
+    class_names: tuple[str, ...] = ()
+    """By label; empty if the source does not name them."""
+
+    @property
+    def splits(self) -> dict[Split, RawSplit]:
+        """The training images, and the test images if they are separate."""
+        splits: dict[Split, RawSplit] = {"train": self.train}
+        if self.test:
+            splits["test"] = self.test
+        return splits

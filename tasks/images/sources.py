@@ -15,8 +15,7 @@ from tasks.images.formats.hdf5 import Hdf5Rows
 from tasks.images.formats.idx import IDX_FILES, idx_path, open_idx_folder
 from tasks.images.formats.numpy import open_npy, open_npz
 from tasks.images.formats.pictures import PictureRows, find_classes, find_pictures, label_pictures
-from tasks.images.raw import RawDataset, RawSplit
-from tasks.images.rows import Rows
+from tasks.images.rows import RawDataset, RawSplit, Rows
 
 HOLD_OUT = "leave empty to hold out a share"
 IF_ANY = "if there are labels"

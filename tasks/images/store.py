@@ -15,8 +15,7 @@ from tasks.images.digest import rows_sha256
 from tasks.images.formats.idx import IDX_FILES
 from tasks.images.formats.numpy import open_npy
 from tasks.images.inspection import checked_arrays
-from tasks.images.raw import RawDataset, RawSplit
-from tasks.images.rows import Index, Rows, spaced_rows
+from tasks.images.rows import Index, RawDataset, RawSplit, Rows, spaced_rows
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +25,7 @@ RECORD_FILE = "dataset.json"
 def store_dataset(
     record: DatasetRecord, splits: dict[Split, RawSplit], root: Path
 ) -> DatasetRecord:
-    """Write the arrays of a dataset, unless a verified copy exists.
-
-    Returns:
-        The record of that copy, with the class names of `record`.
+    """Write the arrays of a dataset; of a verified copy return the record, with new class names.
 
     Raises:
         TransientError: the arrays do not have the digests of `record`.
@@ -76,11 +72,7 @@ def _write_array(path: Path, rows: Rows) -> None:
 
 
 def open_copy(folder: Path) -> RawDataset:
-    """Open a stored dataset as a source.
-
-    Raises:
-        StepError: it is missing or damaged.
-    """
+    """Open a stored dataset as a source."""
     train, train_labels, test, test_labels = (
         open_npy(folder / array_file(part)) for part in IDX_FILES
     )

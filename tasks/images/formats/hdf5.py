@@ -25,9 +25,6 @@ class Hdf5Rows(Rows):
 
     Args:
         dataset: its path in the file, such as `group/images`.
-
-    Raises:
-        StepError: it is missing or damaged, too large, or has its values in another file.
     """
 
     def __init__(self, path: Path, dataset: str) -> None:

@@ -19,8 +19,7 @@ import numpy as np
 from tasks.core.errors import StepError
 from tasks.core.records import Split
 from tasks.images.formats.errors import MAX_DEFLATE_RATIO, read_errors_explained
-from tasks.images.raw import RawDataset, RawSplit
-from tasks.images.rows import Rows, StreamRows
+from tasks.images.rows import RawDataset, RawSplit, Rows, StreamRows
 
 UNSIGNED_BYTE = 8
 TYPES = {UNSIGNED_BYTE: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
@@ -35,11 +34,7 @@ IMAGE_DIMENSIONS, LABEL_DIMENSIONS = (3, 4), (1,)
 
 
 def open_idx_folder(folder: Path) -> RawDataset:
-    """Open the files of a folder; only the one of training images must exist.
-
-    Raises:
-        StepError: a file is missing, damaged or of the wrong kind.
-    """
+    """Open the files of a folder; only the one of training images must exist."""
     if not folder.is_dir():
         raise StepError(f"{folder} is not a folder: place the IDX files there")
     train = _open_split(folder, "train")
@@ -63,15 +58,11 @@ def _open_split(folder: Path, split: Split) -> RawSplit:
 
 
 def open_idx(path: Path, dimensions: tuple[int, ...]) -> Rows:
-    """Open the array of an IDX file, compressed if its name ends in `.gz`.
+    """Open the array of an IDX file, compressed if its name ends in `.gz`; check its header.
 
     Args:
         dimensions: numbers of dimensions it may have: 3 or 4 for images, (N, height, width
             [, channels]), 1 for labels, (N,).
-
-    Raises:
-        StepError: it is missing, or its header is damaged, implausible or not as expected; checked
-            before any memory is allocated.
     """
     with _open(path) as file:
         shape, dtype = _read_header(file, path, dimensions)

@@ -29,11 +29,7 @@ HEADER_READERS = {
 
 
 def open_npy(path: Path) -> Rows:
-    """Open the array of an `.npy` file.
-
-    Raises:
-        StepError: it is missing, damaged, or holds Python objects.
-    """
+    """Open the array of an `.npy` file."""
     with read_errors_explained(path, "an .npy file", ValueError, OverflowError, EOFError):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(array, np.ndarray) or array.ndim == 0:
@@ -44,11 +40,7 @@ def open_npy(path: Path) -> Rows:
 
 
 def open_npz(path: Path, name: str) -> Rows:
-    """Open an array of an `.npz` archive.
-
-    Raises:
-        StepError: it is missing, damaged or holds Python objects, or there is no such array.
-    """
+    """Open an array of an `.npz` archive."""
     with read_errors_explained(path, "an .npz file", *DAMAGE), zipfile.ZipFile(path) as archive:
         members = [member for member in archive.namelist() if member.endswith(".npy")]
         names = [member.removesuffix(".npy") for member in members]

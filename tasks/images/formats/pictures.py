@@ -56,11 +56,7 @@ class PictureRows(Rows):
 
 
 def read_picture(file: Path) -> NDArray[Any]:
-    """A picture as (height, width[, 3]) uint8 or uint16, turned upright as its EXIF data says.
-
-    Raises:
-        StepError: it is damaged, too large, or in 16 bits with colour or transparency.
-    """
+    """A picture as (height, width[, 3]) uint8 or uint16, turned upright as its EXIF data says."""
     bombs = (Image.DecompressionBombError, Image.DecompressionBombWarning)
     try:
         with Image.open(file, formats=("PNG", "JPEG")) as picture:
@@ -87,9 +83,6 @@ def find_pictures(folder: Path, allowed: Path | None) -> list[Path]:
 
     Args:
         allowed: no picture may be a link that leads out of this folder.
-
-    Raises:
-        StepError: there is none, one leads elsewhere, or a sub-folder cannot be read.
     """
     files = list(_walk(folder))
     if not files:
@@ -119,11 +112,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def find_classes(folder: Path, files: list[Path]) -> list[str]:
-    """The names of the sub-folders that hold the pictures, sorted; empty if there are none.
-
-    Raises:
-        StepError: only some pictures are in sub-folders, or a name is not printable.
-    """
+    """The names of the sub-folders that hold the pictures, sorted; empty if there are none."""
     names = {_class_folder(folder, file) for file in files}
     if "" in names and len(names) > 1:
         stray = next(file for file in files if not _class_folder(folder, file))
@@ -135,11 +124,7 @@ def find_classes(folder: Path, files: list[Path]) -> list[str]:
 
 
 def label_pictures(folder: Path, files: list[Path], classes: list[str]) -> Rows:
-    """The class of each picture, (N,) int64: the index of its sub-folder's name in `classes`.
-
-    Raises:
-        StepError: a sub-folder is none of the classes.
-    """
+    """The class of each picture, (N,) int64: the index of its sub-folder's name in `classes`."""
     positions = {name: position for position, name in enumerate(classes)}
     labels = np.empty(len(files), np.int64)
     for row, file in enumerate(files):

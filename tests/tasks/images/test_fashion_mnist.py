@@ -15,7 +15,7 @@ from tasks.images.fashion_mnist import (
     open_first_place,
 )
 from tasks.images.formats.idx import IDX_FILES, open_idx_folder
-from tasks.images.raw import RawDataset
+from tasks.images.rows import RawDataset
 from tests.conftest import SAMPLE_FOLDER, sample_images
 
 

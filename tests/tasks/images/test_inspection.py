@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 from tasks.core.errors import StepError
 from tasks.images import rows
 from tasks.images.inspection import checked_arrays, checked_images, checked_labels, inspect
-from tasks.images.raw import RawSplit
-from tasks.images.rows import ArrayRows
+from tasks.images.rows import ArrayRows, RawSplit
 
 IMAGES = np.arange(120, dtype=np.uint8).reshape(10, 3, 4)
 

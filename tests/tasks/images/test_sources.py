@@ -11,7 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from tasks.core.errors import StepError, explain
 from tasks.images import rows
-from tasks.images.raw import RawDataset, draw_test_images
+from tasks.images.dataset import draw_test_images
+from tasks.images.rows import RawDataset
 from tasks.images.sources import DESCRIBED, AnySource, FashionMnist, NpzFile, Source, allowed_path
 from tests.conftest import SAMPLE_FOLDER, read_all
 

@@ -7,8 +7,7 @@ import pytest
 from tasks.core.errors import TransientError
 from tasks.core.records import DatasetRecord, Split
 from tasks.images.inspection import inspect
-from tasks.images.raw import RawSplit
-from tasks.images.rows import ArrayRows
+from tasks.images.rows import ArrayRows, RawSplit
 from tasks.images.store import (
     open_images,
     open_index,
