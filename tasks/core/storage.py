@@ -151,10 +151,10 @@ def read_intact(
     if not path.exists():
         return None
     try:
-        record = kind.model_validate_json(path.read_bytes())
+        record = read_record(path, kind)
         damaged = [file.path for file in list_files(record) if not is_intact(path.parent, file)]
-    except (OSError, ValidationError) as error:
-        damaged = [" ".join(str(error).split())]
+    except StepError as error:
+        damaged = [str(error)]
     if damaged:
         logger.warning("Ignored %s, which is damaged (%s)", path.parent, damaged[0])
         return None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tasks.core.errors import StepError, TransientError
 from tasks.core.locks import lock
 from tasks.core.records import DatasetRecord, Sha256, Split
-from tasks.core.storage import atomic_folder, write_record
+from tasks.core.storage import atomic_folder, read_record, write_record
 from tasks.images.digest import rows_sha256
 from tasks.images.formats.idx import IDX_FILES
 from tasks.images.formats.numpy import open_npy
@@ -48,11 +48,11 @@ def _stored_copy(folder: Path, payloads: dict[str, Sha256]) -> DatasetRecord | N
     if not folder.exists():
         return None
     try:
-        record = DatasetRecord.model_validate_json((folder / RECORD_FILE).read_bytes())
+        record = read_record(folder / RECORD_FILE, DatasetRecord)
         for part, sha256 in payloads.items():
             if not _has_digest(folder, part, sha256):
                 raise StepError(f"{array_file(part)} does not have the expected SHA-256")
-    except (OSError, ValueError, StepError) as error:
+    except StepError as error:
         logger.warning("The copy in %s is damaged and written again: %s", folder.name, error)
         return None
     return record
@@ -84,29 +84,28 @@ def array_file(part: str) -> str:
     return f"{part.removesuffix('_images')}.npy"
 
 
-def open_array(path: Path) -> NDArray[Any]:
-    """An array of a stored dataset, memory-mapped."""
-    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return array
-
-
 def open_images(record: DatasetRecord, split: Split, root: Path) -> NDArray[Any]:
     """The images of a split, memory-mapped: (N, height, width[, 3]) uint8, uint16 or float32."""
-    return open_array(root / record.folder / array_file(f"{split}_images"))
+    return _open_array(record, f"{split}_images", root)
 
 
 def open_labels(record: DatasetRecord, split: Split, root: Path) -> NDArray[Any] | None:
     """The classes of a split, memory-mapped, (N,) uint8 or int64; None if the source has none."""
     part = f"{split}_labels"
-    return open_array(root / record.folder / array_file(part)) if part in record.payloads else None
+    return _open_array(record, part, root) if part in record.payloads else None
 
 
 def open_index(record: DatasetRecord, split: Split, root: Path) -> Index:
     """The row in its source of each image of a split, (N,), increasing."""
     part = f"{split}_index"
     if part in record.payloads:
-        return open_array(root / record.folder / array_file(part))
+        return _open_array(record, part, root)
     return range(record.rows[split])
+
+
+def _open_array(record: DatasetRecord, part: str, root: Path) -> NDArray[Any]:
+    array: NDArray[Any] = np.load(root / record.folder / array_file(part), mmap_mode="r")
+    return array
 
 
 def representative_rows(

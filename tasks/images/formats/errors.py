@@ -18,10 +18,11 @@ def read_errors_explained(path: Path, kind: str, *damage: type[Exception]) -> It
         kind: what the file should be, as in "an .npy file".
         damage: what its reader raises if it is not, beside OSError.
     """
+    expected: tuple[type[Exception], ...] = (OSError, *damage)
     try:
         yield
     except FileNotFoundError:
         raise StepError(f"{path} is missing: place the file there") from None
-    except (OSError, *damage) as error:
+    except expected as error:
         reason = " ".join(str(error).split())  # HDF5's has several lines
         raise StepError(f"{path} cannot be read as {kind}: {reason}") from None

@@ -6,12 +6,75 @@ import pytest
 
 from tasks.core import storage
 from tasks.core.errors import StepError
+from tasks.core.records import FileRecord, Record
 from tasks.core.storage import (
     atomic_file,
     atomic_folder,
     describe_file,
+    load_or_compute,
     prepare_artifacts_folder,
+    read_intact,
+    write_record,
 )
+
+
+class FileList(Record):
+    files: tuple[FileRecord, ...] = ()
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> FileList:
+    """A record in `list.json` of two files beside it."""
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+    record = FileList(files=(describe_file(tmp_path, "a"), describe_file(tmp_path, "b")))
+    write_record(tmp_path / "list.json", record)
+    return record
+
+
+def read_list(folder: Path) -> FileList | None:
+    return read_intact(folder / "list.json", FileList, lambda record: record.files)
+
+
+def test_a_record_is_read_if_its_files_are_intact(
+    record: FileList, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert read_list(tmp_path) == record
+    assert read_list(tmp_path / "absent") is None
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("name", ["a", "b", "list.json"])
+@pytest.mark.parametrize("content", ["", "x", None])
+def test_damage_to_a_file_of_a_record_is_logged_in_one_line(
+    name: str,
+    content: str | None,
+    record: FileList,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    if content is None:
+        (tmp_path / name).unlink()
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).write_text(content)
+    assert read_list(tmp_path) is None
+    (message,) = caplog.messages
+    assert message.startswith(f"Ignored {tmp_path}, which is damaged (")
+    assert name in message
+    assert "\n" not in message
+
+
+def test_what_an_earlier_attempt_computed_is_not_computed_again(
+    record: FileList, tmp_path: Path
+) -> None:
+    def fail() -> FileList:
+        raise AssertionError
+
+    assert load_or_compute(tmp_path / "list.json", FileList, fail) == record
+    (tmp_path / "list.json").write_text("{")
+    assert load_or_compute(tmp_path / "list.json", FileList, FileList) == FileList()
+    assert load_or_compute(tmp_path / "list.json", FileList, fail) == FileList()
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -83,7 +146,7 @@ def test_the_artifacts_folder_can_be_named(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("AUTOENCODER_ARTIFACTS", str(tmp_path))
     assert prepare_artifacts_folder() == tmp_path
     monkeypatch.delenv("AUTOENCODER_ARTIFACTS")
-    assert prepare_artifacts_folder().name == "artifacts"
+    assert prepare_artifacts_folder() == Path(__file__).parents[3] / "artifacts"
 
 
 def test_an_artifacts_folder_that_cannot_be_written_to_is_refused(
