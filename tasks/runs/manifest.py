@@ -3,22 +3,15 @@
 import json
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from tasks.codes.published import MANIFEST_FILE
-from tasks.core.records import (
-    DatasetRecord,
-    FigureRecord,
-    FileRecord,
-    Record,
-    Versions,
-)
+from tasks.core.records import DatasetRecord, FigureRecord, FileRecord, Record, Versions
 from tasks.core.storage import read_record
 from tasks.evaluation.records import Baselines, Metrics
 from tasks.models.store import ModelRecord
-from tasks.parameters.retrain import Parameters
 
 SHORT_NAME = 8
 """Characters of a run's name that are shown to people, as Git does with commits."""
@@ -84,12 +77,14 @@ class ResultRecord(Record):
     schema_version: Literal[1] = 1
     run: str
     started: datetime
+    parameters: dict[str, Any] = Field(
+        description="as JSON; read without validation: those of an earlier version stay readable"
+    )
 
 
 class RunRecord(ResultRecord):
     """Inputs and results of a run, before it is judged."""
 
-    parameters: Parameters
     dataset: DatasetRecord
     baselines: Baselines
     models: tuple[ModelRecord, ...]

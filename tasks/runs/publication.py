@@ -19,6 +19,7 @@ from tasks.core.storage import (
 )
 from tasks.core.versions import installed_versions
 from tasks.models.store import ModelRecord, copy_model
+from tasks.parameters.retrain import Parameters
 from tasks.runs.building import PUBLICATION_LOCK, building_folder, finish_building, list_files
 from tasks.runs.drift import measure_drift, warn_of_drift
 from tasks.runs.gate import find_best_losses, judge, list_losses, merge_best
@@ -51,14 +52,14 @@ def complete_run(record: RunRecord, root: Path, render: RenderReport) -> Manifes
     building = building_folder(record.run, root)
     remove_partial_files(building)
     _copy_models(record.models, building, root)
-    dataset, settings = record.dataset.name, record.parameters.run
+    dataset, parameters = record.dataset.name, Parameters.model_validate(record.parameters)
     with lock(PUBLICATION_LOCK, root):
-        manifest = _judge_run(record, building, root, render)
+        manifest = _judge_run(record, parameters, building, root, render)
         finish_building(building, MANIFEST_FILE, manifest, folder)
         if manifest.verdict.published:
             switch_link(record.run, dataset, root)
-        grace = timedelta(hours=settings.grace)
-        delete_old_runs(record.run, dataset, settings.keep, grace, root)
+        keep, grace = parameters.run.keep, timedelta(hours=parameters.run.grace)
+        delete_old_runs(record.run, dataset, keep, grace, root)
     _log_outcome(manifest)
     return manifest
 
@@ -73,10 +74,11 @@ def _copy_models(models: tuple[ModelRecord, ...], building: Path, root: Path) ->
             )
 
 
-def _judge_run(record: RunRecord, building: Path, root: Path, render: RenderReport) -> Manifest:
+def _judge_run(
+    record: RunRecord, parameters: Parameters, building: Path, root: Path, render: RenderReport
+) -> Manifest:
     """Judge a run, write its report, and return its manifest."""
-    dataset, parameters = record.dataset, record.parameters
-    previous, unreadable = None, None
+    dataset, previous, unreadable = record.dataset, None, None
     try:
         previous = find_published(dataset.name, root)
     except StepError as error:

@@ -174,7 +174,7 @@ def publish_run(
     record = RunRecord(
         run=run.name,
         started=run.started,
-        parameters=parameters,
+        parameters=parameters.model_dump(mode="json"),
         dataset=dataset,
         baselines=baselines,
         models=tuple(models),

@@ -69,7 +69,7 @@ def complete_sweep(
     record = SweepRecord(
         run=run.name,
         started=run.started,
-        parameters=parameters,
+        parameters=parameters.model_dump(mode="json"),
         dataset=dataset,
         baselines=baselines,
         points=tuple(points),

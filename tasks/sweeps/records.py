@@ -11,7 +11,6 @@ from pydantic import Field
 from tasks.core.records import DatasetRecord, FileRecord, Record, Versions
 from tasks.evaluation.records import Baselines
 from tasks.models.store import ModelRecord
-from tasks.parameters.sweep import SweepParameters
 from tasks.runs.lookup import find_results
 from tasks.runs.manifest import ResultRecord
 
@@ -32,7 +31,6 @@ class SweepPoint(Record):
 class SweepRecord(ResultRecord):
     """Inputs and results of a sweep, before it is complete."""
 
-    parameters: SweepParameters
     dataset: DatasetRecord
     baselines: Baselines = Field(description="with a PCA for each code size")
     points: tuple[SweepPoint, ...] = Field(description="in the order of the grid")

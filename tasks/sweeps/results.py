@@ -15,6 +15,7 @@ from tasks.core.storage import load_or_compute, read_record, remove_partial_file
 from tasks.core.versions import installed_versions
 from tasks.images.store import open_images
 from tasks.models.store import ModelRecord, stored_model
+from tasks.parameters.sweep import SweepParameters
 from tasks.runs.building import (
     ATTEMPT_FOLDER,
     PUBLICATION_LOCK,
@@ -96,7 +97,8 @@ def complete_sweep(record: SweepRecord, root: Path) -> Sweep:
         versions=installed_versions(),
         files=list_files(building, RECORD_FILE),
     )
-    keep, grace = sweep.parameters.results.keep, timedelta(hours=sweep.parameters.results.grace)
+    results = SweepParameters.model_validate(record.parameters).results
+    keep, grace = results.keep, timedelta(hours=results.grace)
     with lock(PUBLICATION_LOCK, root):
         finish_building(building, RECORD_FILE, sweep, sweep_folder(sweep.run, root))
         delete_old_sweeps(sweep.run, sweep.dataset.name, keep, grace, root)

@@ -5,7 +5,6 @@ import pytest
 
 from tasks.core.records import Versions
 from tasks.evaluation.records import DataSummary
-from tasks.parameters.retrain import Parameters
 from tasks.runs.drift import measure_drift, warn_of_drift
 from tasks.runs.manifest import Drift, Manifest, Verdict
 from tests.conftest import BASELINES, EXAMPLE_DATASET, SUMMARY
@@ -14,7 +13,7 @@ BEFORE = Manifest(
     run="before",
     started=datetime.now(UTC),
     finished=datetime.now(UTC),
-    parameters=Parameters(),
+    parameters={},
     dataset=EXAMPLE_DATASET,
     baselines=BASELINES,
     drift=None,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tasks.core.records import Versions
-from tasks.parameters.retrain import GateParameters, Parameters, RunParameters
+from tasks.parameters.retrain import GateParameters, RunParameters
 from tasks.runs.gate import find_best_losses, judge, merge_best
 from tasks.runs.manifest import BestLoss, Manifest, Verdict
 from tests.conftest import BASELINES, EXAMPLE_DATASET, METRICS
@@ -29,7 +29,7 @@ def manifest(run: str, loss: float, outcome: str = "published", test: str = "t" 
         run=run,
         started=datetime.now(UTC),
         finished=datetime.now(UTC),
-        parameters=Parameters(),
+        parameters={},
         dataset=EXAMPLE_DATASET.model_copy(update={"payloads": {"test_images": test}}),
         baselines=BASELINES,
         drift=None,
