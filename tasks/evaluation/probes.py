@@ -1,5 +1,6 @@
 """Probes: simple classifiers that show how much a code tells about the classes."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,7 @@ def probe(
     Source: Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, sections 3.4.1
     and 13.3.
     """
+    from scipy.linalg import LinAlgWarning
     from sklearn.linear_model import Ridge
     from sklearn.neighbors import NearestNeighbors
 
@@ -55,8 +57,10 @@ def probe(
     votes = (nearest[:, :, np.newaxis] == classes).sum(axis=1)  # (Q, classes)
     learned, positions = np.unique(train_labels, return_inverse=True)
     targets = np.where(positions[:, np.newaxis] == np.arange(len(learned)), 1, -1)  # (N, learned)
-    # Not RidgeClassifier: it weights the images, for which it copies the features.
-    linear = Ridge(alpha=RIDGE, copy_X=False).fit(train, targets)
+    with warnings.catch_warnings():  # units of a model that hardly learned are nearly collinear
+        warnings.simplefilter("ignore", LinAlgWarning)
+        # Not RidgeClassifier: it weights the images, for which it copies the features.
+        linear = Ridge(alpha=RIDGE, copy_X=False).fit(train, targets)
     scores = linear.predict(test).reshape(len(test), -1)  # for one class, Ridge gives (Q,)
     predicted = learned[scores.argmax(axis=1)]
     return Probes(

@@ -13,7 +13,6 @@ from tasks.parameters.training import (
     NAMES,
     OPTIONAL,
     BuiltInName,
-    ExtraModel,
     OwnArchitecture,
     TrainingParameters,
     training_specs,
@@ -113,7 +112,7 @@ class SweepParameters(Group):
             for spec in training_specs(
                 grid.architectures,
                 code_size,
-                [ExtraModel(code_size=code_size, **own.model_dump()) for own in grid.extra],
+                grid.extra,
                 self.training.model_copy(update={"seed": seed}),
             )
         ]

@@ -132,14 +132,14 @@ class ModelParameters(create_model("Choices", __base__=Group, **CHOICE_FIELDS)):
 def training_specs(
     names: Collection[str],
     code_size: int,
-    extra: Sequence[ExtraModel],
+    own: Sequence[OwnArchitecture],
     training: TrainingParameters,
     quick: bool = False,
 ) -> list[TrainingSpec]:
     """What to train, in order: the built-in models with these names, then the others.
 
     Args:
-        code_size: of the built-in models.
+        code_size: of every model that has none of its own.
         quick: train each model for one epoch.
     """
     chosen = [
@@ -150,15 +150,15 @@ def training_specs(
         for name, model in zip(NAMES, BUILT_IN, strict=True)
         if name in names
     ]
-    for model in extra:
-        architecture = DenseArchitecture(**model.model_dump(exclude={"epochs"}))
-        chosen.append((architecture, model.epochs))
-    recipe, batch_size, seed = training.recipe, training.batch_size, training.seed
+    for model in own:
+        fields = {"code_size": code_size, **model.model_dump(exclude={"epochs"})}
+        chosen.append((DenseArchitecture(**fields), model.epochs))
+    name, size = training.recipe, training.batch_size
     return [
         TrainingSpec(
             architecture=architecture,
-            recipe=choose_recipe(recipe, architecture, 1 if quick else epochs, batch_size),
-            seed=seed,
+            recipe=choose_recipe(name, architecture, 1 if quick else epochs, size),
+            seed=training.seed,
         )
         for architecture, epochs in chosen
     ]
