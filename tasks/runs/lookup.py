@@ -12,15 +12,15 @@ from tasks.core.storage import read_record
 from tasks.models.store import stored_model
 from tasks.runs.building import file_names
 from tasks.runs.journal import read_journal
-from tasks.runs.manifest import Manifest, ResultRecord, read_manifest, short_name
+from tasks.runs.manifest import FinishedRecord, Manifest, read_manifest, short_name
 
 logger = logging.getLogger(__name__)
 
-R = TypeVar("R", bound=ResultRecord)
+R = TypeVar("R", bound=FinishedRecord)
 
 
 def find_results(folder: Path, record_file: str, kind: type[R]) -> list[R]:
-    """All runs, or all sweeps, in the sub-folders of a folder.
+    """All runs, or all sweeps, in the sub-folders of a folder, oldest first.
 
     Unreadable records are logged and left out. So are copies of a folder under another name.
     """
@@ -33,13 +33,12 @@ def find_results(folder: Path, record_file: str, kind: type[R]) -> list[R]:
             continue
         if result.run == path.parent.name:
             found.append(result)
-    return found
+    return sorted(found, key=lambda result: result.finished)
 
 
 def find_runs(root: Path) -> list[Manifest]:
     """All finished runs of all datasets, oldest first."""
-    runs = find_results(root / "runs", MANIFEST_FILE, Manifest)
-    return sorted(runs, key=lambda run: run.finished)
+    return find_results(root / "runs", MANIFEST_FILE, Manifest)
 
 
 def find_run(start: str, root: Path) -> Manifest:

@@ -72,7 +72,7 @@ class Drift(Record):
 
 
 class ResultRecord(Record):
-    """What the records of runs and sweeps begin with."""
+    """What the records of runs and sweeps share."""
 
     schema_version: Literal[1] = 1
     run: str
@@ -80,30 +80,35 @@ class ResultRecord(Record):
     parameters: dict[str, Any] = Field(
         description="as JSON; read without validation: those of an earlier version stay readable"
     )
+    dataset: DatasetRecord
+    baselines: Baselines = Field(description="with a PCA for each code size")
+
+
+class FinishedRecord(ResultRecord):
+    """What they share once they are complete."""
+
+    finished: datetime
+    versions: Versions
+    files: tuple[FileRecord, ...] = Field(description="every other file of the folder")
 
 
 class RunRecord(ResultRecord):
     """Inputs and results of a run, before it is judged."""
 
-    dataset: DatasetRecord
-    baselines: Baselines
     models: tuple[ModelRecord, ...]
     metrics: dict[str, Metrics] = Field(description="by model name")
     figures: tuple[FigureRecord, ...] = Field((), description="in the order of the report")
 
 
-class Manifest(RunRecord):
+class Manifest(FinishedRecord, RunRecord):
     """The record of a finished run. All paths are relative to its folder."""
 
-    finished: datetime
     drift: Drift | None = Field(description="null if nothing was published before")
     verdict: Verdict
     best_losses: dict[str, BestLoss] = Field(
         description="best published losses on these test images, this run included, by model and "
         "code size; the next run is compared with them"
     )
-    versions: Versions
-    files: tuple[FileRecord, ...] = Field(description="every other file of the folder")
 
 
 class Outcome(Record):
