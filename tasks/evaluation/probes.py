@@ -41,8 +41,7 @@ def probe(
     Args:
         train: (N, features) float32; centred in place, as a copy may be large.
         train_labels: (N,) integers, not negative.
-        test: (Q, features) float32.
-        test_labels: (Q,) integers, not negative.
+        test, test_labels: the same for Q other images.
 
     Source: Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, sections 3.4.1
     and 13.3.

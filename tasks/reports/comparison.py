@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from tasks.reports.metrics_table import METRICS, format_change, read_field
-from tasks.runs.drift import measure_drift
+from tasks.runs.gate import measure_drift
 from tasks.runs.manifest import Manifest
 
 

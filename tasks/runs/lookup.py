@@ -22,7 +22,7 @@ R = TypeVar("R", bound=FinishedRecord)
 def find_results(folder: Path, record_file: str, kind: type[R]) -> list[R]:
     """All runs, or all sweeps, in the sub-folders of a folder, oldest first.
 
-    Unreadable records are logged and left out. So are copies of a folder under another name.
+    Unreadable records are logged and left out; copies under another name are left out.
     """
     found = []
     for path in folder.glob(f"[!.]*/{record_file}"):
@@ -71,12 +71,11 @@ def find_published(dataset: str, root: Path) -> Manifest | None:
         StepError: the manifest cannot be read.
     """
     run = published_run(dataset, root)
-    if run is None or not run_folder(run, root).exists():
-        return None
-    return read_manifest(run_folder(run, root))
+    folder = run_folder(run, root) if run else None
+    return read_manifest(folder) if folder and folder.exists() else None
 
 
-def find_once_published(dataset: str, root: Path) -> list[Manifest]:
+def find_ever_published(dataset: str, root: Path) -> list[Manifest]:
     """The runs of a dataset that are or were published."""
     names = {entry.run for entry in read_journal(dataset, root).publications}
     names.add(published_run(dataset, root) or "")

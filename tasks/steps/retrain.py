@@ -43,7 +43,7 @@ from tasks.steps.step import CurrentRun, step
 def find_earlier_attempt(run: str) -> Outcome | None:
     """The outcome of the run if an earlier attempt completed it; announces it again."""
     root = prepare_artifacts_folder()
-    manifest = publication.finish_run(run, root)
+    manifest = publication.resume_publication(run, root)
     return _announced(manifest, root) if manifest else None
 
 
@@ -181,7 +181,7 @@ def publish_run(
         metrics=metrics,
         figures=figures,
     )
-    manifest = publication.finish_run(run.name, root)
+    manifest = publication.resume_publication(run.name, root)
     if manifest is None:
         manifest = publication.complete_run(record, root, render_files)
     folder = run_folder(run.name, root)

@@ -111,10 +111,8 @@ def complete_sweep(record: SweepRecord, root: Path) -> Sweep:
 def delete_old_sweeps(own_run: str, dataset: str, keep: int, grace: timedelta, root: Path) -> None:
     """Delete old sweeps of a dataset, then what is unneeded; the caller holds the publication lock.
 
-    Kept are the newest `keep` sweeps, and those that finished less than `grace` ago.
-
-    Args:
-        own_run: the sweep in progress, never deleted.
+    Kept are the sweep in progress (`own_run`), the newest `keep` sweeps, and those that finished
+    less than `grace` ago.
     """
     sweeps = [sweep for sweep in find_sweeps(root) if sweep.dataset.name == dataset]
     for sweep in sweeps[:-keep]:
