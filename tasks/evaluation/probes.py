@@ -16,7 +16,7 @@ NEIGHBORS = 5
 PROBED_IMAGES: dict[Split, int] = {"train": 60_000, "test": 10_000}
 """Most images that a probe uses: those of Fashion-MNIST."""
 PROBED_PIXELS = 28 * 28
-"""Of images with more pixels, fewer are used, so that they take the same memory."""
+"""Of each such image; of larger images fewer are used, so that memory stays the same."""
 
 
 def probed_rows(dataset: DatasetRecord, split: Split) -> NDArray[np.int64]:

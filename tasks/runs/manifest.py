@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
+from pydantic.json_schema import GenerateJsonSchema
 
 from tasks.codes.published import MANIFEST_FILE
 from tasks.core.records import DatasetRecord, FigureRecord, FileRecord, Record, Versions
@@ -16,7 +17,6 @@ from tasks.models.store import ModelRecord
 SHORT_NAME = 8
 """Characters of a run's name that are shown to people, as Git does with commits."""
 VerdictOutcome = Literal["published", "refused", "quick look"]
-JSON_SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class Check(Record):
@@ -126,7 +126,7 @@ def short_name(run: str) -> str:
 def manifest_schema() -> str:
     """The JSON Schema of a manifest, as tracked in `artifacts/manifest.schema.json`."""
     schema = Manifest.model_json_schema(mode="serialization")
-    return json.dumps({"$schema": JSON_SCHEMA_DIALECT, **schema}, indent=2) + "\n"
+    return json.dumps({"$schema": GenerateJsonSchema.schema_dialect, **schema}, indent=2) + "\n"
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -89,8 +89,6 @@ def _judge_run(
     warn_of_drift(drift, parameters.gate.drift)
     best = find_best_losses(dataset, find_ever_published(dataset.name, root))
     verdict = judge(record.metrics, best, parameters.gate, parameters.run, unreadable)
-    if previous and verdict.published:
-        _warn_of_missing_models(record, previous)
     own = list_losses(record.run, record.metrics) if verdict.published else {}
     manifest = Manifest(
         **dict(record),
@@ -101,13 +99,15 @@ def _judge_run(
         versions=installed_versions(),
         files=(),
     )
+    if previous and verdict.published:
+        _warn_of_missing_models(manifest, previous)
     for name, text in render(manifest, previous, building).items():
         write_bytes(building / name, text.encode())
     return manifest.model_copy(update={"files": list_files(building, MANIFEST_FILE)})
 
 
-def _warn_of_missing_models(record: RunRecord, previous: Manifest) -> None:
-    if missing := sorted(previous.metrics.keys() - record.metrics.keys()):
+def _warn_of_missing_models(manifest: Manifest, previous: Manifest) -> None:
+    if missing := sorted(previous.metrics.keys() - manifest.metrics.keys()):
         logger.warning(
             "This run has no codes of %s, which the published run %s has",
             ", ".join(missing),

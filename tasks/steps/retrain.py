@@ -103,7 +103,7 @@ def encode_images(
 ) -> FileRecord:
     """Write the codes file of a split, unless an earlier attempt with these models did."""
     root = prepare_artifacts_folder()
-    begin_run(run, models, root)
+    begin_run(run, dataset, models, root)
     folder = building_folder(run, root)
     name = f"codes/{split}.h5"
     if not is_sound(folder / name):

@@ -45,8 +45,8 @@ def obtain_point(run: str, model: ModelRecord, dataset: DatasetRecord, root: Pat
         return SweepPoint(model=model, reconstruction_mse=_measure_error(model, dataset, root))
 
     folder = building_folder(run, root, "sweeps") / ATTEMPT_FOLDER
-    point = load_or_compute(folder / f"{model.weights_sha256}.json", SweepPoint, measure)
-    return point.model_copy(update={"model": model})  # equal weights, perhaps trained again
+    point = load_or_compute(folder / f"{model.fingerprint}.json", SweepPoint, measure)
+    return point if point.model == model else measure()  # trained again meanwhile
 
 
 def _measure_error(model: ModelRecord, dataset: DatasetRecord, root: Path) -> float:
