@@ -7,8 +7,8 @@ from prefect import flow
 from tasks.core.locks import lock
 from tasks.core.storage import prepare_artifacts_folder
 from tasks.encoding.shards import EncodingRecord
-from tasks.parameters.encode import EncodeParameters, EncoderParameters, ShardParameters
 from tasks.parameters.images import ImagesParameters
+from tasks.parameters.published import EncodeParameters, EncoderParameters, ShardParameters
 from tasks.steps import encode as steps
 from tasks.steps.runners import fan_out, gather
 from tasks.steps.step import current_run

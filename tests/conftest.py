@@ -218,7 +218,7 @@ def complete(
     record = RunRecord(
         run=run,
         started=datetime.now(UTC),
-        parameters=Parameters(run=settings),
+        parameters=Parameters(run=settings).model_dump(mode="json"),
         dataset=dataset,
         baselines=baselines,
         models=(model,),

@@ -25,7 +25,7 @@ def point(name: str, code_size: int, seed: int, loss: float, error: float) -> Sw
 RECORD = SweepRecord(
     run="sweep-1",
     started=datetime(2026, 1, 1, tzinfo=UTC),
-    parameters=SweepParameters(),
+    parameters=SweepParameters().model_dump(mode="json"),
     dataset=EXAMPLE_DATASET,
     baselines=BASELINES.model_copy(update={"pca": PCA}),
     points=(

@@ -33,7 +33,7 @@ from tasks.core.versions import installed_versions
 from tasks.encoding.writer import CodesBlock, ModelCodes, write_codes
 from tasks.images.store import open_index, open_labels
 from tasks.models.store import ModelRecord
-from tasks.parameters.encode import EncodeParameters
+from tasks.parameters.published import EncodeParameters
 
 logger = logging.getLogger(__name__)
 

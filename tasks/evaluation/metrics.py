@@ -35,9 +35,7 @@ def entropy_floor(images: Images, scale: float) -> float:
     A grey target t costs -t log p - (1-t) log(1-p). The minimum, at p = t, is the entropy of a
     Bernoulli variable with probability t; the floor is its mean over all pixels.
 
-    Args:
-        images: (N, height, width[, 3]).
-        scale: the value that becomes 1.0; targets above 1 count as 1.
+    Values above `scale`, the value that becomes 1.0, count as 1.
 
     Source: Cover and Thomas, Elements of Information Theory, sections 2.1 and 2.3.
     """
@@ -65,14 +63,7 @@ def _entropies(values: NDArray[np.float64], scale: float) -> NDArray[np.float64]
 
 
 def mean_squared_errors(originals: NDArray[Any], reconstructions: NDArray[Any]) -> NDArray[Any]:
-    """Mean squared error of each image over its values, (N,).
-
-    Args:
-        originals: (N, height, width[, 3]) in 0..1.
-        reconstructions: the same shape.
-
-    Source: Gonzalez and Woods, Digital Image Processing, section 8.1.
-    """
+    """Mean squared error of each image, (N,); both arguments (N, height, width[, 3]) in 0..1."""
     squares = (reconstructions - originals) ** 2
     errors: NDArray[Any] = squares.reshape(len(originals), -1).mean(axis=1)
     return errors
@@ -81,10 +72,7 @@ def mean_squared_errors(originals: NDArray[Any], reconstructions: NDArray[Any]) 
 def peak_signal_to_noise(mean_squared_errors: NDArray[Any]) -> float:
     """Mean over the images of -10 log10(MSE), in decibels; the peak value is 1.0.
 
-    An error below 1e-10 counts as 1e-10, so that a perfect image does not give infinity.
-
-    Args:
-        mean_squared_errors: (N,) one for each image, 0 to 1 scale.
+    Errors, (N,), below 1e-10 count as 1e-10, so that a perfect image does not give infinity.
 
     Source: Gonzalez and Woods, Digital Image Processing, section 8.1.
     """
@@ -97,11 +85,8 @@ def structural_similarity(
 ) -> NDArray[np.float32]:
     """SSIM of each pair of images, (N,) float32; 1.0 for equal images.
 
-    The Gaussian window has 11 pixels, or the image's shorter side if that is less.
-
-    Args:
-        originals: (N, height, width[, 3]) in 0..1; colours are compared separately and averaged.
-        reconstructions: the same shape.
+    Both arguments are (N, height, width[, 3]) in 0..1; colours are compared separately and
+    averaged. The Gaussian window has 11 pixels, or the image's shorter side if that is less.
 
     Source: Wang, Bovik, Sheikh and Simoncelli, Image Quality Assessment, 2004,
     https://doi.org/10.1109/TIP.2003.819861
@@ -127,10 +112,7 @@ def _compile_ssim(size: int) -> Any:
 
 
 def correlations(codes: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Pearson correlations between units, (code_size, code_size).
-
-    Those of a unit that never varies, with itself too, are zero.
-    """
+    """Pearson correlations between units, (code_size, code_size); 0 for one that never varies."""
     varying = np.ptp(codes, axis=0) > 0
     matrix = np.zeros((codes.shape[1], codes.shape[1]))
     if varying.any():

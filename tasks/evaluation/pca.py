@@ -13,9 +13,9 @@ from tasks.evaluation.metrics import flat_pixels, image_blocks
 from tasks.images.rows import Images, spaced_rows
 
 SAMPLE_BYTES = 2**28
-"""Most images that PCA works on, as float32: all 60,000 of Fashion-MNIST."""
+"""Of the images that PCA is computed from, as float32; enough for all of Fashion-MNIST."""
 PARTS = 16
-"""In which a sample is read, so that only a part of it is in memory twice."""
+"""A sample is converted in as many parts: only one of them is in memory twice."""
 
 
 class Pca(NamedTuple):

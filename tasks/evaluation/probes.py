@@ -1,5 +1,6 @@
 """Probes: simple classifiers that show how much a code tells about the classes."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ NEIGHBORS = 5
 PROBED_IMAGES: dict[Split, int] = {"train": 60_000, "test": 10_000}
 """Most images that a probe uses: those of Fashion-MNIST."""
 PROBED_PIXELS = 28 * 28
-"""Of images with more pixels, fewer are used, so that they take the same memory."""
+"""Of each such image; of larger images fewer are used, so that memory stays the same."""
 
 
 def probed_rows(dataset: DatasetRecord, split: Split) -> NDArray[np.int64]:
@@ -40,12 +41,12 @@ def probe(
     Args:
         train: (N, features) float32; centred in place, as a copy may be large.
         train_labels: (N,) integers, not negative.
-        test: (Q, features) float32.
-        test_labels: (Q,) integers, not negative.
+        test, test_labels: the same for Q other images.
 
     Source: Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, sections 3.4.1
     and 13.3.
     """
+    from scipy.linalg import LinAlgWarning
     from sklearn.linear_model import Ridge
     from sklearn.neighbors import NearestNeighbors
 
@@ -55,8 +56,10 @@ def probe(
     votes = (nearest[:, :, np.newaxis] == classes).sum(axis=1)  # (Q, classes)
     learned, positions = np.unique(train_labels, return_inverse=True)
     targets = np.where(positions[:, np.newaxis] == np.arange(len(learned)), 1, -1)  # (N, learned)
-    # Not RidgeClassifier: it weights the images, for which it copies the features.
-    linear = Ridge(alpha=RIDGE, copy_X=False).fit(train, targets)
+    with warnings.catch_warnings():  # units of a model that hardly learned are nearly collinear
+        warnings.simplefilter("ignore", LinAlgWarning)
+        # Not RidgeClassifier: it weights the images, for which it copies the features.
+        linear = Ridge(alpha=RIDGE, copy_X=False).fit(train, targets)
     scores = linear.predict(test).reshape(len(test), -1)  # for one class, Ridge gives (Q,)
     predicted = learned[scores.argmax(axis=1)]
     return Probes(

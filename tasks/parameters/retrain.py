@@ -2,7 +2,7 @@
 
 from tasks.core.form import Group, parameter
 from tasks.models.spec import TrainingSpec
-from tasks.parameters.images import DataParameters
+from tasks.parameters.images import GRACE, DataParameters
 from tasks.parameters.training import ModelParameters, TrainingParameters, training_specs
 
 
@@ -61,9 +61,7 @@ class RunParameters(Group):
         ge=1,
         le=1000,
     )
-    grace: float = parameter(
-        1.0, "Grace period", "Never delete anything younger than this", "hours", ge=0, le=10000
-    )
+    grace: float = GRACE
 
 
 class Parameters(Group):

@@ -7,13 +7,12 @@ from pydantic import AfterValidator, Field, model_validator
 from tasks.core.form import Group, parameter
 from tasks.models.architectures import MAX_CODE_SIZE
 from tasks.models.spec import TrainingSpec
-from tasks.parameters.images import SEED, DataParameters
+from tasks.parameters.images import GRACE, SEED, DataParameters
 from tasks.parameters.training import (
     FREE_NAMES,
     NAMES,
     OPTIONAL,
     BuiltInName,
-    ExtraModel,
     OwnArchitecture,
     TrainingParameters,
     training_specs,
@@ -81,9 +80,7 @@ class SweepResultParameters(Group):
     keep: int = parameter(
         5, "Sweeps to keep", "How many sweeps of a dataset to keep", "sweeps", ge=1, le=1000
     )
-    grace: float = parameter(
-        1.0, "Grace period", "Never delete anything younger than this", "hours", ge=0, le=10000
-    )
+    grace: float = GRACE
 
 
 class SweepParameters(Group):
@@ -113,7 +110,7 @@ class SweepParameters(Group):
             for spec in training_specs(
                 grid.architectures,
                 code_size,
-                [ExtraModel(code_size=code_size, **own.model_dump()) for own in grid.extra],
+                grid.extra,
                 self.training.model_copy(update={"seed": seed}),
             )
         ]

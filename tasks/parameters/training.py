@@ -26,13 +26,13 @@ OPTIONAL = {model.architecture.name: model.optional for model in BUILT_IN if mod
 RESERVED_NAMES = {"index", "labels", "original", "pixels", *NAMES}
 """Names in codes files and figures, which no other model can have."""
 EPOCHS: dict[str, Any] = {"unit": "epochs", "ge": 1, "le": 10000}
-CODE_SIZE: dict[str, Any] = {
-    "default": 32,
-    "title": "Code size",
-    "description": "Size of the code: how many numbers describe one image",
-    "ge": 1,
-    "le": MAX_CODE_SIZE,
-}
+CODE_SIZE: Any = parameter(
+    32,
+    "Code size",
+    "Size of the code: how many numbers describe one image",
+    ge=1,
+    le=MAX_CODE_SIZE,
+)
 if TYPE_CHECKING:
     BuiltInName = str
 else:
@@ -100,7 +100,7 @@ class OwnArchitecture(Group):
 class ExtraModel(OwnArchitecture):
     """A dense autoencoder of your own, with its code size."""
 
-    code_size: int = parameter(**CODE_SIZE)
+    code_size: int = CODE_SIZE
 
 
 def _refuse_taken_names(models: Sequence[OwnArchitecture]) -> Sequence[OwnArchitecture]:
@@ -118,7 +118,7 @@ FREE_NAMES = AfterValidator(_refuse_taken_names)
 class ModelParameters(create_model("Choices", __base__=Group, **CHOICE_FIELDS)):  # type: ignore[misc]  # as above
     """Which models to train."""
 
-    code_size: int = parameter(**CODE_SIZE)
+    code_size: int = CODE_SIZE
     extra: Annotated[tuple[ExtraModel, ...], FREE_NAMES] = parameter(
         (), "Models of your own", "More models to train, after the others", max_length=16
     )
@@ -132,14 +132,14 @@ class ModelParameters(create_model("Choices", __base__=Group, **CHOICE_FIELDS)):
 def training_specs(
     names: Collection[str],
     code_size: int,
-    extra: Sequence[ExtraModel],
+    own: Sequence[OwnArchitecture],
     training: TrainingParameters,
     quick: bool = False,
 ) -> list[TrainingSpec]:
     """What to train, in order: the built-in models with these names, then the others.
 
     Args:
-        code_size: of the built-in models.
+        code_size: of every model that has none of its own.
         quick: train each model for one epoch.
     """
     chosen = [
@@ -150,15 +150,15 @@ def training_specs(
         for name, model in zip(NAMES, BUILT_IN, strict=True)
         if name in names
     ]
-    for model in extra:
-        architecture = DenseArchitecture(**model.model_dump(exclude={"epochs"}))
-        chosen.append((architecture, model.epochs))
-    recipe, batch_size, seed = training.recipe, training.batch_size, training.seed
+    for model in own:
+        fields = {"code_size": code_size, **model.model_dump(exclude={"epochs"})}
+        chosen.append((DenseArchitecture(**fields), model.epochs))
+    name, size = training.recipe, training.batch_size
     return [
         TrainingSpec(
             architecture=architecture,
-            recipe=choose_recipe(recipe, architecture, 1 if quick else epochs, batch_size),
-            seed=seed,
+            recipe=choose_recipe(name, architecture, 1 if quick else epochs, size),
+            seed=training.seed,
         )
         for architecture, epochs in chosen
     ]

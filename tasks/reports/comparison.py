@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from tasks.reports.metrics_table import METRICS, format_change, read_field
-from tasks.runs.drift import measure_drift
+from tasks.runs.gate import measure_drift
 from tasks.runs.manifest import Manifest
 
 
@@ -38,10 +38,10 @@ def list_differences(manifest: Manifest, other: Manifest) -> Iterator[str]:
         yield f"The {name} model is new."
     for name in sorted(other.metrics.keys() - manifest.metrics.keys()):
         yield f"The {name} model is no longer trained."
-    now, before = (_flatten(run.parameters.model_dump()) for run in (manifest, other))
-    changed = [name for name in now if now[name] != before.get(name)]
+    now, before = (_flatten(run.parameters) for run in (manifest, other))
+    changed = [name for name in before | now if now.get(name) != before.get(name)]
     for name in changed:
-        yield f"Parameter {name}: {now[name]}, before {before.get(name)}."
+        yield f"Parameter {name}: {now.get(name)}, before {before.get(name)}."
     if not changed:
         yield "The parameters are the same."
     versions = other.versions.model_dump()

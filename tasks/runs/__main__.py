@@ -45,19 +45,27 @@ def main(arguments: list[str]) -> int:
 
 def print_runs(root: Path) -> None:
     """Print a table of each dataset's runs, no wider than 80 columns."""
-    if tables := _list_runs(root):
-        Console().print(*tables)
-    else:
+    runs = find_runs(root)
+    if not runs:
         found = "No runs in" if root.exists() else "No runs: there is no folder"
         print(f"{found} {root}. {ROOT_VARIABLE} names another artifacts folder")
-
-
-def _list_runs(root: Path) -> list[Table]:
-    runs = find_runs(root)
     length = _name_length([run.run for run in runs])
-    tables: dict[str, Table] = {}
+    for dataset in dict.fromkeys(run.dataset.name for run in runs):
+        Console().print(_table([run for run in runs if run.dataset.name == dataset], length, root))
+
+
+def _table(runs: list[Manifest], length: int, root: Path) -> Table:
+    table = Table(
+        Column("run", min_width=length, no_wrap=True),  # never shortened: people copy it
+        Column("finished (UTC)", min_width=16, no_wrap=True),
+        Column("verdict", min_width=10),
+        Column("losses", justify="right", min_width=14),
+        Column("state", min_width=16),
+        box=SIMPLE_HEAD,
+        title=runs[0].dataset.name,
+        title_justify="left",
+    )
     for run in runs:
-        table = tables.setdefault(run.dataset.name, _empty_table(run.dataset.name, length))
         losses = (f"{name} {found.validation_loss:.4f}" for name, found in run.metrics.items())
         table.add_row(
             run.run[:length],
@@ -66,20 +74,7 @@ def _list_runs(root: Path) -> list[Table]:
             "\n".join(losses),
             _state(run, root),
         )
-    return list(tables.values())
-
-
-def _empty_table(dataset: str, length: int) -> Table:
-    return Table(
-        Column("run", min_width=length, no_wrap=True),  # never shortened: people copy it
-        Column("finished (UTC)", min_width=16, no_wrap=True),
-        Column("verdict", min_width=10),
-        Column("losses", justify="right", min_width=14),
-        Column("state", min_width=16),
-        box=SIMPLE_HEAD,
-        title=dataset,
-        title_justify="left",
-    )
+    return table
 
 
 def _name_length(names: list[str]) -> int:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tasks.core.locks import lock
-from tasks.core.records import FileRecord, Record
+from tasks.core.records import DatasetRecord, FileRecord, Record
 from tasks.core.storage import (
     describe_file,
     move_into_place,
@@ -19,8 +19,8 @@ from tasks.models.store import ModelRecord
 
 ATTEMPT_FOLDER = ".attempt"
 """In a building folder: intermediate results for the next attempt at the same run."""
-WEIGHTS_FILE = "weights.txt"
-"""In that folder: SHA-256 of the weights that everything was made from."""
+INPUTS_FILE = "inputs.txt"
+"""In that folder: the dataset and the models that everything was made from."""
 PUBLICATION_LOCK = "publication"
 """Held while runs of any dataset are compared, published or deleted."""
 RUN_LOCK_PREFIX = "run-"
@@ -44,14 +44,15 @@ def building_folder(run: str, root: Path, kind: str = "runs") -> Path:
     return folder
 
 
-def begin_run(run: str, models: list[ModelRecord], root: Path) -> None:
-    """Empty the building folder unless an earlier attempt filled it from the same weights."""
+def begin_run(run: str, dataset: DatasetRecord, models: list[ModelRecord], root: Path) -> None:
+    """Empty the building folder unless an earlier attempt filled it from the same inputs."""
     folder = building_folder(run, root)
-    path = folder / ATTEMPT_FOLDER / WEIGHTS_FILE
-    weights = "\n".join(model.weights_sha256 for model in models).encode()
-    if not path.exists() or path.read_bytes() != weights:
+    path = folder / ATTEMPT_FOLDER / INPUTS_FILE
+    weights = [f"{model.fingerprint} {model.weights_sha256}" for model in models]
+    inputs = "\n".join([dataset.model_dump_json(), *weights]).encode()
+    if not path.exists() or path.read_bytes() != inputs:
         shutil.rmtree(folder)
-        write_bytes(path, weights)
+        write_bytes(path, inputs)
 
 
 def file_names(folder: Path, record_file: str) -> list[str]:

@@ -1,15 +1,30 @@
-"""The quality gate: checks that a run must pass to be published."""
+"""The quality gate: checks that a run must pass to be published, and drift, which only warns."""
 
+import logging
 import math
 from collections.abc import Iterable
 
+import numpy as np
+
 from tasks.core.records import DatasetRecord
-from tasks.evaluation.records import Metrics
+from tasks.evaluation.records import DataSummary, Metrics
 from tasks.parameters.retrain import GateParameters, RunParameters
-from tasks.runs.manifest import BestLoss, Check, Manifest, Verdict, VerdictOutcome, short_name
+from tasks.runs.manifest import (
+    BestLoss,
+    Check,
+    Drift,
+    Manifest,
+    Verdict,
+    VerdictOutcome,
+    short_name,
+)
+
+logger = logging.getLogger(__name__)
 
 EXACT_MSE = 1e-8
 """A PCA with a smaller error is exact up to rounding; no model is compared with it."""
+SPREAD_STEP = 1e-5
+"""Summaries round spreads to this step; those of faint images may be zero."""
 FIRST_RUN = "First published run on these test images: nothing to compare with yet"
 NO_RUN = "No run is published on these test images yet"
 
@@ -20,12 +35,11 @@ def loss_key(model: str, code_size: int) -> str:
 
 
 def find_best_losses(dataset: DatasetRecord, runs: list[Manifest]) -> dict[str, BestLoss]:
-    """The best published loss of each model and code size on the same test images and scale.
-
-    Manifests carry the best losses of earlier runs, so deleted runs still count.
+    """The best loss of each model and code size on the same test images and scale.
 
     Args:
-        runs: published runs of this dataset name.
+        runs: ever published; their manifests carry the best losses of earlier runs, so deleted ones
+            still count.
     """
     return merge_best(
         run.best_losses
@@ -63,7 +77,6 @@ def judge(
     """Decide whether a run is published.
 
     Args:
-        metrics: by model name.
         best: published losses to compare with, by `loss_key`.
         unreadable: why the manifest of the published run cannot be read, if it cannot.
     """
@@ -77,28 +90,24 @@ def judge(
     if unreadable:
         text = f"The published run cannot be read, so the losses cannot be compared: {unreadable}"
         checks.append(Check(name="published run is readable", passed=False, text=text))
-    outcome = _choose_outcome(checks, run)
+    failed = [check.text for check in checks if not check.passed]
+    outcome: VerdictOutcome = "refused" if failed and not run.publish_anyway else "published"
+    if run.quick:
+        outcome = "quick look"
     if not best and not unreadable:
         new = [FIRST_RUN if outcome == "published" else NO_RUN]
-    reason = _explain(outcome, checks, new)
+    reason = _explain(outcome, failed, len(checks), new)
     return Verdict(outcome=outcome, reason=reason, checks=tuple(checks), rivals=best)
 
 
-def _choose_outcome(checks: list[Check], run: RunParameters) -> VerdictOutcome:
-    if run.quick:
-        return "quick look"
-    passed = all(check.passed for check in checks)
-    return "published" if passed or run.publish_anyway else "refused"
-
-
-def _explain(outcome: VerdictOutcome, checks: list[Check], new: list[str]) -> str:
+def _explain(outcome: VerdictOutcome, failed: list[str], checks: int, new: list[str]) -> str:
     """The reason for an outcome, in sentences."""
     if outcome == "quick look":
         return "Quick look: not published."
-    reason = f"All {len(checks)} checks passed"
-    if failed := [check.text for check in checks if not check.passed]:
+    reason = f"All {checks} checks passed"
+    if failed:
         intro = "Published although " if outcome == "published" else ""
-        reason = f"{intro}{len(failed)} of {len(checks)} checks failed: {'; '.join(failed)}"
+        reason = f"{intro}{len(failed)} of {checks} checks failed: {'; '.join(failed)}"
     return " ".join(f"{sentence}." for sentence in (reason, *new))
 
 
@@ -112,7 +121,8 @@ def _check_model(
     name: str, metrics: Metrics, best: BestLoss | None, gate: GateParameters
 ) -> list[Check]:
     loss, mse = metrics.validation_loss, metrics.reconstruction_mse
-    least_live = math.ceil(gate.live_share * metrics.code_size)
+    # Rounded first, because 0.55 * 20 is 11.000000000000002.
+    least_live = math.ceil(round(gate.live_share * metrics.code_size, 9))
     finite = Check(
         name=f"{name}: loss and error are finite numbers",
         passed=math.isfinite(loss) and math.isfinite(mse),
@@ -170,3 +180,37 @@ def _at_most(limit: float, found: float, name: str, what: str, basis: str) -> Ch
         limit=limit,
         text=f"{what} {found:#.4g} is {relation} {limit:#.4g}, the limit ({basis})",
     )
+
+
+def measure_drift(before: Manifest | None, after: DataSummary) -> Drift | None:
+    """Compare a summary of training images with that of a run; none without a run."""
+    if before is None:
+        return None
+    summary = before.baselines.pixels.summary
+    old_means, new_means = np.array(summary.means), np.array(after.means)
+    if old_means.shape != new_means.shape:
+        return Drift(rival=before.run, mean_shift=None, spread_ratio=None)
+    spread = max(float(np.mean(summary.spreads)), SPREAD_STEP)
+    shift = np.sqrt(((new_means - old_means) ** 2).mean()) / spread
+    return Drift(
+        rival=before.run,
+        mean_shift=round(float(shift), 5),
+        spread_ratio=round(float(np.mean(after.spreads) / spread), 5),
+    )
+
+
+def warn_of_drift(drift: Drift | None, limit: float) -> None:
+    """Log a warning if the drift exceeds `limit` standard deviations."""
+    if drift is None or not drift.exceeds(limit):
+        return
+    run = short_name(drift.rival)
+    if drift.mean_shift is None:
+        logger.warning("The training images have another shape than those of run %s", run)
+    else:
+        logger.warning(
+            "The training images drifted since run %s: mean by %.3f standard deviations, "
+            "spread by a factor of %.3f",
+            run,
+            drift.mean_shift,
+            drift.spread_ratio,
+        )

@@ -18,7 +18,7 @@ class Publication(Record):
 
 
 class Journal(Record):
-    """All publications of one dataset, oldest first."""
+    """All publications of one dataset, oldest first; those of deleted runs stay."""
 
     publications: tuple[Publication, ...] = ()
 

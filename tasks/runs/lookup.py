@@ -12,17 +12,17 @@ from tasks.core.storage import read_record
 from tasks.models.store import stored_model
 from tasks.runs.building import file_names
 from tasks.runs.journal import read_journal
-from tasks.runs.manifest import Manifest, ResultRecord, read_manifest, short_name
+from tasks.runs.manifest import FinishedRecord, Manifest, read_manifest, short_name
 
 logger = logging.getLogger(__name__)
 
-R = TypeVar("R", bound=ResultRecord)
+R = TypeVar("R", bound=FinishedRecord)
 
 
 def find_results(folder: Path, record_file: str, kind: type[R]) -> list[R]:
-    """All runs, or all sweeps, in the sub-folders of a folder.
+    """All runs, or all sweeps, in the sub-folders of a folder, oldest first.
 
-    Unreadable records are logged and left out. So are copies of a folder under another name.
+    Unreadable records are logged and left out; copies under another name are left out.
     """
     found = []
     for path in folder.glob(f"[!.]*/{record_file}"):
@@ -33,13 +33,12 @@ def find_results(folder: Path, record_file: str, kind: type[R]) -> list[R]:
             continue
         if result.run == path.parent.name:
             found.append(result)
-    return found
+    return sorted(found, key=lambda result: result.finished)
 
 
 def find_runs(root: Path) -> list[Manifest]:
     """All finished runs of all datasets, oldest first."""
-    runs = find_results(root / "runs", MANIFEST_FILE, Manifest)
-    return sorted(runs, key=lambda run: run.finished)
+    return find_results(root / "runs", MANIFEST_FILE, Manifest)
 
 
 def find_run(start: str, root: Path) -> Manifest:
@@ -72,12 +71,11 @@ def find_published(dataset: str, root: Path) -> Manifest | None:
         StepError: the manifest cannot be read.
     """
     run = published_run(dataset, root)
-    if run is None or not run_folder(run, root).exists():
-        return None
-    return read_manifest(run_folder(run, root))
+    folder = run_folder(run, root) if run else None
+    return read_manifest(folder) if folder and folder.exists() else None
 
 
-def find_once_published(dataset: str, root: Path) -> list[Manifest]:
+def find_ever_published(dataset: str, root: Path) -> list[Manifest]:
     """The runs of a dataset that are or were published."""
     names = {entry.run for entry in read_journal(dataset, root).publications}
     names.add(published_run(dataset, root) or "")

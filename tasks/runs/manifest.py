@@ -3,27 +3,20 @@
 import json
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
+from pydantic.json_schema import GenerateJsonSchema
 
 from tasks.codes.published import MANIFEST_FILE
-from tasks.core.records import (
-    DatasetRecord,
-    FigureRecord,
-    FileRecord,
-    Record,
-    Versions,
-)
+from tasks.core.records import DatasetRecord, FigureRecord, FileRecord, Record, Versions
 from tasks.core.storage import read_record
 from tasks.evaluation.records import Baselines, Metrics
 from tasks.models.store import ModelRecord
-from tasks.parameters.retrain import Parameters
 
 SHORT_NAME = 8
 """Characters of a run's name that are shown to people, as Git does with commits."""
 VerdictOutcome = Literal["published", "refused", "quick look"]
-JSON_SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class Check(Record):
@@ -79,36 +72,43 @@ class Drift(Record):
 
 
 class ResultRecord(Record):
-    """What the records of runs and sweeps begin with."""
+    """What the records of runs and sweeps share."""
 
     schema_version: Literal[1] = 1
     run: str
     started: datetime
+    parameters: dict[str, Any] = Field(
+        description="as JSON; read without validation: those of an earlier version stay readable"
+    )
+    dataset: DatasetRecord
+    baselines: Baselines = Field(description="with a PCA for each code size")
+
+
+class FinishedRecord(ResultRecord):
+    """What they share once they are complete."""
+
+    finished: datetime
+    versions: Versions
+    files: tuple[FileRecord, ...] = Field(description="every other file of the folder")
 
 
 class RunRecord(ResultRecord):
     """Inputs and results of a run, before it is judged."""
 
-    parameters: Parameters
-    dataset: DatasetRecord
-    baselines: Baselines
     models: tuple[ModelRecord, ...]
     metrics: dict[str, Metrics] = Field(description="by model name")
     figures: tuple[FigureRecord, ...] = Field((), description="in the order of the report")
 
 
-class Manifest(RunRecord):
+class Manifest(FinishedRecord, RunRecord):
     """The record of a finished run. All paths are relative to its folder."""
 
-    finished: datetime
     drift: Drift | None = Field(description="null if nothing was published before")
     verdict: Verdict
     best_losses: dict[str, BestLoss] = Field(
         description="best published losses on these test images, this run included, by model and "
         "code size; the next run is compared with them"
     )
-    versions: Versions
-    files: tuple[FileRecord, ...] = Field(description="every other file of the folder")
 
 
 class Outcome(Record):
@@ -126,7 +126,7 @@ def short_name(run: str) -> str:
 def manifest_schema() -> str:
     """The JSON Schema of a manifest, as tracked in `artifacts/manifest.schema.json`."""
     schema = Manifest.model_json_schema(mode="serialization")
-    return json.dumps({"$schema": JSON_SCHEMA_DIALECT, **schema}, indent=2) + "\n"
+    return json.dumps({"$schema": GenerateJsonSchema.schema_dialect, **schema}, indent=2) + "\n"
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -19,27 +19,30 @@ from tasks.core.storage import (
 )
 from tasks.core.versions import installed_versions
 from tasks.models.store import ModelRecord, copy_model
+from tasks.parameters.retrain import Parameters
 from tasks.runs.building import PUBLICATION_LOCK, building_folder, finish_building, list_files
-from tasks.runs.drift import measure_drift, warn_of_drift
-from tasks.runs.gate import find_best_losses, judge, list_losses, merge_best
+from tasks.runs.gate import (
+    find_best_losses,
+    judge,
+    list_losses,
+    measure_drift,
+    merge_best,
+    warn_of_drift,
+)
 from tasks.runs.journal import read_journal, record_publication
-from tasks.runs.lookup import check_files, find_once_published, find_published, published_run
+from tasks.runs.lookup import check_files, find_ever_published, find_published, published_run
 from tasks.runs.manifest import Manifest, RunRecord, read_manifest, short_name
 from tasks.runs.retention import delete_old_runs
 
 logger = logging.getLogger(__name__)
 
 RenderReport = Callable[[Manifest, Manifest | None, Path], dict[str, str]]
-"""Renders the report of a run, compared with the published one if there is one.
-
-Gets both manifests and the folder of the run; returns the text of each file by its name.
-"""
+"""From the manifests of a run and of the published one, if any, and the run's folder: the text of
+each file of the report, by its name."""
 
 
 def complete_run(record: RunRecord, root: Path, render: RenderReport) -> Manifest:
     """Complete a run's folder, judge it, publish it if it passed, and delete old runs.
-
-    A refused run is kept.
 
     Raises:
         StepError: a run of this name is complete already, or there is no room to write.
@@ -51,14 +54,14 @@ def complete_run(record: RunRecord, root: Path, render: RenderReport) -> Manifes
     building = building_folder(record.run, root)
     remove_partial_files(building)
     _copy_models(record.models, building, root)
-    dataset, settings = record.dataset.name, record.parameters.run
+    dataset, parameters = record.dataset.name, Parameters.model_validate(record.parameters)
     with lock(PUBLICATION_LOCK, root):
-        manifest = _judge_run(record, building, root, render)
+        manifest = _judge_run(record, parameters, building, root, render)
         finish_building(building, MANIFEST_FILE, manifest, folder)
         if manifest.verdict.published:
             switch_link(record.run, dataset, root)
-        grace = timedelta(hours=settings.grace)
-        delete_old_runs(record.run, dataset, settings.keep, grace, root)
+        keep, grace = parameters.run.keep, timedelta(hours=parameters.run.grace)
+        delete_old_runs(record.run, dataset, keep, grace, root)
     _log_outcome(manifest)
     return manifest
 
@@ -73,20 +76,19 @@ def _copy_models(models: tuple[ModelRecord, ...], building: Path, root: Path) ->
             )
 
 
-def _judge_run(record: RunRecord, building: Path, root: Path, render: RenderReport) -> Manifest:
+def _judge_run(
+    record: RunRecord, parameters: Parameters, building: Path, root: Path, render: RenderReport
+) -> Manifest:
     """Judge a run, write its report, and return its manifest."""
-    dataset, parameters = record.dataset, record.parameters
-    previous, unreadable = None, None
+    dataset = record.dataset
     try:
-        previous = find_published(dataset.name, root)
+        previous, unreadable = find_published(dataset.name, root), None
     except StepError as error:
-        unreadable = str(error)
+        previous, unreadable = None, str(error)
     drift = measure_drift(previous, record.baselines.pixels.summary)
     warn_of_drift(drift, parameters.gate.drift)
-    best = find_best_losses(dataset, find_once_published(dataset.name, root))
+    best = find_best_losses(dataset, find_ever_published(dataset.name, root))
     verdict = judge(record.metrics, best, parameters.gate, parameters.run, unreadable)
-    if previous and verdict.published:
-        _warn_of_missing_models(record, previous)
     own = list_losses(record.run, record.metrics) if verdict.published else {}
     manifest = Manifest(
         **dict(record),
@@ -97,13 +99,15 @@ def _judge_run(record: RunRecord, building: Path, root: Path, render: RenderRepo
         versions=installed_versions(),
         files=(),
     )
+    if previous and verdict.published:
+        _warn_of_missing_models(manifest, previous)
     for name, text in render(manifest, previous, building).items():
         write_bytes(building / name, text.encode())
     return manifest.model_copy(update={"files": list_files(building, MANIFEST_FILE)})
 
 
-def _warn_of_missing_models(record: RunRecord, previous: Manifest) -> None:
-    if missing := sorted(previous.metrics.keys() - record.metrics.keys()):
+def _warn_of_missing_models(manifest: Manifest, previous: Manifest) -> None:
+    if missing := sorted(previous.metrics.keys() - manifest.metrics.keys()):
         logger.warning(
             "This run has no codes of %s, which the published run %s has",
             ", ".join(missing),
@@ -120,11 +124,7 @@ def _log_outcome(manifest: Manifest) -> None:
 
 
 def raise_if_refused(manifest: Manifest) -> None:
-    """Make a refusal a failure.
-
-    Raises:
-        RefusedError: the quality gate refused the run.
-    """
+    """Raise `RefusedError` if the quality gate refused the run."""
     if manifest.verdict.outcome == "refused":
         raise RefusedError(
             f"Run {manifest.run} is not published: {manifest.verdict.reason} It is kept. "
@@ -132,8 +132,8 @@ def raise_if_refused(manifest: Manifest) -> None:
         )
 
 
-def finish_run(run: str, root: Path) -> Manifest | None:
-    """The manifest of a run that an earlier attempt completed; none if there is none.
+def resume_publication(run: str, root: Path) -> Manifest | None:
+    """The manifest of a run if an earlier attempt completed it.
 
     If that attempt ended before the switch, and no other run was published since, switches now.
 
@@ -162,7 +162,7 @@ def publish(run: str, root: Path, anyway: bool = False) -> Manifest:
         anyway: publish even a run that the gate refused, or a quick look.
 
     Raises:
-        AutoencoderError: the run is damaged, or was not published and `anyway` is not set.
+        AutoencoderError: the run is damaged, or its verdict is not to publish it.
     """
     with lock(PUBLICATION_LOCK, root):
         folder = run_folder(run, root)
@@ -182,10 +182,7 @@ def _read_verified(folder: Path) -> Manifest:
 
 
 def switch_link(run: str, dataset: str, root: Path) -> None:
-    """Switch `published/<dataset>` to a run, in one atomic rename.
-
-    The caller holds the publication lock.
-    """
+    """Switch the link in one atomic rename; the caller holds the publication lock."""
     link = published_link(dataset, root)
     with write_errors_explained(link):
         link.parent.mkdir(exist_ok=True)

@@ -23,7 +23,6 @@ from tasks.models import store as models
 from tasks.runs.building import RUN_LOCK_PREFIX
 from tasks.runs.journal import superseded_at
 from tasks.runs.lookup import find_runs, published_run
-from tasks.runs.manifest import Manifest
 
 logger = logging.getLogger(__name__)
 
@@ -62,29 +61,19 @@ def failures_logged() -> Iterator[None]:
 def delete_old_runs(own_run: str, dataset: str, keep: int, grace: timedelta, root: Path) -> None:
     """Delete old runs of a dataset, then what is unneeded; the caller holds the publication lock.
 
-    Kept are the published run, the newest `keep` runs that passed the gate and the newest `keep`
-    others, and runs that were superseded, or finished without being published, less than `grace`
-    ago.
-
-    Args:
-        own_run: the run in progress, never deleted.
+    Kept are the published run, the run in progress (`own_run`), the newest `keep` runs that passed
+    the gate, the newest `keep` others, and runs that were superseded, or finished without being
+    published, less than `grace` ago.
     """
     runs = [run for run in find_runs(root) if run.dataset.name == dataset]
-    passed = [run for run in runs if run.verdict.published]
-    others = [run for run in runs if not run.verdict.published]
-    surplus = [*passed[:-keep], *others[:-keep]]
-    for run in surplus:
-        if run.run != own_run and not _is_protected(run, grace, root):
-            delete(run_folder(run.run, root))
+    in_use = {own_run, published_run(dataset, root)}
+    for passed in (True, False):
+        alike = [run for run in runs if run.verdict.published is passed]
+        for run in alike[:-keep]:
+            last_use = superseded_at(run.run, dataset, root) or run.finished
+            if run.run not in in_use and datetime.now(UTC) - last_use >= grace:
+                delete(run_folder(run.run, root))
     delete_unneeded(own_run, grace, root)
-
-
-def _is_protected(run: Manifest, grace: timedelta, root: Path) -> bool:
-    dataset = run.dataset.name
-    if published_run(dataset, root) == run.run:
-        return True
-    last_use = superseded_at(run.run, dataset, root) or run.finished
-    return datetime.now(UTC) - last_use < grace
 
 
 def delete_unneeded(own_run: str, grace: timedelta, root: Path) -> None:

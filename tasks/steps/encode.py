@@ -6,8 +6,8 @@ from tasks.core.storage import prepare_artifacts_folder
 from tasks.encoding import shards
 from tasks.encoding.shards import EncodingPlan, EncodingRecord
 from tasks.images.dataset import fetch_images as fetch
-from tasks.parameters.encode import EncodeParameters, EncoderParameters, ShardParameters
 from tasks.parameters.images import ImagesParameters
+from tasks.parameters.published import EncodeParameters, EncoderParameters, ShardParameters
 from tasks.runs.manifest import read_manifest
 from tasks.steps import log_lines
 from tasks.steps.step import step

@@ -3,7 +3,7 @@
 from tasks.codes.published import PublishedRun, open_published, open_run
 from tasks.core.storage import prepare_artifacts_folder
 from tasks.encoding.neighbors import NeighborsRecord, obtain_neighbors
-from tasks.parameters.neighbors import CodesParameters
+from tasks.parameters.published import CodesParameters
 from tasks.steps.step import step
 
 

@@ -43,7 +43,7 @@ from tasks.steps.step import CurrentRun, step
 def find_earlier_attempt(run: str) -> Outcome | None:
     """The outcome of the run if an earlier attempt completed it; announces it again."""
     root = prepare_artifacts_folder()
-    manifest = publication.finish_run(run, root)
+    manifest = publication.resume_publication(run, root)
     return _announced(manifest, root) if manifest else None
 
 
@@ -103,7 +103,7 @@ def encode_images(
 ) -> FileRecord:
     """Write the codes file of a split, unless an earlier attempt with these models did."""
     root = prepare_artifacts_folder()
-    begin_run(run, models, root)
+    begin_run(run, dataset, models, root)
     folder = building_folder(run, root)
     name = f"codes/{split}.h5"
     if not is_valid(folder / name):
@@ -174,14 +174,14 @@ def publish_run(
     record = RunRecord(
         run=run.name,
         started=run.started,
-        parameters=parameters,
+        parameters=parameters.model_dump(mode="json"),
         dataset=dataset,
         baselines=baselines,
         models=tuple(models),
         metrics=metrics,
         figures=figures,
     )
-    manifest = publication.finish_run(run.name, root)
+    manifest = publication.resume_publication(run.name, root)
     if manifest is None:
         manifest = publication.complete_run(record, root, render_files)
     folder = run_folder(run.name, root)

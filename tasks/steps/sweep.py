@@ -29,7 +29,7 @@ from tasks.sweeps.records import (
 @step("Look for an earlier attempt")
 def find_earlier_attempt(run: str) -> Sweep | None:
     """The sweep if an earlier attempt completed it."""
-    return sweep_results.finish_sweep(run, prepare_artifacts_folder())
+    return sweep_results.find_completed_sweep(run, prepare_artifacts_folder())
 
 
 @step(
@@ -69,7 +69,7 @@ def complete_sweep(
     record = SweepRecord(
         run=run.name,
         started=run.started,
-        parameters=parameters,
+        parameters=parameters.model_dump(mode="json"),
         dataset=dataset,
         baselines=baselines,
         points=tuple(points),

@@ -6,21 +6,20 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tasks.evaluation.records import Baselines
 from tasks.reports.charts import MARKERS
 from tasks.reports.style import GREY, STYLE, color_of, save
 from tasks.sweeps.records import Summary
 
 
-def draw_sweep(
-    summaries: list[Summary], pca: dict[int, float], floor: float, paths: list[Path]
-) -> None:
+def draw_sweep(summaries: list[Summary], baselines: Baselines, path: Path) -> None:
     """Draw validation loss, and mean squared error beside that of PCA, by code size.
 
     Args:
-        pca: mean squared error by number of components.
-        floor: entropy floor of the test images, nats per pixel.
-        paths: files to write; the suffix gives the format.
+        path: of the PNG; an SVG of the same name is written beside it.
     """
+    errors = {scores.components: scores.mse for scores in baselines.pca}
+    floor, sizes = baselines.pixels.entropy_floor, sorted(errors)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(12, 5), layout="constrained")
         left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.08})
@@ -29,9 +28,8 @@ def draw_sweep(
             _draw_series(left, position, of_one, [(one.loss, one.losses) for one in of_one])
             _draw_series(right, position, of_one, [(one.error, one.errors) for one in of_one])
         left.axhline(floor, color="black", linewidth=1, label=f"entropy floor {floor:.4f}")
-        sizes = sorted(pca)
-        errors = [pca[size] for size in sizes]
-        right.plot(sizes, errors, color=GREY, marker="x", linestyle=(0, (6, 3)), label="PCA")
+        of_pca = [errors[size] for size in sizes]
+        right.plot(sizes, of_pca, color=GREY, marker="x", linestyle=(0, (6, 3)), label="PCA")
         left.set_ylabel("binary cross-entropy per pixel (nats)")
         left.set_title("Validation loss by code size")
         right.set_ylabel("mean squared error (0 to 1 scale)")
@@ -40,8 +38,8 @@ def draw_sweep(
         for axes in (left, right):
             _label_sizes(axes, sizes)
             axes.legend(loc="best")
-        for path in paths:
-            save(figure, path)
+        save(figure, path)
+        save(figure, path.with_suffix(".svg"))
 
 
 def _draw_series(

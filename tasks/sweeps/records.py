@@ -1,19 +1,15 @@
 """The record of a sweep: a grid of models, trained and compared."""
 
-from datetime import datetime
-from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from pydantic import Field
 
-from tasks.core.records import DatasetRecord, FileRecord, Record, Versions
-from tasks.evaluation.records import Baselines
+from tasks.core.records import Record
 from tasks.models.store import ModelRecord
-from tasks.parameters.sweep import SweepParameters
 from tasks.runs.lookup import find_results
-from tasks.runs.manifest import ResultRecord
+from tasks.runs.manifest import FinishedRecord, ResultRecord
 
 RECORD_FILE = "sweep.json"
 CHART_FILE = "figures/loss-by-code-size.png"
@@ -28,26 +24,20 @@ class SweepPoint(Record):
     model: ModelRecord
     reconstruction_mse: float = Field(description="mean over images and pixels, 0 to 1 scale")
 
+    @property
+    def code_size(self) -> int:
+        """Units of the model's code."""
+        return self.model.spec.architecture.code_size
+
 
 class SweepRecord(ResultRecord):
     """Inputs and results of a sweep, before it is complete."""
 
-    parameters: SweepParameters
-    dataset: DatasetRecord
-    baselines: Baselines = Field(description="with a PCA for each code size")
     points: tuple[SweepPoint, ...] = Field(description="in the order of the grid")
 
-    def pca_error(self, components: int) -> float:
-        """Mean squared error of a PCA on the test images, 0 to 1 scale."""
-        return self.baselines.pca_of(components).mse
 
-
-class Sweep(SweepRecord):
+class Sweep(FinishedRecord, SweepRecord):
     """The record of a finished sweep. All paths are relative to its folder."""
-
-    finished: datetime
-    versions: Versions
-    files: tuple[FileRecord, ...] = Field(description="every other file of the folder")
 
 
 class Summary(NamedTuple):
@@ -73,18 +63,16 @@ class Summary(NamedTuple):
 
 def summarize(points: tuple[SweepPoint, ...]) -> list[Summary]:
     """One summary for each architecture, in the order of the grid, and code size, rising."""
-    names = list(dict.fromkeys(point.model.name for point in points))
-
-    def place(point: SweepPoint) -> tuple[int, int]:
-        return names.index(point.model.name), point.model.spec.architecture.code_size
-
+    names = dict.fromkeys(point.model.name for point in points)
+    sizes = sorted({point.code_size for point in points})
     found = []
-    for (position, code_size), group in groupby(sorted(points, key=place), key=place):
-        members = list(group)
-        losses = [point.model.validation_loss for point in members]
-        errors = [point.reconstruction_mse for point in members]
-        found.append(Summary(names[position], code_size, losses, errors))
-    return found
+    for name in names:
+        for size in sizes:
+            group = [one for one in points if (one.model.name, one.code_size) == (name, size)]
+            losses = [point.model.validation_loss for point in group]
+            errors = [point.reconstruction_mse for point in group]
+            found.append(Summary(name, size, losses, errors))
+    return [summary for summary in found if summary.losses]
 
 
 def sweep_folder(run: str, root: Path) -> Path:
@@ -94,5 +82,4 @@ def sweep_folder(run: str, root: Path) -> Path:
 
 def find_sweeps(root: Path) -> list[Sweep]:
     """All finished sweeps of all datasets, oldest first."""
-    sweeps = find_results(root / "sweeps", RECORD_FILE, Sweep)
-    return sorted(sweeps, key=lambda sweep: sweep.finished)
+    return find_results(root / "sweeps", RECORD_FILE, Sweep)

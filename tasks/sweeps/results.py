@@ -1,8 +1,7 @@
-"""Make a sweep of trained models: measure them, write table, chart and record."""
+"""Make a sweep of trained models: measure them, write table, chart and record; delete old ones."""
 
 import csv
 import io
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from tasks.core.storage import load_or_compute, read_record, remove_partial_file
 from tasks.core.versions import installed_versions
 from tasks.images.store import open_images
 from tasks.models.store import ModelRecord, stored_model
+from tasks.parameters.sweep import SweepParameters
 from tasks.runs.building import (
     ATTEMPT_FOLDER,
     PUBLICATION_LOCK,
@@ -23,19 +23,19 @@ from tasks.runs.building import (
     list_files,
 )
 from tasks.runs.lookup import check_files
+from tasks.runs.retention import delete, delete_unneeded, failures_logged
 from tasks.sweeps.records import (
     CHART_FILE,
     MARKDOWN_FILE,
     RECORD_FILE,
     TABLE_FILE,
-    Summary,
     Sweep,
     SweepPoint,
     SweepRecord,
+    find_sweeps,
     summarize,
     sweep_folder,
 )
-from tasks.sweeps.retention import delete_old_sweeps
 
 
 def obtain_point(run: str, model: ModelRecord, dataset: DatasetRecord, root: Path) -> SweepPoint:
@@ -46,7 +46,7 @@ def obtain_point(run: str, model: ModelRecord, dataset: DatasetRecord, root: Pat
 
     folder = building_folder(run, root, "sweeps") / ATTEMPT_FOLDER
     point = load_or_compute(folder / f"{model.fingerprint}.json", SweepPoint, measure)
-    return point if point.model == model else measure()
+    return point if point.model == model else measure()  # trained again meanwhile
 
 
 def _measure_error(model: ModelRecord, dataset: DatasetRecord, root: Path) -> float:
@@ -59,8 +59,8 @@ def _measure_error(model: ModelRecord, dataset: DatasetRecord, root: Path) -> fl
     return float(total / len(images))
 
 
-def finish_sweep(run: str, root: Path) -> Sweep | None:
-    """The sweep that an earlier attempt completed; none if there is none.
+def find_completed_sweep(run: str, root: Path) -> Sweep | None:
+    """The sweep if an earlier attempt completed it.
 
     Raises:
         AutoencoderError: it is damaged.
@@ -79,15 +79,18 @@ def complete_sweep(record: SweepRecord, root: Path) -> Sweep:
     Raises:
         StepError: a model is missing, or there is no room to write.
     """
-    for point in record.points:
-        if stored_model(root / point.model.folder) != point.model:
+    for model in (point.model for point in record.points):
+        if stored_model(root / model.folder) != model:
             raise StepError(
-                f"{root / point.model.folder} is not the model that was trained: all workers need "
-                "this artifacts folder, each at the path that it has there"
+                f"{root / model.folder} is not the model that was trained: all workers need this "
+                "artifacts folder, each at the path that it has there"
             )
+    from tasks.sweeps.chart import draw_sweep  # loads Matplotlib
+
     building = building_folder(record.run, root, "sweeps")
     remove_partial_files(building)
-    _draw(record, building / CHART_FILE)
+    summaries = summarize(record.points)
+    draw_sweep(summaries, record.baselines, building / CHART_FILE)
     write_bytes(building / TABLE_FILE, render_csv(record).encode())
     write_bytes(building / MARKDOWN_FILE, render_markdown(record).encode())
     sweep = Sweep(
@@ -96,19 +99,26 @@ def complete_sweep(record: SweepRecord, root: Path) -> Sweep:
         versions=installed_versions(),
         files=list_files(building, RECORD_FILE),
     )
-    keep, grace = sweep.parameters.results.keep, timedelta(hours=sweep.parameters.results.grace)
+    results = SweepParameters.model_validate(record.parameters).results
+    keep, grace = results.keep, timedelta(hours=results.grace)
     with lock(PUBLICATION_LOCK, root):
         finish_building(building, RECORD_FILE, sweep, sweep_folder(sweep.run, root))
         delete_old_sweeps(sweep.run, sweep.dataset.name, keep, grace, root)
     return sweep
 
 
-def _draw(record: SweepRecord, path: Path) -> None:
-    from tasks.sweeps.chart import draw_sweep  # loads Matplotlib
+@failures_logged()
+def delete_old_sweeps(own_run: str, dataset: str, keep: int, grace: timedelta, root: Path) -> None:
+    """Delete old sweeps of a dataset, then what is unneeded; the caller holds the publication lock.
 
-    errors = {scores.components: scores.mse for scores in record.baselines.pca}
-    floor = record.baselines.pixels.entropy_floor
-    draw_sweep(summarize(record.points), errors, floor, [path, path.with_suffix(".svg")])
+    Kept are the sweep in progress (`own_run`), the newest `keep` sweeps, and those that finished
+    less than `grace` ago.
+    """
+    sweeps = [sweep for sweep in find_sweeps(root) if sweep.dataset.name == dataset]
+    for sweep in sweeps[:-keep]:
+        if sweep.run != own_run and datetime.now(UTC) - sweep.finished >= grace:
+            delete(sweep_folder(sweep.run, root))
+    delete_unneeded(own_run, grace, root)
 
 
 def render_csv(record: SweepRecord) -> str:
@@ -117,12 +127,12 @@ def render_csv(record: SweepRecord) -> str:
         {
             "architecture": point.model.name,
             "layers": point.model.layers,
-            "code_size": point.model.spec.architecture.code_size,
+            "code_size": point.code_size,
             "seed": point.model.spec.seed,
             "epochs": point.model.spec.recipe.epochs,
             "validation_loss": point.model.validation_loss,
             "mean_squared_error": point.reconstruction_mse,
-            "pca_mean_squared_error": record.pca_error(point.model.spec.architecture.code_size),
+            "pca_mean_squared_error": record.baselines.pca_of(point.code_size).mse,
             "fingerprint": point.model.fingerprint,
         }
         for point in record.points
@@ -140,11 +150,14 @@ def render_markdown(record: SweepRecord) -> str:
     Names of datasets and architectures need no escaping: their patterns allow plain text only.
     """
     columns = ["architecture", "code size", "seeds", "validation loss", "mean squared error", "PCA"]
-    rows = [
-        (*_cells(summary), f"{record.pca_error(summary.code_size):.5f}")
-        for summary in summarize(record.points)
-    ]
-    lines = [columns, ["---"] * len(columns), *rows]
+    lines = [columns, ["---"] * len(columns)]
+    for one in summarize(record.points):
+        losses = _mean_and_range(one.loss, one.losses, 4)
+        errors = _mean_and_range(one.error, one.errors, 5)
+        pca = f"{record.baselines.pca_of(one.code_size).mse:.5f}"
+        lines.append(
+            [one.architecture, str(one.code_size), str(len(one.losses)), losses, errors, pca]
+        )
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     return (
         f"# Sweep over {record.dataset.name}\n\n"
@@ -156,11 +169,6 @@ def render_markdown(record: SweepRecord) -> str:
     )
 
 
-def _cells(summary: Summary) -> Iterator[str]:
-    yield from (summary.architecture, str(summary.code_size), str(len(summary.losses)))
-    for values, mean, digits in (
-        (summary.losses, summary.loss, 4),
-        (summary.errors, summary.error, 5),
-    ):
-        spread = f" ({min(values):.{digits}f}-{max(values):.{digits}f})" if len(values) > 1 else ""
-        yield f"{mean:.{digits}f}{spread}"
+def _mean_and_range(mean: float, values: list[float], digits: int) -> str:
+    spread = f" ({min(values):.{digits}f}-{max(values):.{digits}f})" if len(values) > 1 else ""
+    return f"{mean:.{digits}f}{spread}"

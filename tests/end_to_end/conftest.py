@@ -46,10 +46,11 @@ DEEP_SPEC = SPEC.model_copy(
 def run_record(
     run: str, dataset: DatasetRecord, models: tuple[ModelRecord, ...], **settings: object
 ) -> RunRecord:
+    parameters = Parameters.model_validate({"data": SAMPLE, "gate": GATE, "run": settings})
     return RunRecord(
         run=run,
         started=datetime.now(UTC),
-        parameters=Parameters.model_validate({"data": SAMPLE, "gate": GATE, "run": settings}),
+        parameters=parameters.model_dump(mode="json"),
         dataset=dataset,
         baselines=BASELINES,
         models=models,

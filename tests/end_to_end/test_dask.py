@@ -154,7 +154,7 @@ def test_no_byte_depends_on_the_runner_or_on_a_worker_that_dies(
     assert (again.points, again.files) == (found.points, found.files)
 
     monkeypatch.setenv("AUTOENCODER_ARTIFACTS", str(tmp_path))
-    in_threads = sweep(**dict(found.parameters))
+    in_threads = sweep(**found.parameters)
     weights = [point.model.weights_sha256 for point in found.points]
     assert [point.model.weights_sha256 for point in in_threads.points] == weights
     assert in_threads.files == found.files

@@ -25,7 +25,7 @@ from tasks.runs.building import building_folder
 from tasks.runs.journal import record_publication
 from tasks.runs.lookup import check_files, find_published, find_runs
 from tasks.runs.manifest import Manifest, RunRecord
-from tasks.runs.publication import complete_run, finish_run
+from tasks.runs.publication import complete_run, resume_publication
 from tests.conftest import SAMPLE, SPEC
 
 Resource = Literal["size", "nr_inodes"]
@@ -117,7 +117,7 @@ def complete(root: Path) -> Manifest:
     first = find_runs(root)[0]
     facts = {name: getattr(first, name) for name in RunRecord.model_fields}
     record = RunRecord(**facts | {"run": NEXT_RUN, "models": first.models[:1]})
-    return finish_run(NEXT_RUN, root) or complete_run(record, root, render_files)
+    return resume_publication(NEXT_RUN, root) or complete_run(record, root, render_files)
 
 
 def train(root: Path) -> None:

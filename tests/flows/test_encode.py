@@ -9,8 +9,8 @@ from tasks.codes.reader import read_codes
 from tasks.core.records import DatasetRecord
 from tasks.encoding.shards import EncodingRecord, encoding_folder
 from tasks.models.store import ModelRecord
-from tasks.parameters.encode import EncoderParameters, ShardParameters
 from tasks.parameters.images import ImagesParameters
+from tasks.parameters.published import EncoderParameters, ShardParameters
 from tests.conftest import SAMPLE, complete
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

@@ -7,7 +7,7 @@ from flows.neighbors import neighbors
 from tasks.core.records import DatasetRecord
 from tasks.encoding.neighbors import neighbors_folder
 from tasks.models.store import ModelRecord
-from tasks.parameters.neighbors import CodesParameters
+from tasks.parameters.published import CodesParameters
 from tests.conftest import complete
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

@@ -20,7 +20,7 @@ from tasks.encoding.shards import (
 )
 from tasks.images.dataset import fetch_images
 from tasks.models.store import ModelRecord
-from tasks.parameters.encode import EncodeParameters
+from tasks.parameters.published import EncodeParameters
 from tasks.runs.manifest import read_manifest
 from tests.conftest import SAMPLE, complete
 

@@ -56,7 +56,7 @@ def test_code_statistics_of_independent_and_of_equal_units() -> None:
     generator = np.random.default_rng(0)
     one = np.maximum(generator.standard_normal((5000, 1)), 0).astype(np.float32)
     several = np.maximum(generator.standard_normal((5000, 4)), 0).astype(np.float32)
-    assert effective_dimension(several) == pytest.approx(4, abs=0.05)
+    assert effective_dimension(several) == pytest.approx(4, rel=0.02)
     assert effective_dimension(np.hstack([one, one, one])) == pytest.approx(1)
     assert mean_correlation(several) < 0.03
     assert mean_correlation(np.hstack([one, one])) == pytest.approx(1)
@@ -67,7 +67,7 @@ def test_correlations_are_pearson_s() -> None:
     x = np.array([-1, 0, 1], np.float32)
     codes = np.stack([x, 2 - x, x**2], axis=1)
     expected = [[1, -1, 0], [-1, 1, 0], [0, 0, 1]]
-    np.testing.assert_allclose(correlations(codes), expected, atol=1e-12)
+    np.testing.assert_allclose(correlations(codes), expected, atol=1e-12)  # correlations reach 1
 
 
 @pytest.mark.parametrize("constant", [0, 0.1])

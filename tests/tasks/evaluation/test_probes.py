@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.linear_model import RidgeClassifier
@@ -40,6 +42,17 @@ def test_the_linear_probe_is_a_ridge_classifier(classes: int) -> None:
     known = RidgeClassifier(alpha=RIDGE).fit(features[train], labels[train])
     probes = probe(features[train].copy(), labels[train], features[test], labels[test])
     assert probes.linear == known.score(features[test], labels[test])
+
+
+def test_collinear_units_cost_no_warning() -> None:
+    """As the codes of a model that was trained for one epoch; scikit-learn would warn of them."""
+    labels = np.arange(2000) % 4
+    shared = np.random.default_rng(0).normal(0, 90, (2000, 1))  # units reach 90
+    features = np.hstack([*[shared] * 4, np.eye(4)[labels]]).astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        probes = probe(features[:1000], labels[:1000], features[1000:], labels[1000:])
+    assert probes.linear == 1.0
 
 
 def test_labels_may_be_bytes_up_to_255() -> None:

@@ -19,7 +19,7 @@ def example_manifest(metrics: Metrics = METRICS, **changes: Any) -> Manifest:
         run="run-1",
         started=FINISHED - timedelta(minutes=2),
         finished=FINISHED,
-        parameters=Parameters(),
+        parameters=Parameters().model_dump(mode="json"),
         dataset=EXAMPLE_DATASET,
         baselines=BASELINES,
         models=(example_model(),),

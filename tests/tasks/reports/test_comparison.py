@@ -2,6 +2,8 @@ from typing import Any
 
 import pytest
 
+from tasks.parameters.retrain import Parameters
+from tasks.parameters.training import TrainingParameters
 from tasks.reports.comparison import Change, list_changes, list_differences
 from tasks.reports.report import render_markdown
 from tests.conftest import EXAMPLE_DATASET, METRICS, SUMMARY
@@ -33,18 +35,20 @@ def test_accuracies_differ_by_percentage_points() -> None:
 
 def test_models_parameters_and_versions_that_differ_are_named() -> None:
     now = example_manifest()
-    training = now.parameters.training.model_copy(update={"seed": 3})
+    earlier = Parameters(training=TrainingParameters(seed=3)).model_dump(mode="json")
+    earlier["models"]["gone"] = True
     before = now.model_copy(
         update={
             "run": "run-0",
             "metrics": {"shallow": METRICS, "wide": METRICS},
-            "parameters": now.parameters.model_copy(update={"training": training}),
+            "parameters": earlier,
             "versions": now.versions.model_copy(update={"keras": "2"}),
         }
     )
     assert list(list_differences(now, before)) == [
         "The images are the same.",
         "The wide model is no longer trained.",
+        "Parameter models.gone: None, before True.",
         "Parameter training.seed: 0, before 3.",
         "Version of keras: 3, before 2.",
     ]

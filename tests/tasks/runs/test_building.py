@@ -2,23 +2,27 @@ from pathlib import Path
 
 from tasks.codes.published import run_folder
 from tasks.core.records import DatasetRecord
+from tasks.core.storage import write_bytes
 from tasks.models.store import ModelRecord
 from tasks.runs.building import begin_run, building_folder
 from tasks.runs.lookup import check_files
 from tests.conftest import complete
 
 
-def test_a_second_attempt_keeps_what_was_made_of_the_same_weights(
+def test_a_second_attempt_keeps_what_was_made_from_the_same_inputs(
     model: ModelRecord, dataset: DatasetRecord, root: Path
 ) -> None:
-    begin_run("run-1", [model], root)
+    """Corrected labels give other codes files, although they change no weights."""
     made = building_folder("run-1", root) / "codes" / "test.h5"
-    made.parent.mkdir()
-    made.touch()
-    begin_run("run-1", [model], root)
-    assert made.exists()
-    begin_run("run-1", [model.model_copy(update={"weights_sha256": "b" * 64})], root)
-    assert not made.exists()
+    other_weights = model.model_copy(update={"weights_sha256": "b" * 64})
+    other_labels = dataset.model_copy(update={"payload_sha256": "c" * 64})
+    for changed in ((dataset, other_weights), (other_labels, model)):
+        begin_run("run-1", dataset, [model], root)
+        write_bytes(made, b"")
+        begin_run("run-1", dataset, [model], root)
+        assert made.exists()
+        begin_run("run-1", changed[0], [changed[1]], root)
+        assert not made.exists()
     manifest = complete("run-1", model, dataset, root)
     assert not [file for file in manifest.files if ".attempt" in file.path]
     check_files(run_folder("run-1", root), manifest.files)

@@ -1,3 +1,4 @@
+import logging
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -5,10 +6,11 @@ from typing import Any
 import pytest
 
 from tasks.core.records import Versions
-from tasks.parameters.retrain import GateParameters, Parameters, RunParameters
-from tasks.runs.gate import find_best_losses, judge, merge_best
-from tasks.runs.manifest import BestLoss, Manifest, Verdict
-from tests.conftest import BASELINES, EXAMPLE_DATASET, METRICS
+from tasks.evaluation.records import DataSummary
+from tasks.parameters.retrain import GateParameters, RunParameters
+from tasks.runs.gate import find_best_losses, judge, measure_drift, merge_best, warn_of_drift
+from tasks.runs.manifest import BestLoss, Drift, Manifest, Verdict
+from tests.conftest import BASELINES, EXAMPLE_DATASET, METRICS, SUMMARY
 
 BEST = {"deep-32": BestLoss(validation_loss=0.28, run="2b6e6b7a-f6b5-4d4c-8c07-34f3a0a0ad24")}
 VERSIONS = Versions(python="3", tensorflow="2", keras="3", hdf5="1", project="0")
@@ -29,7 +31,7 @@ def manifest(run: str, loss: float, outcome: str = "published", test: str = "t" 
         run=run,
         started=datetime.now(UTC),
         finished=datetime.now(UTC),
-        parameters=Parameters(),
+        parameters={},
         dataset=EXAMPLE_DATASET.model_copy(update={"payloads": {"test_images": test}}),
         baselines=BASELINES,
         drift=None,
@@ -40,6 +42,9 @@ def manifest(run: str, loss: float, outcome: str = "published", test: str = "t" 
         versions=VERSIONS,
         files=(),
     )
+
+
+BEFORE = manifest("before", 0.27)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +85,12 @@ def test_the_limits_are_parameters() -> None:
     assert verdict(
         {"validation_loss": 0.31, "live_units": 16, "reconstruction_mse": 0.02}, gate=gate
     ).published
+
+
+def test_the_share_of_live_units_is_a_minimum() -> None:
+    gate = GateParameters(live_share=0.55)
+    assert verdict({"code_size": 20, "live_units": 11}, gate=gate).published
+    assert not verdict({"code_size": 20, "live_units": 10}, gate=gate).published
 
 
 def test_publish_anyway_says_what_it_overrode() -> None:
@@ -180,3 +191,46 @@ def test_no_model_is_held_to_a_pca_that_is_exact() -> None:
     found = verdict({"pca_mse": 1e-15, "reconstruction_mse": 1e-4})
     assert found.published
     assert "PCA-32 reconstructs these images exactly" in found.checks[2].text
+
+
+def test_drift_is_measured_in_standard_deviations() -> None:
+    same = measure_drift(BEFORE, SUMMARY)
+    assert same is not None
+    assert (same.mean_shift, same.spread_ratio) == (0.0, 1.0)
+    assert not same.exceeds(0.1)
+    moved = DataSummary(means=((0.26, 0.46),), spreads=((0.36, 0.36),))
+    drift = measure_drift(BEFORE, moved)
+    assert drift is not None
+    assert (drift.mean_shift, drift.spread_ratio) == (0.2, 1.2)
+    assert drift.exceeds(0.1)
+    assert not drift.exceeds(0.25)
+
+
+def test_images_of_another_shape_have_drifted() -> None:
+    other = DataSummary(means=((0.2,),), spreads=((0.3,),))
+    drift = measure_drift(BEFORE, other)
+    assert drift is not None
+    assert drift.exceeds(1000)
+    assert measure_drift(None, other) is None
+
+
+def test_the_drift_of_faint_images_is_a_number() -> None:
+    flat = SUMMARY.model_copy(
+        update={"spreads": tuple(tuple(0.0 for _ in row) for row in SUMMARY.spreads)}
+    )
+    pixels = BEFORE.baselines.pixels.model_copy(update={"summary": flat})
+    baselines = BEFORE.baselines.model_copy(update={"pixels": pixels})
+    drift = measure_drift(BEFORE.model_copy(update={"baselines": baselines}), flat)
+    assert drift is not None
+    assert (drift.mean_shift, drift.spread_ratio) == (0.0, 0.0)
+
+
+def test_only_drift_above_the_limit_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    warn_of_drift(None, 0.1)
+    warn_of_drift(Drift(rival="before", mean_shift=0.1, spread_ratio=1.0), 0.1)
+    assert caplog.text == ""
+    warn_of_drift(Drift(rival="before", mean_shift=0.2, spread_ratio=1.0), 0.1)
+    assert "drifted since run before: mean by 0.200 standard deviations" in caplog.text
+    warn_of_drift(Drift(rival="before", mean_shift=None, spread_ratio=None), 0.1)
+    assert "another shape than those of run before" in caplog.text

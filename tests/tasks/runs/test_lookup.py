@@ -8,7 +8,7 @@ from tasks.core.records import DatasetRecord
 from tasks.models.store import ModelRecord
 from tasks.runs.lookup import (
     check_files,
-    find_once_published,
+    find_ever_published,
     find_published,
     find_runs,
     find_unchanged,
@@ -70,9 +70,9 @@ def test_runs_that_were_refused_were_never_published(
     for run in ("run-1", "run-2"):
         complete(run, model, dataset, root)
     complete("worse", model, dataset, root, METRICS.model_copy(update={"validation_loss": 0.31}))
-    assert [run.run for run in find_once_published(dataset.name, root)] == ["run-1", "run-2"]
+    assert [run.run for run in find_ever_published(dataset.name, root)] == ["run-1", "run-2"]
     (root / "publications" / f"{dataset.name}.json").unlink()
-    assert [run.run for run in find_once_published(dataset.name, root)] == ["run-2"]
+    assert [run.run for run in find_ever_published(dataset.name, root)] == ["run-2"]
 
 
 def test_a_published_run_that_is_gone_counts_as_none(root: Path) -> None:

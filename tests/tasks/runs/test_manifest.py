@@ -3,11 +3,13 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from pydantic import ValidationError
 
 from tasks.codes.published import MANIFEST_FILE, run_folder
 from tasks.core.errors import StepError
 from tasks.core.records import DatasetRecord
 from tasks.models.store import ModelRecord
+from tasks.parameters.retrain import Parameters
 from tasks.runs.gate import find_best_losses, loss_key
 from tasks.runs.lookup import find_published, find_runs
 from tasks.runs.manifest import manifest_schema, read_manifest
@@ -49,6 +51,23 @@ def test_manifests_of_released_versions_are_read(version: str, root: Path) -> No
     for name, metrics in manifest.metrics.items():
         assert best[loss_key(name, 32)].validation_loss == metrics.validation_loss
     assert needed_folders(root) >= {manifest.dataset.folder, manifest.models[0].folder}
+
+
+def test_parameters_of_earlier_versions_need_not_be_valid_today(root: Path) -> None:
+    """A model that is no longer offered, a bound that was wider, a group that is gone."""
+    stored = json.loads((RELEASED / "0.1.0.json").read_text())
+    stored["parameters"]["models"]["huge"] = True
+    stored["parameters"]["training"] |= {"batch_size": 10**9, "recipe": "forgotten"}
+    stored["parameters"]["notifications"] = {"to": "everybody"}
+    with pytest.raises(ValidationError):
+        Parameters.model_validate(stored["parameters"])
+    folder = run_folder(stored["run"], root)
+    folder.mkdir(parents=True)
+    (folder / MANIFEST_FILE).write_text(json.dumps(stored))
+    manifest = read_manifest(folder)
+    assert manifest.parameters == stored["parameters"]
+    assert find_runs(root) == [manifest]
+    jsonschema.validate(stored, json.loads(SCHEMA.read_text()))
 
 
 def test_paths_in_a_manifest_are_relative(

@@ -18,7 +18,7 @@ from tasks.runs.building import building_folder
 from tasks.runs.journal import read_journal, superseded_at
 from tasks.runs.lookup import check_files
 from tasks.runs.manifest import read_manifest
-from tasks.runs.publication import finish_run, publish, raise_if_refused
+from tasks.runs.publication import publish, raise_if_refused, resume_publication
 from tests.conftest import BASELINES, METRICS, SUMMARY, complete
 
 WORSE = METRICS.model_copy(update={"validation_loss": 0.31})
@@ -112,12 +112,12 @@ def test_publish_anyway_publishes_and_keeps_the_better_loss(
 def test_a_second_attempt_finds_what_the_first_completed(
     model: ModelRecord, dataset: DatasetRecord, root: Path
 ) -> None:
-    assert finish_run("run-1", root) is None
+    assert resume_publication("run-1", root) is None
     manifest = complete("run-1", model, dataset, root)
-    assert finish_run("run-1", root) == manifest
+    assert resume_publication("run-1", root) == manifest
     raise_if_refused(manifest)
     refused = complete("run-2", model, dataset, root, WORSE)
-    assert finish_run("run-2", root) == refused
+    assert resume_publication("run-2", root) == refused
     assert published(dataset, root) == "run-1"
 
 
@@ -129,7 +129,7 @@ def test_a_late_second_attempt_does_not_push_aside_a_newer_run(
     better = METRICS.model_copy(update={"validation_loss": 0.29})
     manifest = complete("run-2", model, dataset, root, better)
     assert "First published run" in manifest.verdict.reason
-    finish_run("run-1", root)
+    resume_publication("run-1", root)
     assert published(dataset, root) == "run-2"
 
 
@@ -207,7 +207,7 @@ def test_a_second_attempt_switches_if_the_first_was_killed_before(
     with killed_before_the_switch():
         complete("run-2", model, dataset, root)
     assert published(dataset, root) == "run-1"
-    finish_run("run-2", root)
+    resume_publication("run-2", root)
     assert published(dataset, root) == "run-2"
 
 
@@ -216,7 +216,7 @@ def test_a_second_attempt_does_not_undo_a_later_publication(
 ) -> None:
     for run in ("run-1", "run-2"):
         complete(run, model, dataset, root)
-    finish_run("run-1", root)
+    resume_publication("run-1", root)
     assert published(dataset, root) == "run-2"
 
 

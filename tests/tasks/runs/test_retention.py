@@ -1,7 +1,6 @@
 import shutil
 import subprocess
 import sys
-import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from tasks.encoding.neighbors import NeighborsRecord
 from tasks.models.store import ModelRecord
 from tasks.parameters.retrain import RunParameters
 from tasks.runs.building import run_in_progress
+from tasks.runs.journal import Journal, read_journal
 from tasks.runs.lookup import find_runs
 from tasks.runs.publication import publish
 from tasks.runs.retention import delete_old_runs
@@ -48,9 +48,12 @@ def test_what_was_just_superseded_is_kept(four_runs: list[str], root: Path) -> N
 def test_grace_counts_from_the_moment_of_being_superseded(four_runs: list[str], root: Path) -> None:
     """An old run that was published until now stays; its age does not matter."""
     publish("run-0", root)
-    time.sleep(0.3)
     publish("run-3", root)
-    delete_old_runs("run-3", SAMPLE.dataset, 1, timedelta(seconds=0.25), root)
+    *earlier, last = read_journal(SAMPLE.dataset, root).publications
+    earlier = [entry.model_copy(update={"time": entry.time - 2 * HOUR}) for entry in earlier]
+    journal = Journal(publications=(*earlier, last))
+    write_record(root / "publications" / f"{SAMPLE.dataset}.json", journal)
+    delete_old_runs("run-3", SAMPLE.dataset, 1, HOUR, root)
     assert names(root) == ["run-0", "run-3"]
 
 

@@ -1,5 +1,6 @@
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,8 @@ def test_only_sweeps_of_ours_are_found(root: Path, caplog: pytest.LogCaptureFixt
     assert "sweep.json is damaged: run: Field required" in caplog.text
 
 
-def test_a_record_is_read_as_it_was_written(root: Path) -> None:
-    write_record(root / "sweeps" / SWEEP.run / "sweep.json", SWEEP)
-    assert find_sweeps(root) == [SWEEP]
+@pytest.mark.parametrize("parameters", [SWEEP.parameters, {"grid": {"architectures": ["gone"]}}])
+def test_a_record_is_read_as_it_was_written(parameters: dict[str, Any], root: Path) -> None:
+    sweep = SWEEP.model_copy(update={"parameters": parameters})
+    write_record(root / "sweeps" / sweep.run / "sweep.json", sweep)
+    assert find_sweeps(root) == [sweep]

@@ -1,5 +1,6 @@
 import csv
 import io
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -8,18 +9,25 @@ from tasks.codes.errors import CodesError
 from tasks.codes.reader import read_codes
 from tasks.core.errors import StepError
 from tasks.core.records import DatasetRecord
+from tasks.core.storage import write_record
 from tasks.models.store import ModelRecord
 from tasks.runs.building import building_folder
-from tasks.sweeps.records import SweepRecord
+from tasks.runs.lookup import find_runs
+from tasks.runs.retention import delete_old_runs
+from tasks.sweeps.records import SweepPoint, SweepRecord, find_sweeps
 from tasks.sweeps.results import (
     complete_sweep,
-    finish_sweep,
+    delete_old_sweeps,
+    find_completed_sweep,
     obtain_point,
     render_csv,
     render_markdown,
 )
-from tests.conftest import codes_file
-from tests.sweeping import RECORD
+from tests.conftest import SAMPLE, codes_file, complete
+from tests.leftovers import make_old, store_copy
+from tests.sweeping import RECORD, SWEEP
+
+NOW, HOUR = timedelta(0), timedelta(hours=1)
 
 
 @pytest.fixture
@@ -69,13 +77,13 @@ def test_the_report_has_means_and_ranges_beside_pca() -> None:
 
 
 def test_what_was_completed_is_found_and_verified(record: SweepRecord, root: Path) -> None:
-    assert finish_sweep(record.run, root) is None
+    assert find_completed_sweep(record.run, root) is None
     sweep = complete_sweep(record, root)
-    assert finish_sweep(record.run, root) == sweep
-    assert not building_folder(record.run, root, "sweeps").samefile(root / "sweeps" / record.run)
+    assert find_completed_sweep(record.run, root) == sweep
+    assert [path.name for path in (root / "sweeps").iterdir()] == [record.run]
     (root / "sweeps" / record.run / "models.csv").write_text("wrong")
     with pytest.raises(CodesError, match=r"models\.csv differs from its manifest"):
-        finish_sweep(record.run, root)
+        find_completed_sweep(record.run, root)
 
 
 def test_a_sweep_is_completed_after_a_kill_before_its_folder_got_its_name(
@@ -84,7 +92,7 @@ def test_a_sweep_is_completed_after_a_kill_before_its_folder_got_its_name(
     left = building_folder(record.run, root, "sweeps") / "sweep.json"
     left.write_text("of the attempt that was killed")
     complete_sweep(record, root)
-    assert finish_sweep(record.run, root)
+    assert find_completed_sweep(record.run, root)
 
 
 def test_models_trained_into_another_folder_are_noticed(record: SweepRecord, root: Path) -> None:
@@ -93,3 +101,45 @@ def test_models_trained_into_another_folder_are_noticed(record: SweepRecord, roo
     with pytest.raises(StepError, match="all workers need this artifacts folder"):
         complete_sweep(record, root)
     assert not (root / "sweeps" / record.run).exists()
+
+
+def sweep_of(run: str, model: ModelRecord, dataset: DatasetRecord, root: Path) -> None:
+    """A sweep of one model that just finished."""
+    facts = {
+        "run": run,
+        "dataset": dataset,
+        "points": (SweepPoint(model=model, reconstruction_mse=0.1),),
+        "finished": datetime.now(UTC),
+    }
+    write_record(root / "sweeps" / run / "sweep.json", SWEEP.model_copy(update=facts))
+
+
+def test_the_newest_sweeps_are_kept_and_their_models_go_with_them(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    complete("run-3", model, dataset, root)
+    others = [store_copy(model, fingerprint * 64, root) for fingerprint in "12"]
+    for number, other in enumerate(others):
+        sweep_of(f"sweep-{number}", other, dataset, root)
+        make_old(root / other.folder)
+    delete_old_runs("run-3", SAMPLE.dataset, 5, HOUR, root)
+    assert all((root / other.folder).exists() for other in others), "runs spare what sweeps need"
+    delete_old_sweeps("sweep-1", SAMPLE.dataset, 1, HOUR, root)
+    assert len(find_sweeps(root)) == 2, "too young"
+    leftover = root / "sweeps" / ".partial-sweep-9"
+    leftover.mkdir()
+    delete_old_sweeps("sweep-1", SAMPLE.dataset, 1, NOW, root)
+    assert [sweep.run for sweep in find_sweeps(root)] == ["sweep-1"]
+    assert [(root / other.folder).exists() for other in others] == [False, True]
+    assert not leftover.exists()
+    assert [run.run for run in find_runs(root)] == ["run-3"]
+    assert (root / model.folder).exists()
+
+
+def test_sweeps_over_other_datasets_are_left_alone(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    for run, name in (("sweep-0", "other"), ("sweep-1", SAMPLE.dataset), ("sweep-2", "other")):
+        sweep_of(run, model, dataset.model_copy(update={"name": name}), root)
+    delete_old_sweeps("sweep-1", SAMPLE.dataset, 1, NOW, root)
+    assert [sweep.run for sweep in find_sweeps(root)] == ["sweep-0", "sweep-1", "sweep-2"]

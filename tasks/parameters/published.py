@@ -1,4 +1,4 @@
-"""The parameters of `python -m flows.encode`: encode images with a published encoder."""
+"""The parameters of the flows that use a published run: `flows.encode` and `flows.neighbors`."""
 
 from tasks.core.form import Group, parameter
 from tasks.parameters.images import DATASET_NAME, RUN_NAME, ImagesParameters
@@ -29,3 +29,20 @@ class EncodeParameters(Group):
     images: ImagesParameters = ImagesParameters()
     encoder: EncoderParameters = EncoderParameters()
     shards: ShardParameters = ShardParameters()
+
+
+class CodesParameters(Group):
+    """Which codes to search."""
+
+    dataset: str = parameter(
+        "fashion-mnist", "Dataset", "Dataset whose published codes to search", **DATASET_NAME
+    )
+    run: str | None = parameter(
+        None, "Run", "Run whose codes to search instead of the published ones", **RUN_NAME
+    )
+
+
+class NeighborsParameters(Group):
+    """Everything a person can choose about a search for neighbours."""
+
+    codes: CodesParameters = CodesParameters()
