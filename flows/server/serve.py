@@ -20,6 +20,7 @@ import httpx
 
 from flows.server.deploy import WORK_POOL
 from flows.server.supervision import CODE, PrefectCommand, Worker, interrupt_on_signals
+from tasks.core.errors import StepError
 from tasks.core.settings import PREFIX, read_settings
 from tasks.steps import TELEMETRY_OFF
 
@@ -39,15 +40,12 @@ def main(arguments: list[str]) -> int:
         "--home", type=Path, default=HOME, help="folder of the database and the password"
     )
     options = parser.parse_args(arguments)
-    if port_is_taken(options.port):
-        print(f"Port {options.port} is taken: name another with --port", file=sys.stderr)
-        return 1
     interrupt_on_signals()
     try:
         serve(options.home, options.port)
     except KeyboardInterrupt:
         print("Stopped")
-    except (RuntimeError, TimeoutError) as error:
+    except (StepError, OSError, httpx.HTTPError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
@@ -58,8 +56,11 @@ def serve(home: Path, port: int) -> NoReturn:
 
     Raises:
         KeyboardInterrupt: everything has been stopped.
-        RuntimeError, TimeoutError: something did not start; the message has the reason.
+        StepError, OSError: something did not start; the message has the reason.
+        HTTPError: the server failed while everything was stopped.
     """
+    if port_is_taken(port):
+        raise StepError(f"Port {port} is taken: name another with --port")
     environment = serving_environment(home, port)
     server = PrefectCommand(["server", "start", "--host", HOST, "--port", str(port)], environment)
     with server, client_of(environment) as client:
@@ -125,14 +126,19 @@ def register(environment: dict[str, str]) -> None:
     """Register the deployments, without Prefect's advice to start a worker.
 
     Raises:
-        RuntimeError: that failed; the message is Prefect's.
+        StepError: that failed; the message is Prefect's.
     """
     command = [sys.executable, "-m", "flows.server.deploy"]
     ended = subprocess.run(
-        command, check=False, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command,
+        check=False,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     if ended.returncode:
-        raise RuntimeError(f"The deployments were not registered:\n{ended.stdout.decode()}")
+        raise StepError(f"The deployments were not registered:\n{ended.stdout}")
 
 
 def client_of(environment: dict[str, str]) -> httpx.Client:
@@ -147,18 +153,17 @@ def wait_until_healthy(server: PrefectCommand, client: httpx.Client) -> None:
     """Wait until the server answers.
 
     Raises:
-        RuntimeError: it ended, for example because its port was taken meanwhile.
-        TimeoutError: it does not answer.
+        StepError: it ended, for example because its port was taken meanwhile, or does not answer.
     """
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
         if server.process.poll() is not None:
-            raise RuntimeError(f"The server ended with exit code {server.process.returncode}")
+            raise StepError(f"The server ended with exit code {server.process.returncode}")
         with suppress(httpx.TransportError):
             if client.get("health").is_success:
                 return
         time.sleep(0.5)
-    raise TimeoutError(f"No server answers at {client.base_url} after {START_SECONDS} s")
+    raise StepError(f"No server answers at {client.base_url} after {START_SECONDS} s")
 
 
 def keep_running(*commands: PrefectCommand) -> NoReturn:

@@ -20,6 +20,7 @@ from pydantic_settings import (
 
 from flows.terminal.failures import EXPECTED_ERRORS
 from tasks.core.errors import RefusedError, explain
+from tasks.core.settings import read_settings
 
 SUCCESS, FAILURE, USAGE, REFUSED = 0, 1, 2, 3
 INTERRUPTED = 128 + signal.SIGINT
@@ -100,8 +101,9 @@ def run(
     """
     values = parse(flow, parameters, arguments)
     signal.signal(signal.SIGTERM, exit_on_signal)
-    threading.Thread(target=import_ahead, args=(modules,), daemon=True).start()
     try:
+        read_settings()  # before the server starts, and before a module reads them in a thread
+        threading.Thread(target=import_ahead, args=(modules,), daemon=True).start()
         result = flow(**dict(values))
     except EXPECTED_ERRORS as error:
         print(f"{flow.name}: {error}", file=sys.stderr)

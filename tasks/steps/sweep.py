@@ -49,7 +49,7 @@ def train_point(
 
     def report(progress: Progress) -> None:
         if is_stopping():
-            raise TrainingStoppedError
+            raise TrainingStoppedError("the sweep was interrupted")
         show(progress)
 
     model = obtain_model(dataset, spec, choose_device(requested), root, report)
