@@ -3,13 +3,11 @@
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tasks.reports.style import STYLE, Array, color_of, plain, save
+from tasks.reports.style import Array, color_of, new_figure, plain
 
 MARKERS = "osD^vP"
 ALIVE, DEAD = "#0072b2", "#d55e00"
@@ -27,8 +25,7 @@ class Curve(NamedTuple):
 
 def draw_learning_curves(curves: list[Curve], floor: float, paths: list[Path]) -> None:
     """Training and validation loss by epoch, with the notebook's losses and the entropy floor."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(11, 5.5), layout="constrained")
+    with new_figure((11, 5.5), *paths) as figure:
         axes = figure.subplots()
         for position, curve in enumerate(curves):
             _draw_curve(axes, curve, color_of(curve.name, position))
@@ -39,8 +36,6 @@ def draw_learning_curves(curves: list[Curve], floor: float, paths: list[Path]) -
         axes.set_title("Learning curves")
         axes.xaxis.set_major_locator(_integer_ticks())
         figure.legend(loc="outside right upper")
-        for path in paths:
-            save(figure, path)
 
 
 def _draw_curve(axes: Axes, curve: Curve, color: str) -> None:
@@ -83,8 +78,7 @@ def draw_classes(names: list[str], errors: dict[str, list[float]], paths: list[P
         errors: by model, one for each class.
     """
     order = np.argsort(next(iter(errors.values())))
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9, 1.6 + 0.34 * len(names)), layout="constrained")
+    with new_figure((9, 1.6 + 0.34 * len(names)), *paths) as figure:
         axes = figure.subplots()
         for position, (model, values) in enumerate(errors.items()):
             axes.plot(
@@ -101,8 +95,6 @@ def draw_classes(names: list[str], errors: dict[str, list[float]], paths: list[P
         axes.set_xlabel("mean squared error of the test images (0 to 1 scale)")
         axes.set_title("Error by class")
         figure.legend(loc="outside right upper")
-        for path in paths:
-            save(figure, path)
 
 
 def draw_units(model: str, activity: Array, alive: Array, matrix: Array, path: Path) -> None:
@@ -114,8 +106,7 @@ def draw_units(model: str, activity: Array, alive: Array, matrix: Array, path: P
         matrix: (code_size, code_size) correlations.
     """
     order = np.argsort(-activity, kind="stable")
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(11.5, 4.5), layout="constrained")
+    with new_figure((11.5, 4.5), path) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
         _draw_activity(left, activity[order], alive[order])
         left.set_title(
@@ -129,7 +120,6 @@ def draw_units(model: str, activity: Array, alive: Array, matrix: Array, path: P
         for axes in (left, right):
             axes.xaxis.set_major_locator(_integer_ticks())
         figure.colorbar(image, ax=right, shrink=0.85, label="Pearson correlation")
-        save(figure, path)
 
 
 def _draw_activity(axes: Axes, activity: Array, alive: Array) -> None:

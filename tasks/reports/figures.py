@@ -18,8 +18,7 @@ from tasks.images import fashion_mnist
 from tasks.images.store import open_images
 from tasks.models.store import ModelRecord, read_history
 from tasks.reports import charts, code_map
-from tasks.reports.image_rows import draw_comparison, draw_extremes
-from tasks.reports.lab_figure import draw_lab_figure, lab_rows
+from tasks.reports.image_rows import draw_comparison, draw_extremes, draw_lab_figure, lab_rows
 from tasks.reports.style import ShownImages
 
 HARDEST_CLASSES = 40
