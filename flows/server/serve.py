@@ -14,7 +14,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import httpx
 
@@ -27,6 +27,8 @@ from tasks.steps import TELEMETRY_OFF
 HOME = CODE / ".prefect"
 HOST = "127.0.0.1"
 USER = "admin"
+LOGIN_FILE = "password"
+"""In the home folder: a line `user:password`."""
 START_SECONDS = 90
 WATCH_SECONDS = 2
 """Between two checks whether the server and the worker are still running."""
@@ -69,7 +71,7 @@ def serve(home: Path, port: int) -> NoReturn:
         with Worker(["--pool", WORK_POOL, "--type", "process"], environment) as worker:
             print(
                 f"\nThe UI is at http://{HOST}:{port}; the password it asks for is the line in "
-                f"{password_path(home)}. Ctrl-C stops everything.\n",
+                f"{home / LOGIN_FILE}. Ctrl-C stops everything.\n",
                 flush=True,
             )
             try:
@@ -87,14 +89,9 @@ def port_is_taken(port: int) -> bool:
         return probe.connect_ex((HOST, port)) == 0
 
 
-def password_path(home: Path) -> Path:
-    """The file with `user:password`."""
-    return home / "password"
-
-
 def obtain_password(home: Path) -> str:
     """Read the password, made at the first start; only the user can read the folder."""
-    path = password_path(home)
+    path = home / LOGIN_FILE
     home.mkdir(parents=True, exist_ok=True)
     home.chmod(0o700)
     if not path.exists():
@@ -129,16 +126,9 @@ def register(environment: dict[str, str]) -> None:
         StepError: that failed; the message is Prefect's.
     """
     command = [sys.executable, "-m", "flows.server.deploy"]
-    ended = subprocess.run(
-        command,
-        check=False,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    ended = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
     if ended.returncode:
-        raise StepError(f"The deployments were not registered:\n{ended.stdout}")
+        raise StepError(f"The deployments were not registered:\n{ended.stdout}{ended.stderr}")
 
 
 def client_of(environment: dict[str, str]) -> httpx.Client:
@@ -185,10 +175,8 @@ def find_runs(client: httpx.Client, states: list[str]) -> set[str]:
         "flow_runs": {"state": {"type": {"any_": states}}},
         "work_pools": {"name": {"any_": [WORK_POOL]}},
     }
-    runs: list[dict[str, Any]] = (
-        client.post("flow_runs/filter", json=filters).raise_for_status().json()
-    )
-    return {run["id"] for run in runs}
+    found = client.post("flow_runs/filter", json=filters).raise_for_status()
+    return {run["id"] for run in found.json()}
 
 
 def schedule_again(client: httpx.Client, runs: set[str]) -> None:

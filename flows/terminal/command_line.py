@@ -11,12 +11,7 @@ from typing import Any, TypeVar
 from prefect import Flow
 from prefect.settings import get_current_settings
 from pydantic import BaseModel, ValidationError, create_model
-from pydantic_settings import (
-    BaseSettings,
-    CliApp,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
 
 from flows.terminal.failures import EXPECTED_ERRORS
 from tasks.core.errors import RefusedError, explain
@@ -41,13 +36,8 @@ class Flags(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        cls, _: Any, init_settings: Any, *__: Any, **___: Any
+    ) -> tuple[Any, ...]:
         """Read the command line only: environment variables must not change parameters."""
         return (init_settings,)
 
@@ -73,13 +63,12 @@ def parse(flow: Flow[..., Any], parameters: type[P], arguments: list[str]) -> P:
     flags = create_model(flow.name, __base__=Flags, __doc__=description, **fields)
     flags.model_config["cli_prog_name"] = f"python -m flows.{flow.name}"
     try:
-        values = CliApp.run(flags, cli_args=arguments)
-        return parameters.model_validate(
-            {
-                group: {name: getattr(values, name) for name in model.model_fields}
-                for group, model in groups.items()
-            }
-        )
+        values = dict(CliApp.run(flags, cli_args=arguments))
+        grouped = {
+            name: {field: values[field] for field in group.model_fields}
+            for name, group in groups.items()
+        }
+        return parameters.model_validate(grouped)
     except ValidationError as error:
         print(explain(error), file=sys.stderr)
         raise SystemExit(USAGE) from None
@@ -95,8 +84,7 @@ def run(
     """Run a flow in this process, print its result and return the exit code.
 
     Args:
-        parameters: a model whose fields are the groups, named as the flow's arguments.
-        arguments: the flags.
+        parameters: as in `parse`.
         modules: imported by the flow later, and slow to import.
     """
     values = parse(flow, parameters, arguments)

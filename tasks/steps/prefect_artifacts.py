@@ -6,21 +6,17 @@ If Prefect's API fails, a warning is logged and the run goes on.
 import io
 import logging
 import re
-from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from prefect.artifacts import (
-    create_image_artifact,
-    create_markdown_artifact,
-    create_table_artifact,
-)
+from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 
 from tasks.core.records import FigureRecord
 from tasks.evaluation.records import Metrics
+from tasks.reports.report import encode_uri
 
 logger = logging.getLogger(__name__)
 
@@ -63,10 +59,8 @@ def show_results(
         text = PICTURE.sub("", report.read_text())
         create_markdown_artifact(text, artifact_key("report", name), title)
         if metrics:
-            description = "Metrics on the test images"
-            create_table_artifact(
-                _metrics_table(metrics), artifact_key("metrics", name), description
-            )
+            table, key = _metrics_table(metrics), artifact_key("metrics", name)
+            create_table_artifact(table, key, "Metrics on the test images")
         for figure in figures:
             path = report.parent / figure.path
             create_image_artifact(thumbnail(path), artifact_key(name, path.stem), figure.text)
@@ -95,7 +89,7 @@ def thumbnail(path: Path) -> str:
             small.thumbnail((width, 10 * width))
             content = io.BytesIO()
             small.quantize().save(content, "PNG", optimize=True)
-            uri = f"data:image/png;base64,{b64encode(content.getvalue()).decode()}"
+            uri = encode_uri(content.getvalue(), "image/png")
             if len(uri) <= THUMBNAIL_BYTES:
                 break
     return uri

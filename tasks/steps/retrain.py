@@ -98,8 +98,7 @@ def encode_images(
     """Write the codes file of a split, unless an earlier attempt with these models did."""
     root = prepare_artifacts_folder()
     begin_run(run, models, root)
-    folder = building_folder(run, root)
-    name = f"codes/{split}.h5"
+    folder, name = building_folder(run, root), f"codes/{split}.h5"
     if not is_sound(folder / name):
         from tasks.encoding.encoder import encode_split
 
