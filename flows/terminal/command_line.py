@@ -36,7 +36,7 @@ class Flags(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, _: Any, init_settings: Any, *__: Any, **___: Any
+        cls, _kind: Any, init_settings: Any, *_others: Any, **_named: Any
     ) -> tuple[Any, ...]:
         """Read the command line only: environment variables must not change parameters."""
         return (init_settings,)
