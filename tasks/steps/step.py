@@ -1,4 +1,4 @@
-"""The decorator that makes a function a Prefect task: what it logs, when it is retried."""
+"""The decorator that makes a function a Prefect task, and the flow run that is under way."""
 
 import logging
 import time
@@ -6,36 +6,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import wraps
-from typing import Any, NamedTuple, ParamSpec, TypeVar, overload
+from typing import NamedTuple, ParamSpec, TypeVar, overload
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run, task_run
-from prefect.tasks import exponential_backoff
 
-from tasks.core.errors import TransientError
 from tasks.core.storage import prepare_artifacts_folder
 from tasks.runs.building import run_in_progress
+from tasks.steps.retries import DELAYS, JITTER, RETRIES, is_transient
 
 logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-RETRIES = 3
-DELAYS = exponential_backoff(5)
-"""Seconds before each retry: 5, 10, 20."""
-JITTER = 0.5
-"""Share by which a delay varies at random, so that many runs do not retry at the same moment."""
-PERMANENT = (
-    FileExistsError,
-    FileNotFoundError,
-    IsADirectoryError,
-    NotADirectoryError,
-    PermissionError,
-)
-"""Errors of the operating system that waiting does not cure."""
 
 
 class CurrentRun(NamedTuple):
@@ -90,12 +74,3 @@ def step(
         )(logged)
 
     return decorate
-
-
-def is_transient(_task: Any, _run: Any, state: State[Any]) -> bool:
-    """Whether a failed step may succeed when it is simply repeated.
-
-    A plain function: with a `functools.partial` Prefect silently never retries.
-    """
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, (TransientError, OSError)) and not isinstance(error, PERMANENT)

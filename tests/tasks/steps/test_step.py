@@ -2,14 +2,14 @@ import logging
 
 import pytest
 from prefect import flow
-from prefect.states import Failed
 
-from tasks.core.errors import RefusedError, StepError, TransientError
+from tasks.core.errors import StepError, TransientError
 from tasks.steps import step as step_module
-from tasks.steps.step import is_transient, step
+from tasks.steps.step import step
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
-@pytest.mark.usefixtures("prefect_server")
 @pytest.mark.parametrize(
     ("error", "attempts"), [(TransientError("no answer"), 4), (StepError("wrong data"), 1)]
 )
@@ -33,7 +33,6 @@ def test_a_step_is_retried_after_a_transient_failure(
     assert len(made) == attempts
 
 
-@pytest.mark.usefixtures("prefect_server")
 def test_a_step_logs_its_name_its_result_and_its_seconds(caplog: pytest.LogCaptureFixture) -> None:
     def describe(number: int) -> str:
         return f"twice is {number}"
@@ -55,20 +54,3 @@ def test_a_step_logs_its_name_its_result_and_its_seconds(caplog: pytest.LogCaptu
     assert working() == 42
     lines = [record.getMessage() for record in caplog.records if record.name == "tasks.steps.step"]
     assert lines == ["Do nothing: 0.0 s", "Double 21: twice is 42, 0.0 s"]
-
-
-@pytest.mark.parametrize(
-    ("error", "transient"),
-    [
-        (TransientError("no answer"), True),
-        (ConnectionResetError("x"), True),
-        (TimeoutError("x"), True),
-        (PermissionError("x"), False),
-        (IsADirectoryError("x"), False),
-        (StepError("wrong data"), False),
-        (RefusedError("too bad"), False),
-        (ValueError("a bug"), False),
-    ],
-)
-def test_only_failures_that_may_pass_are_retried(error: Exception, transient: bool) -> None:
-    assert is_transient(None, None, Failed(data=error)) is transient
