@@ -11,7 +11,12 @@ from typing import Any, TypeVar
 from prefect import Flow
 from prefect.settings import get_current_settings
 from pydantic import BaseModel, ValidationError, create_model
-from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    CliApp,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from flows.terminal.failures import EXPECTED_ERRORS
 from tasks.core.errors import RefusedError, explain
@@ -36,8 +41,12 @@ class Flags(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, _kind: Any, init_settings: Any, *_others: Any, **_named: Any
-    ) -> tuple[Any, ...]:
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the name is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        *_: Any,
+        **__: Any,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read the command line only: environment variables must not change parameters."""
         return (init_settings,)
 
