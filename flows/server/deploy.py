@@ -10,18 +10,23 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
-from prefect.client.orchestration import get_client
+import httpx
+import yaml
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import get_current_settings
 
-from flows.server import automations
 from flows.server.supervision import CODE
 
 WORK_POOL = "autoencoders"
-DOCKER_WORK_POOL = "autoencoders-docker"
+WORK_POOLS = {WORK_POOL: "process", "autoencoders-docker": "docker"}
+"""Type by name; the first worker of a pool sets its job template."""
 STACK = "autoencoder-flow"
+AUTOMATIONS_FILE = Path(__file__).with_name("automations.yaml")
 
 
 def main(arguments: list[str]) -> int:
@@ -33,16 +38,20 @@ def main(arguments: list[str]) -> int:
         help="notification block of the server for runs that fail, for example "
         "slack-webhook/night-shift",
     )
-    options = parser.parse_args(arguments)
-    if get_current_settings().api.url is None:  # a temporary server would forget everything
+    notify = parser.parse_args(arguments).notify
+    url = get_current_settings().api.url
+    if url is None:  # a temporary server would forget everything
         print("PREFECT_API_URL is not set: set it, or use `make serve`", file=sys.stderr)
         return 1
     try:
-        deploy(options.notify)
+        deploy(notify)
     except subprocess.CalledProcessError as error:
         return int(error.returncode)  # Prefect has printed the reason
     except ObjectNotFound:
-        print(f"The server has no block {options.notify}: create it first", file=sys.stderr)
+        print(f"The server has no block {notify}: create it first", file=sys.stderr)
+        return 1
+    except httpx.HTTPError as error:
+        print(f"The Prefect server at {url} failed: {error}", file=sys.stderr)
         return 1
     return 0
 
@@ -51,27 +60,53 @@ def deploy(notify: str | None = None) -> None:
     """Register everything.
 
     Args:
-        notify: a notification block, `TYPE/NAME`.
+        notify: the notification block for failures, `TYPE/NAME` as the server lists it.
 
     Raises:
         CalledProcessError: Prefect refused a deployment, and has printed the reason.
         ObjectNotFound: there is no such block.
+        HTTPError: the server cannot be reached, or refused a request.
     """
-    create_work_pool(WORK_POOL, "process")
-    create_work_pool(DOCKER_WORK_POOL, "docker")
-    subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
-        check=True,
-        cwd=CODE,
-        env={"AUTOENCODER_CODE": str(CODE), "AUTOENCODER_STACK": STACK, **os.environ},
-    )
-    automations.register(notify)
+    with get_client(sync_client=True) as client:
+        for name, kind in WORK_POOLS.items():
+            with suppress(ObjectAlreadyExists):
+                client.create_work_pool(WorkPoolCreate(name=name, type=kind))
+        subprocess.run(
+            [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+            check=True,
+            cwd=CODE,
+            env={"AUTOENCODER_CODE": str(CODE), "AUTOENCODER_STACK": STACK, **os.environ},
+        )
+        register_automations(client, notify)
 
 
-def create_work_pool(name: str, kind: str) -> None:
-    """Create a work pool unless it exists; its first worker sets its job template."""
-    with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
-        client.create_work_pool(WorkPoolCreate(name=name, type=kind))
+def register_automations(client: SyncPrefectClient, notify: str | None) -> None:
+    """Create the automations, or update those of the same name that differ."""
+    block = None
+    if notify:
+        block_type, _, name = notify.partition("/")
+        block = str(client.read_block_document_by_name(name, block_type).id)
+    for automation in read_automations(block):
+        stored = client.read_automations_by_name(automation.name)
+        if not stored:
+            client.create_automation(automation)
+        # A needless update would reset the heartbeats counted so far.
+        elif stored[0].model_dump(include=set(AutomationCore.model_fields)) != (
+            automation.model_dump()
+        ):
+            client.update_automation(stored[0].id, automation)
+
+
+def read_automations(notify_block: str | None = None) -> list[AutomationCore]:
+    """The automations that a server gets.
+
+    Args:
+        notify_block: the id of the block that is notified of failures; nobody is without one.
+    """
+    *others, notification = yaml.safe_load(AUTOMATIONS_FILE.read_text())
+    notification["actions"][0]["block_document_id"] = notify_block
+    wanted = [*others, notification] if notify_block else others
+    return [AutomationCore.model_validate(automation) for automation in wanted]
 
 
 if __name__ == "__main__":

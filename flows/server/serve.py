@@ -14,18 +14,21 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import httpx
 
 from flows.server.deploy import WORK_POOL
 from flows.server.supervision import CODE, PrefectCommand, Worker, interrupt_on_signals
+from tasks.core.errors import StepError
 from tasks.core.settings import PREFIX, read_settings
 from tasks.steps import TELEMETRY_OFF
 
 HOME = CODE / ".prefect"
 HOST = "127.0.0.1"
 USER = "admin"
+LOGIN_FILE = "password"
+"""In the home folder: a line `user:password`."""
 START_SECONDS = 90
 WATCH_SECONDS = 2
 """Between two checks whether the server and the worker are still running."""
@@ -39,15 +42,12 @@ def main(arguments: list[str]) -> int:
         "--home", type=Path, default=HOME, help="folder of the database and the password"
     )
     options = parser.parse_args(arguments)
-    if port_is_taken(options.port):
-        print(f"Port {options.port} is taken: name another with --port", file=sys.stderr)
-        return 1
     interrupt_on_signals()
     try:
         serve(options.home, options.port)
     except KeyboardInterrupt:
         print("Stopped")
-    except (RuntimeError, TimeoutError) as error:
+    except (StepError, OSError, httpx.HTTPError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
@@ -58,8 +58,11 @@ def serve(home: Path, port: int) -> NoReturn:
 
     Raises:
         KeyboardInterrupt: everything has been stopped.
-        RuntimeError, TimeoutError: something did not start; the message has the reason.
+        StepError, OSError: something did not start; the message has the reason.
+        HTTPError: the server failed while everything was stopped.
     """
+    if port_is_taken(port):
+        raise StepError(f"Port {port} is taken: name another with --port")
     environment = serving_environment(home, port)
     server = PrefectCommand(["server", "start", "--host", HOST, "--port", str(port)], environment)
     with server, client_of(environment) as client:
@@ -68,7 +71,7 @@ def serve(home: Path, port: int) -> NoReturn:
         with Worker(["--pool", WORK_POOL, "--type", "process"], environment) as worker:
             print(
                 f"\nThe UI is at http://{HOST}:{port}; the password it asks for is the line in "
-                f"{password_path(home)}. Ctrl-C stops everything.\n",
+                f"{home / LOGIN_FILE}. Ctrl-C stops everything.\n",
                 flush=True,
             )
             try:
@@ -86,14 +89,9 @@ def port_is_taken(port: int) -> bool:
         return probe.connect_ex((HOST, port)) == 0
 
 
-def password_path(home: Path) -> Path:
-    """The file with `user:password`."""
-    return home / "password"
-
-
 def obtain_password(home: Path) -> str:
     """Read the password, made at the first start; only the user can read the folder."""
-    path = password_path(home)
+    path = home / LOGIN_FILE
     home.mkdir(parents=True, exist_ok=True)
     home.chmod(0o700)
     if not path.exists():
@@ -125,14 +123,12 @@ def register(environment: dict[str, str]) -> None:
     """Register the deployments, without Prefect's advice to start a worker.
 
     Raises:
-        RuntimeError: that failed; the message is Prefect's.
+        StepError: that failed; the message is Prefect's.
     """
     command = [sys.executable, "-m", "flows.server.deploy"]
-    ended = subprocess.run(
-        command, check=False, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    ended = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
     if ended.returncode:
-        raise RuntimeError(f"The deployments were not registered:\n{ended.stdout.decode()}")
+        raise StepError(f"The deployments were not registered:\n{ended.stdout}{ended.stderr}")
 
 
 def client_of(environment: dict[str, str]) -> httpx.Client:
@@ -147,18 +143,17 @@ def wait_until_healthy(server: PrefectCommand, client: httpx.Client) -> None:
     """Wait until the server answers.
 
     Raises:
-        RuntimeError: it ended, for example because its port was taken meanwhile.
-        TimeoutError: it does not answer.
+        StepError: it ended, for example because its port was taken meanwhile, or does not answer.
     """
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
         if server.process.poll() is not None:
-            raise RuntimeError(f"The server ended with exit code {server.process.returncode}")
+            raise StepError(f"The server ended with exit code {server.process.returncode}")
         with suppress(httpx.TransportError):
             if client.get("health").is_success:
                 return
         time.sleep(0.5)
-    raise TimeoutError(f"No server answers at {client.base_url} after {START_SECONDS} s")
+    raise StepError(f"No server answers at {client.base_url} after {START_SECONDS} s")
 
 
 def keep_running(*commands: PrefectCommand) -> NoReturn:
@@ -180,10 +175,8 @@ def find_runs(client: httpx.Client, states: list[str]) -> set[str]:
         "flow_runs": {"state": {"type": {"any_": states}}},
         "work_pools": {"name": {"any_": [WORK_POOL]}},
     }
-    runs: list[dict[str, Any]] = (
-        client.post("flow_runs/filter", json=filters).raise_for_status().json()
-    )
-    return {run["id"] for run in runs}
+    found = client.post("flow_runs/filter", json=filters).raise_for_status()
+    return {run["id"] for run in found.json()}
 
 
 def schedule_again(client: httpx.Client, runs: set[str]) -> None:

@@ -1,4 +1,4 @@
-"""A worker for a container: tells its runs to end before it ends, or they would vanish with it.
+"""A worker for a container: ends its runs before it ends, or the container would kill them.
 
 The arguments are those of `prefect worker start`.
 """
@@ -7,6 +7,8 @@ import os
 import sys
 
 from flows.server.supervision import Worker, interrupt_on_signals
+from tasks.core.errors import StepError
+from tasks.core.settings import read_settings
 
 
 def main(arguments: list[str]) -> int:
@@ -14,8 +16,12 @@ def main(arguments: list[str]) -> int:
     interrupt_on_signals()
     worker = Worker(arguments, os.environ)
     try:
+        read_settings()  # the runs inherit the variables, and each would fail because of a bad one
         with worker:
             return worker.process.wait()
+    except StepError as error:
+        print(error, file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return worker.process.returncode
 

@@ -20,6 +20,7 @@ from pydantic_settings import (
 
 from flows.terminal.failures import EXPECTED_ERRORS
 from tasks.core.errors import RefusedError, explain
+from tasks.core.settings import read_settings
 
 SUCCESS, FAILURE, USAGE, REFUSED = 0, 1, 2, 3
 INTERRUPTED = 128 + signal.SIGINT
@@ -41,11 +42,10 @@ class Flags(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the name is pydantic's
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        *_: Any,
+        **__: Any,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read the command line only: environment variables must not change parameters."""
         return (init_settings,)
@@ -72,13 +72,12 @@ def parse(flow: Flow[..., Any], parameters: type[P], arguments: list[str]) -> P:
     flags = create_model(flow.name, __base__=Flags, __doc__=description, **fields)
     flags.model_config["cli_prog_name"] = f"python -m flows.{flow.name}"
     try:
-        values = CliApp.run(flags, cli_args=arguments)
-        return parameters.model_validate(
-            {
-                group: {name: getattr(values, name) for name in model.model_fields}
-                for group, model in groups.items()
-            }
-        )
+        values = dict(CliApp.run(flags, cli_args=arguments))
+        grouped = {
+            name: {field: values[field] for field in group.model_fields}
+            for name, group in groups.items()
+        }
+        return parameters.model_validate(grouped)
     except ValidationError as error:
         print(explain(error), file=sys.stderr)
         raise SystemExit(USAGE) from None
@@ -94,14 +93,14 @@ def run(
     """Run a flow in this process, print its result and return the exit code.
 
     Args:
-        parameters: a model whose fields are the groups, named as the flow's arguments.
-        arguments: the flags.
+        parameters: as in `parse`.
         modules: imported by the flow later, and slow to import.
     """
     values = parse(flow, parameters, arguments)
     signal.signal(signal.SIGTERM, exit_on_signal)
-    threading.Thread(target=import_ahead, args=(modules,), daemon=True).start()
     try:
+        read_settings()  # before the server starts, and before a module reads them in a thread
+        threading.Thread(target=import_ahead, args=(modules,), daemon=True).start()
         result = flow(**dict(values))
     except EXPECTED_ERRORS as error:
         print(f"{flow.name}: {error}", file=sys.stderr)

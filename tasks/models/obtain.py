@@ -128,9 +128,8 @@ def run_interruptibly(training: "Training", checkpoints: Checkpoints, report: Re
             raise
 
     with ThreadPoolExecutor(1, thread_name_prefix="training") as executor:
-        # The context carries the Prefect run that log lines belong to.
-        future = executor.submit(copy_context().run, train)
-        try:
-            future.result()
+        try:  # the interruption may arrive as soon as the thread has started, within `submit`
+            # The context carries the Prefect run that log lines belong to.
+            executor.submit(copy_context().run, train).result()
         finally:
             stop.set()

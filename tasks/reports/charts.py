@@ -1,76 +1,76 @@
 """Charts: numbers in, a file out. Equal inputs give equal bytes."""
 
 from pathlib import Path
-from typing import NamedTuple
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tasks.reports.style import STYLE, Array, color_of, plain, save
+from tasks.core.records import EpochRecord
+from tasks.reports.style import Array, color_of, new_figure, plain
 
 MARKERS = "osD^vP"
 ALIVE, DEAD = "#0072b2", "#d55e00"
 
 
-class Curve(NamedTuple):
-    """The losses of one training, by epoch."""
-
-    name: str
-    training: list[float]
-    validation: list[float]
-    reference: float | None
-    """Final validation loss of the reference notebook, if it has this model."""
+Histories = dict[str, tuple[EpochRecord, ...]]
+"""The epochs of trainings, by model."""
 
 
-def draw_learning_curves(curves: list[Curve], floor: float, paths: list[Path]) -> None:
-    """Training and validation loss by epoch, with the notebook's losses and the entropy floor."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(11, 5.5), layout="constrained")
+def draw_learning_curves(
+    histories: Histories, references: dict[str, float], floor: float, paths: list[Path]
+) -> None:
+    """Training and validation loss by epoch, with the notebook's losses and the entropy floor.
+
+    Args:
+        references: final validation losses of the reference notebook, by model.
+        floor: entropy floor of the test images; all losses are in nats per pixel.
+    """
+    with new_figure((11, 5.5), *paths) as figure:
         axes = figure.subplots()
-        for position, curve in enumerate(curves):
-            _draw_curve(axes, curve, color_of(curve.name, position))
+        for position, (model, history) in enumerate(histories.items()):
+            _draw_curve(axes, model, history, references.get(model), color_of(model, position))
         axes.axhline(floor, color="black", linewidth=1, label=f"entropy floor {floor:.4f}")
         axes.set(xlabel="epoch", ylabel="binary cross-entropy per pixel (nats)")
-        last = max(len(curve.validation) for curve in curves)
-        axes.set(xlim=(0.5, last + 0.5), ylim=_loss_limits(curves, floor))  # no tick at epoch zero
+        last = max(map(len, histories.values()))
+        limits = _loss_limits(histories, floor)
+        axes.set(xlim=(0.5, last + 0.5), ylim=limits)  # no tick at epoch zero
         axes.set_title("Learning curves")
         axes.xaxis.set_major_locator(_integer_ticks())
         figure.legend(loc="outside right upper")
-        for path in paths:
-            save(figure, path)
 
 
-def _draw_curve(axes: Axes, curve: Curve, color: str) -> None:
-    epochs, name = np.arange(1, len(curve.validation) + 1), plain(curve.name)
+def _draw_curve(
+    axes: Axes, model: str, history: tuple[EpochRecord, ...], reference: float | None, color: str
+) -> None:
+    epochs, name = np.arange(1, len(history) + 1), plain(model)
     marker = "o" if len(epochs) == 1 else None  # one point makes no line
-    axes.plot(epochs, curve.validation, color=color, marker=marker, label=f"{name}, test")
+    validation = [epoch.validation_loss for epoch in history]
+    axes.plot(epochs, validation, color=color, marker=marker, label=f"{name}, test")
     axes.plot(
         epochs,
-        curve.training,
+        [epoch.loss for epoch in history],
         color=color,
         marker=marker,
         markerfacecolor="white",
         linestyle=(0, (1, 1)),
         label=f"{name}, training",
     )
-    if curve.reference is not None:
+    if reference is not None:
         axes.axhline(
-            curve.reference,
+            reference,
             color=color,
             linewidth=1,
             linestyle=(0, (6, 3)),
-            label=f"{name}, reference notebook {curve.reference:.4f}",
+            label=f"{name}, reference notebook {reference:.4f}",
         )
 
 
-def _loss_limits(curves: list[Curve], floor: float) -> tuple[float, float]:
+def _loss_limits(histories: Histories, floor: float) -> tuple[float, float]:
     """From the floor to the losses of the second epoch; those of the first are far above."""
-    later = [loss for c in curves for loss in (*c.validation[1:], *c.training[1:])]
-    first = [loss for c in curves for loss in (*c.validation[:1], *c.training[:1])]
-    top = max(later or first)
+    later = [epoch for history in histories.values() for epoch in history[1:]]
+    first = [history[0] for history in histories.values()]
+    top = max(max(epoch.loss, epoch.validation_loss) for epoch in later or first)
     margin = 0.05 * (top - floor)
     return floor - margin, top + margin
 
@@ -83,8 +83,7 @@ def draw_classes(names: list[str], errors: dict[str, list[float]], paths: list[P
         errors: by model, one for each class.
     """
     order = np.argsort(next(iter(errors.values())))
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9, 1.6 + 0.34 * len(names)), layout="constrained")
+    with new_figure((9, 1.6 + 0.34 * len(names)), *paths) as figure:
         axes = figure.subplots()
         for position, (model, values) in enumerate(errors.items()):
             axes.plot(
@@ -101,8 +100,6 @@ def draw_classes(names: list[str], errors: dict[str, list[float]], paths: list[P
         axes.set_xlabel("mean squared error of the test images (0 to 1 scale)")
         axes.set_title("Error by class")
         figure.legend(loc="outside right upper")
-        for path in paths:
-            save(figure, path)
 
 
 def draw_units(model: str, activity: Array, alive: Array, matrix: Array, path: Path) -> None:
@@ -114,8 +111,7 @@ def draw_units(model: str, activity: Array, alive: Array, matrix: Array, path: P
         matrix: (code_size, code_size) correlations.
     """
     order = np.argsort(-activity, kind="stable")
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(11.5, 4.5), layout="constrained")
+    with new_figure((11.5, 4.5), path) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
         _draw_activity(left, activity[order], alive[order])
         left.set_title(
@@ -129,7 +125,6 @@ def draw_units(model: str, activity: Array, alive: Array, matrix: Array, path: P
         for axes in (left, right):
             axes.xaxis.set_major_locator(_integer_ticks())
         figure.colorbar(image, ax=right, shrink=0.85, label="Pearson correlation")
-        save(figure, path)
 
 
 def _draw_activity(axes: Axes, activity: Array, alive: Array) -> None:

@@ -3,14 +3,12 @@
 import math
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 
 from tasks.images.rows import spaced_rows
-from tasks.reports.style import GREY, STYLE, Array, plain, save
+from tasks.reports.style import GREY, Array, new_figure, plain
 
 CLASS_COLORS = (
     *("#332288", "#88ccee", "#44aa99", "#117733", "#999933"),
@@ -46,10 +44,9 @@ def draw_map(
         shares: Array = np.nan_to_num(pca.fit(codes).explained_variance_ratio_)
     rows = spaced_rows(len(codes), MAP_POINTS)
     points = pca.transform(codes[rows])
-    with mpl.rc_context(STYLE):
-        named = min(len(names), NAMED_CLASSES)
-        columns = math.ceil(named / NAMES_PER_COLUMN)
-        figure = Figure(figsize=(7.5 + 2.5 * columns, 7.5), layout="constrained")
+    named = min(len(names), NAMED_CLASSES)
+    columns = math.ceil(named / NAMES_PER_COLUMN)
+    with new_figure((7.5 + 2.5 * columns, 7.5), path) as figure:
         axes = figure.subplots()
         axes.set_xlabel(f"first principal component ({shares[0]:.0%} of the variance)")
         axes.set_ylabel(f"second principal component ({shares[1]:.0%})")
@@ -64,7 +61,6 @@ def draw_map(
                 title="class medians" if named == len(names) else f"medians of {named} classes",
                 ncols=columns,
             )
-        save(figure, path)
     return shares
 
 

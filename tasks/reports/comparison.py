@@ -1,24 +1,15 @@
 """Comparison of a run with another one: what differs in its inputs and in its metrics."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
-from tasks.reports.metrics_table import METRICS, format_change, read_field
+from tasks.reports.metrics_table import METRICS, read_field
 from tasks.runs.gate import measure_drift
 from tasks.runs.manifest import Manifest
 
 
-class Change(NamedTuple):
-    """A metric that differs, as text."""
-
-    name: str
-    now: str
-    before: str
-    difference: str
-
-
-def list_changes(manifest: Manifest, other: Manifest) -> Iterator[Change]:
-    """Every metric that differs in the digits that are shown."""
+def list_changes(manifest: Manifest, other: Manifest) -> Iterator[list[str]]:
+    """Metrics that differ in the digits shown: name, value, value before, difference."""
     for name in [name for name in manifest.metrics if name in other.metrics]:
         for metric in METRICS:
             now = read_field(manifest.metrics[name], metric.model_field)
@@ -27,8 +18,14 @@ def list_changes(manifest: Manifest, other: Manifest) -> Iterator[Change]:
                 continue
             texts = format(now, metric.format), format(before, metric.format)
             if texts[0] != texts[1]:
-                difference = format_change(now - before, metric.format)
-                yield Change(f"{name}: {metric.name}", *texts, difference)
+                yield [f"{name}: {metric.name}", *texts, format_change(now - before, metric.format)]
+
+
+def format_change(change: float, form: str) -> str:
+    """A difference with its sign; of two shares, in percentage points."""
+    if form.endswith("%"):
+        return f"{100 * change:+{form[:-1]}f} points"
+    return format(change, f"+{form}")
 
 
 def list_differences(manifest: Manifest, other: Manifest) -> Iterator[str]:
@@ -43,7 +40,7 @@ def list_differences(manifest: Manifest, other: Manifest) -> Iterator[str]:
     for name in changed:
         yield f"Parameter {name}: {now.get(name)}, before {before.get(name)}."
     if not changed:
-        yield "The parameters are the same."
+        yield "The parameters are equal."
     versions = other.versions.model_dump()
     for name, version in manifest.versions.model_dump().items():
         if version != versions[name]:
@@ -52,7 +49,7 @@ def list_differences(manifest: Manifest, other: Manifest) -> Iterator[str]:
 
 def _compare_images(manifest: Manifest, other: Manifest) -> Iterator[str]:
     if manifest.dataset.payload_sha256 == other.dataset.payload_sha256:
-        yield "The images are the same."
+        yield "The images are equal."
         return
     yield "The images differ."
     drift = measure_drift(other, manifest.baselines.pixels.summary)

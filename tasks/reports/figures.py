@@ -18,8 +18,7 @@ from tasks.images import fashion_mnist
 from tasks.images.store import open_images
 from tasks.models.store import ModelRecord, read_history
 from tasks.reports import charts, code_map
-from tasks.reports.image_rows import draw_comparison, draw_extremes
-from tasks.reports.lab_figure import draw_lab_figure, lab_rows
+from tasks.reports.image_rows import draw_comparison, draw_extremes, draw_lab_figure, lab_rows
 from tasks.reports.style import ShownImages
 
 HARDEST_CLASSES = 40
@@ -107,23 +106,15 @@ def _draw_comparison(subject: Subject) -> FigureRecord:
 
 
 def _draw_learning_curves(subject: Subject) -> FigureRecord:
-    is_fashion_mnist = subject.dataset.name == fashion_mnist.NAME
-    curves = []
-    for model in subject.models:
-        epochs = read_history(model, subject.root).epochs
-        curve = charts.Curve(
-            name=model.name,
-            training=[epoch.loss for epoch in epochs],
-            validation=[epoch.validation_loss for epoch in epochs],
-            reference=LAB_LOSSES.get(model.name) if is_fashion_mnist else None,
-        )
-        curves.append(curve)
+    models = subject.models
+    histories = {model.name: read_history(model, subject.root).epochs for model in models}
+    references = LAB_LOSSES if subject.dataset.name == fashion_mnist.NAME else {}
     floor = next(iter(subject.metrics.values())).entropy_floor
     path = subject.path("learning-curves.png")
-    charts.draw_learning_curves(curves, floor, [path, path.with_suffix(".svg")])
+    charts.draw_learning_curves(histories, references, floor, [path, path.with_suffix(".svg")])
     ends = ", ".join(
-        f"{curve.name} {curve.validation[-1]:.4f} after {len(curve.validation)} epochs"
-        for curve in curves
+        f"{name} {history[-1].validation_loss:.4f} after {len(history)} epochs"
+        for name, history in histories.items()
     )
     text = f"Final validation losses: {ends}. The entropy floor is {floor:.4f}."
     return _record(path.name, "Learning curves", text)

@@ -1,4 +1,4 @@
-"""Rows of images: originals, reconstructions and errors below each other."""
+"""Figures with rows of images: originals; below them reconstructions, errors or codes."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -7,8 +7,10 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
 
 from tasks.reports.style import ERRORS, STYLE, Array, ShownImages, plain, save, shown_aspect
 
@@ -18,6 +20,9 @@ GAP = 0.1
 """Inches between two images of a row."""
 NUMBER_WIDTH = 0.75
 """Inches from one image to the next, at least: room for the number below it."""
+LAB_SEEDS = {"shallow": 50, "deep": 42}
+"""Seeds from which the notebook draws the images of its two figures."""
+LAB_IMAGES = 10
 
 
 class Row(NamedTuple):
@@ -53,6 +58,38 @@ def draw_extremes(model: str, worst: ShownImages, best: ShownImages, path: Path)
         rows.append(Row("reconstruction", colors_of(images.reconstructions), images.errors))
     title = f"Worst and best reconstructions of the {plain(model)} model, with mean squared errors"
     draw_rows(title, rows, path)
+
+
+def lab_rows(rows: int, model: str) -> NDArray[np.int64]:
+    """The test images that the notebook shows for a model: (10,) rows, with repetition.
+
+    The notebook uses NumPy's legacy generator, whose numbers never change.
+    """
+    generator = np.random.RandomState(LAB_SEEDS.get(model, 0))
+    return generator.randint(rows, size=LAB_IMAGES)
+
+
+def tile_shape(code_size: int) -> tuple[int, int]:
+    """Rows and columns of a code's tile: the divisors nearest to 2:1; 8 x 4 for 32."""
+    columns = [n for n in range(1, code_size + 1) if code_size % n == 0]
+    best = min(columns, key=lambda n: abs(np.log(code_size / n / n / 2)))
+    return code_size // best, best
+
+
+def draw_lab_figure(model: str, images: ShownImages, path: Path) -> None:
+    """Three rows: originals, their codes as tiles, reconstructions.
+
+    All codes are on one scale, so that equal greys are equal numbers.
+    """
+    count, code_size = images.codes.shape
+    tiles = images.codes.reshape(count, *tile_shape(code_size))
+    shades = ScalarMappable(Normalize(min(0.0, tiles.min()), tiles.max()), "gray")
+    rows = [
+        Row("original", colors_of(images.originals)),
+        Row("code", np.asarray(shades.cmap(shades.norm(tiles)))[..., :3]),
+        Row("reconstruction", colors_of(images.reconstructions)),
+    ]
+    draw_rows(f"Codes of the {plain(model)} model", rows, path, shades, "value of a unit")
 
 
 def colors_of(images: Array) -> Array:

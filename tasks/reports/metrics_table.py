@@ -47,13 +47,6 @@ def read_field(record: BaseModel, path: str) -> float | None:
     return value  # type: ignore[no-any-return]
 
 
-def format_change(change: float, form: str) -> str:
-    """A difference with its sign; of two shares, in percentage points."""
-    if form.endswith("%"):
-        return f"{100 * change:+{form[:-1]}f} points"
-    return format(change, f"+{form}")
-
-
 def find_notes(manifest: Manifest) -> Iterator[str]:
     """Sentences on models whose codes lie almost along one line."""
     for name, metrics in manifest.metrics.items():

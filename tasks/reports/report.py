@@ -18,7 +18,6 @@ MARKDOWN_FILE = "report.md"
 HTML_FILE = "report.html"
 LARGE_PICTURE = 400_000
 """Bytes from which on a picture in the page is compressed, so that the page fits into an email."""
-MEDIA_TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 MARKDOWN_ESCAPES = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": " "}
     | {mark: f"\\{mark}" for mark in "\\`*_[]|~$"}
@@ -32,7 +31,7 @@ def render_files(manifest: Manifest, other: Manifest | None, folder: Path) -> di
 
     Args:
         other: the run to compare with, if there is one.
-        folder: of the run, where its figures are.
+        folder: of the run; has its figures.
     """
     return {
         HTML_FILE: render_html(manifest, other, folder),
@@ -47,11 +46,7 @@ def render_markdown(manifest: Manifest, other: Manifest | None) -> str:
 
 
 def render_html(manifest: Manifest, other: Manifest | None, folder: Path) -> str:
-    """The report as one HTML file, pictures included.
-
-    Args:
-        folder: of the run, where its figures are.
-    """
+    """The report as one HTML file, pictures included."""
     figures = [(record, _data_uri(folder / record.path)) for record in manifest.figures]
     content = make_sections(manifest, other) | {"figures": figures}
     return _environment(autoescape=True).get_template("report.html.j2").render(content)
@@ -83,16 +78,16 @@ def escape_markdown(value: object) -> str:
 
 def _data_uri(path: Path) -> str:
     vector = path.with_suffix(".svg")  # sharper; only charts have one
-    chosen = vector if vector.exists() else path
-    content, kind = chosen.read_bytes(), MEDIA_TYPES[chosen.suffix]
-    if len(content) > LARGE_PICTURE:
-        content, kind = _compress(content), "image/webp"
-    return f"data:{kind};base64,{b64encode(content).decode()}"
-
-
-def _compress(picture: bytes) -> bytes:
-    """With invisible losses; the run's folder has the original."""
+    if vector.exists():
+        return encode_uri(vector.read_bytes(), "image/svg+xml")
+    if path.stat().st_size <= LARGE_PICTURE:
+        return encode_uri(path.read_bytes(), "image/png")
     compressed = BytesIO()
-    with Image.open(BytesIO(picture)) as image:
+    with Image.open(path) as image:  # with invisible losses; the run's folder has the original
         image.convert("RGB").save(compressed, "WEBP", quality=90)
-    return compressed.getvalue()
+    return encode_uri(compressed.getvalue(), "image/webp")
+
+
+def encode_uri(content: bytes, kind: str) -> str:
+    """A file of a media type as a data URI."""
+    return f"data:{kind};base64,{b64encode(content).decode()}"

@@ -31,7 +31,7 @@ def make_sections(manifest: Manifest, other: Manifest | None) -> dict[str, Any]:
     Args:
         other: the run to compare with, if there is one.
     """
-    changes = [list(change) for change in list_changes(manifest, other)] if other else []
+    changes = list(list_changes(manifest, other)) if other else []
     return {
         "manifest": manifest,
         "other": other,

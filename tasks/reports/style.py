@@ -1,8 +1,11 @@
 """What all figures share: style, colours, saving. Equal inputs give equal bytes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -62,6 +65,16 @@ def shown_aspect(images: Array) -> float:
     """Height over width of images (n, height, width[, 3]) as they are drawn."""
     height, width = images.shape[1:3]
     return float(np.clip(height / width, 1 / NARROWEST, NARROWEST))
+
+
+@contextmanager
+def new_figure(size: tuple[float, float], *paths: Path) -> Iterator[Figure]:
+    """Give a figure in our style, `size` inches wide and high; write it to the paths at the end."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(size, layout="constrained")
+        yield figure
+        for path in paths:
+            save(figure, path)
 
 
 def save(figure: Figure, path: Path, **options: Any) -> None:

@@ -20,7 +20,7 @@ def find_encoders(parameters: EncoderParameters) -> PublishedRun:
     return open_run(run, root) if run else open_published(parameters.learned_from, root)
 
 
-@step("Fetch and verify the images", log_lines.describe_dataset)
+@step("Fetch and verify the images", log_lines.summarize_dataset)
 def fetch_images(parameters: ImagesParameters) -> DatasetRecord:
     """Get all images of the source."""
     return fetch(parameters.dataset, parameters.source, prepare_artifacts_folder())

@@ -32,24 +32,20 @@ def announce(manifest: Manifest) -> None:
     name = EVENTS.get(manifest.verdict.outcome)
     if name is None:
         return
+    resource = {
+        "prefect.resource.id": f"autoencoder-flow.codes.{manifest.dataset.name}",
+        "prefect.resource.name": manifest.dataset.name,
+        "autoencoder-flow.run": manifest.run,
+    }
+    related = {  # the UI shows the event with the flow run
+        "prefect.resource.id": f"prefect.flow-run.{flow_run.get_id()}",
+        "prefect.resource.role": "flow-run",
+        "prefect.resource.name": str(flow_run.get_name()),
+    }
     event = Event(
         event=name,
-        resource=Resource(
-            {
-                "prefect.resource.id": f"autoencoder-flow.codes.{manifest.dataset.name}",
-                "prefect.resource.name": manifest.dataset.name,
-                "autoencoder-flow.run": manifest.run,
-            }
-        ),
-        related=[
-            RelatedResource(  # the UI shows the event with the flow run
-                {
-                    "prefect.resource.id": f"prefect.flow-run.{flow_run.get_id()}",
-                    "prefect.resource.role": "flow-run",
-                    "prefect.resource.name": str(flow_run.get_name()),
-                }
-            )
-        ],
+        resource=Resource(resource),
+        related=[RelatedResource(related)],
         payload=_payload(manifest),
     )
     try:

@@ -5,31 +5,31 @@ from tasks.evaluation.records import Baselines, Metrics
 from tasks.models.store import ModelRecord
 
 
-def describe_dataset(dataset: DatasetRecord) -> str:
+def summarize_dataset(dataset: DatasetRecord) -> str:
     """Number of images of each split."""
     rows = ", ".join(f"{count:,} {split} images" for split, count in dataset.rows.items())
     return f"{rows} of {dataset.name}"
 
 
-def describe_model(model: ModelRecord) -> str:
+def summarize_model(model: ModelRecord) -> str:
     """Epochs and validation loss."""
     epochs = model.spec.recipe.epochs
     unit = "epoch" if epochs == 1 else "epochs"
     return f"{epochs} {unit}, validation loss {model.validation_loss:.4f}"
 
 
-def describe_file(file: FileRecord) -> str:
+def summarize_file(file: FileRecord) -> str:
     """Path and size."""
     return f"{file.path}, {file.size / 1e6:.1f} MB"
 
 
-def describe_baselines(baselines: Baselines) -> str:
+def summarize_baselines(baselines: Baselines) -> str:
     """Entropy floor and the errors of the PCAs."""
     errors = (f"PCA-{pca.components} error {pca.mse:.5f}" for pca in baselines.pca)
     return ", ".join([f"entropy floor {baselines.pixels.entropy_floor:.4f}", *errors])
 
 
-def describe_metrics(metrics: Metrics) -> str:
+def summarize_metrics(metrics: Metrics) -> str:
     """Loss, error and live code units."""
     return (
         f"loss {metrics.validation_loss:.4f}, error {metrics.reconstruction_mse:.5f}, "

@@ -24,7 +24,6 @@ from tasks.images import dataset as datasets
 from tasks.models.fingerprint import fingerprint_of
 from tasks.models.obtain import obtain_model
 from tasks.models.spec import TrainingSpec
-from tasks.models.state import Progress
 from tasks.models.store import ModelRecord
 from tasks.parameters.images import DataParameters
 from tasks.parameters.retrain import Parameters, RunParameters
@@ -34,7 +33,7 @@ from tasks.runs.building import ATTEMPT_FOLDER, begin_run, building_folder
 from tasks.runs.manifest import Manifest, Outcome, RunRecord
 from tasks.steps import log_lines
 from tasks.steps.events import announce
-from tasks.steps.prefect_artifacts import progress_artifact, show_run
+from tasks.steps.prefect_artifacts import show_results
 from tasks.steps.progress import show_progress
 from tasks.steps.step import CurrentRun, step
 
@@ -55,7 +54,7 @@ def choose_device(requested: DeviceChoice) -> DeviceKind:
     return device.choose_device(requested)
 
 
-@step("Fetch and verify the dataset", log_lines.describe_dataset)
+@step("Fetch and verify the dataset", log_lines.summarize_dataset)
 def fetch_dataset(parameters: DataParameters) -> DatasetRecord:
     """Get the images from the first source that has them."""
     return datasets.fetch_dataset(
@@ -83,29 +82,23 @@ def find_unchanged(
     return Outcome(manifest=manifest, unchanged=True) if manifest else None
 
 
-@step("Train the {spec.architecture.name} model", log_lines.describe_model)
+@step("Train the {spec.architecture.name} model", log_lines.summarize_model)
 def train_model(
     dataset: DatasetRecord, spec: TrainingSpec, device: DeviceKind, retrain: bool
 ) -> ModelRecord:
     """Train an autoencoder and extract its encoder, unless that was done before."""
-    with show_progress(spec) as show, progress_artifact(spec.architecture.name) as update:
-
-        def report(progress: Progress) -> None:
-            show(progress)
-            update(progress)
-
+    with show_progress(spec.architecture.name) as report:
         return obtain_model(dataset, spec, device, prepare_artifacts_folder(), report, retrain)
 
 
-@step("Encode the {split} images", log_lines.describe_file)
+@step("Encode the {split} images", log_lines.summarize_file)
 def encode_images(
     run: str, split: Split, dataset: DatasetRecord, models: list[ModelRecord]
 ) -> FileRecord:
     """Write the codes file of a split, unless an earlier attempt with these models did."""
     root = prepare_artifacts_folder()
     begin_run(run, dataset, models, root)
-    folder = building_folder(run, root)
-    name = f"codes/{split}.h5"
+    folder, name = building_folder(run, root), f"codes/{split}.h5"
     if not is_valid(folder / name):
         from tasks.encoding.encoder import encode_split
 
@@ -113,14 +106,14 @@ def encode_images(
     return describe_file(folder, name)
 
 
-@step("Compute the baselines", log_lines.describe_baselines)
+@step("Compute the baselines", log_lines.summarize_baselines)
 def compute_baselines(dataset: DatasetRecord, specs: list[TrainingSpec]) -> Baselines:
     """What models with these code sizes are compared with; computed once for each dataset."""
     code_sizes = {spec.architecture.code_size for spec in specs}
     return obtain_baselines(dataset, code_sizes, prepare_artifacts_folder())
 
 
-@step("Evaluate the {model.name} model", log_lines.describe_metrics)
+@step("Evaluate the {model.name} model", log_lines.summarize_metrics)
 def evaluate_model(
     run: str, model: ModelRecord, dataset: DatasetRecord, baselines: Baselines
 ) -> Metrics:
@@ -184,8 +177,8 @@ def publish_run(
     manifest = publication.resume_publication(run.name, root)
     if manifest is None:
         manifest = publication.complete_run(record, root, render_files)
-    folder = run_folder(run.name, root)
-    show_run(manifest, folder, (folder / MARKDOWN_FILE).read_text())
+    report = run_folder(run.name, root) / MARKDOWN_FILE
+    show_results(dataset.name, f"Run {run.name}", report, figures, metrics)
     return _announced(manifest, root)
 
 

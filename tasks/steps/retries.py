@@ -8,8 +8,7 @@ from prefect.tasks import exponential_backoff
 from tasks.core.errors import TransientError
 
 RETRIES = 3
-FIRST_DELAY_SECONDS = 5
-DELAYS = exponential_backoff(FIRST_DELAY_SECONDS)
+DELAYS = exponential_backoff(5)
 """Seconds before each retry: 5, 10, 20."""
 JITTER = 0.5
 """Share by which a delay varies at random, so that many runs do not retry at the same moment."""

@@ -63,12 +63,12 @@ def fan_out() -> Iterator[None]:
     if context is None:
         raise RuntimeError("fan_out works in a flow only, whose steps it submits")
     settings = read_settings()
-    started: AbstractContextManager[TaskRunner[Any]]
-    if settings.runner == "threads":
-        started = StoppableThreads(settings.workers)
-    else:
-        started = _dask(settings, str(context.client.api_url))
-    with started as runner, context.model_copy(update={"task_runner": runner}):
+    chosen: AbstractContextManager[TaskRunner[Any]] = (
+        StoppableThreads(settings.workers)
+        if settings.runner == "threads"
+        else _dask(settings, str(context.client.api_url))
+    )
+    with chosen as runner, context.model_copy(update={"task_runner": runner}):
         yield
 
 

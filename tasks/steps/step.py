@@ -1,4 +1,4 @@
-"""The decorator that makes a function a Prefect task, and the flow run that a step works for."""
+"""The decorator that makes a function a Prefect task, and the flow run that is under way."""
 
 import logging
 import time

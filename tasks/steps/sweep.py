@@ -1,17 +1,13 @@
 """The steps of `flows/sweep.py`; what it shares with a run is in `tasks/steps/retrain.py`."""
 
-from pathlib import Path
-
-from prefect.artifacts import create_image_artifact, create_markdown_artifact
-
-from tasks.core.records import DatasetRecord, DeviceChoice
+from tasks.core.records import DatasetRecord, DeviceChoice, FigureRecord
 from tasks.core.storage import prepare_artifacts_folder
 from tasks.evaluation.records import Baselines
 from tasks.models.obtain import TrainingStoppedError, obtain_model
 from tasks.models.spec import TrainingSpec
 from tasks.models.state import Progress
 from tasks.parameters.sweep import SweepParameters
-from tasks.steps.prefect_artifacts import PICTURE, failures_logged, thumbnail
+from tasks.steps.prefect_artifacts import show_results
 from tasks.steps.progress import log_progress
 from tasks.steps.runners import watch_for_stop
 from tasks.steps.step import CurrentRun, step
@@ -49,7 +45,7 @@ def train_point(
 
     def report(progress: Progress) -> None:
         if is_stopping():
-            raise TrainingStoppedError
+            raise TrainingStoppedError("the sweep was interrupted")
         show(progress)
 
     model = obtain_model(dataset, spec, choose_device(requested), root, report)
@@ -75,14 +71,7 @@ def complete_sweep(
         points=tuple(points),
     )
     sweep = sweep_results.complete_sweep(record, root)
-    show_sweep(sweep, sweep_folder(sweep.run, root))
+    chart = FigureRecord(path=CHART_FILE, title="Chart", text="Loss and error by code size")
+    report = sweep_folder(run.name, root) / MARKDOWN_FILE
+    show_results(f"sweep-{dataset.name}", f"Sweep {run.name}", report, [chart])
     return sweep
-
-
-def show_sweep(sweep: Sweep, folder: Path) -> None:
-    """Show the table and the chart of a finished sweep's folder in the UI."""
-    key = f"sweep-{sweep.dataset.name}"
-    with failures_logged("about the results"):
-        text = (folder / MARKDOWN_FILE).read_text()
-        create_markdown_artifact(PICTURE.sub("", text), f"{key}-report", f"Sweep {sweep.run}")
-        create_image_artifact(thumbnail(folder / CHART_FILE), f"{key}-chart", "Loss by code size")

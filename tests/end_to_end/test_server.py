@@ -18,7 +18,7 @@ import httpx
 import pytest
 from prefect.events.schemas.automations import EventTrigger
 
-from flows.server.automations import read_automations
+from flows.server.deploy import read_automations
 from tasks.codes.published import open_published, run_folder
 from tasks.runs.manifest import read_manifest
 from tests.conftest import SAMPLE

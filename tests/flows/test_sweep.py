@@ -13,6 +13,7 @@ from tasks.parameters.sweep import GridParameters, SweepParameters
 from tasks.parameters.training import ModelParameters, TrainingParameters
 from tasks.sweeps.records import find_sweeps
 from tests.conftest import SAMPLE
+from tests.prefect_server import artifacts_of
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -51,6 +52,9 @@ def test_models_trained_at_once_have_the_bits_of_those_trained_alone(
         "loss-by-code-size.png",
         "loss-by-code-size.svg",
     }
+    shown = artifacts_of(done.run)
+    name = f"sweep-{SAMPLE.dataset}"
+    assert shown.keys() >= {f"report-{name}", f"{name}-loss-by-code-size"}
 
 
 def test_a_sweep_and_a_run_train_no_model_twice(root: Path) -> None:

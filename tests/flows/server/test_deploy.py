@@ -1,7 +1,17 @@
+from datetime import timedelta
+from uuid import UUID
+
 import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
+import yaml
+from prefect.events.actions import SendNotification
+from prefect.events.schemas.automations import EventTrigger
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from flows.server import deploy
+from flows.server.deploy import read_automations
+from flows.server.supervision import CODE
+
+BLOCK = "00000000-0000-0000-0000-000000000001"
 
 
 def test_nothing_is_registered_on_a_server_that_nobody_named(
@@ -10,3 +20,27 @@ def test_nothing_is_registered_on_a_server_that_nobody_named(
     with temporary_settings(restore_defaults={PREFECT_API_URL}):
         assert deploy.main([]) == 1
     assert capsys.readouterr().err == ("PREFECT_API_URL is not set: set it, or use `make serve`\n")
+
+
+def test_a_server_that_cannot_be_reached_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    nowhere = {PREFECT_API_URL: "http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES: 0}
+    with temporary_settings(nowhere):
+        assert deploy.main([]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("The Prefect server at http://127.0.0.1:9/api failed: ")
+
+
+def test_a_run_is_dead_after_three_heartbeats_of_any_deployment() -> None:
+    dead, _ = read_automations()
+    assert isinstance(dead.trigger, EventTrigger)
+    definitions = yaml.safe_load((CODE / "prefect.yaml").read_text())["definitions"]
+    seconds = int(definitions["environment"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
+    assert dead.trigger.within == timedelta(seconds=3 * seconds)
+
+
+def test_failures_are_notified_only_where_a_block_is_named() -> None:
+    *_, failed = read_automations(BLOCK)
+    assert len(read_automations()) == 2
+    (action,) = failed.actions
+    assert isinstance(action, SendNotification)
+    assert action.block_document_id == UUID(BLOCK)

@@ -1,9 +1,29 @@
+import signal
+import socket
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from flows.server import serve, worker
 from flows.server.serve import obtain_password, serving_environment
+
+
+@contextmanager
+def restored_signals() -> Iterator[None]:
+    """A command sets handlers, which other tests must not meet."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def free_port() -> int:
+    with socket.create_server((serve.HOST, 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def test_the_password_is_made_once_and_only_the_user_can_read_it(tmp_path: Path) -> None:
@@ -31,3 +51,26 @@ def test_nothing_calls_home_from_what_is_served(
     environment = serving_environment(tmp_path, 4200)
     assert environment["DO_NOT_TRACK"] == "1"
     assert environment["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
+
+
+def test_a_bad_variable_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AUTOENCODER_WORKERS", "many")
+    with restored_signals():
+        assert serve.main(["--home", str(tmp_path), "--port", str(free_port())]) == 1
+        assert worker.main([]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert line.startswith("Among the variables AUTOENCODER_*: workers: ")
+
+
+def test_a_taken_port_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server((serve.HOST, 0)) as other, restored_signals():
+        port = other.getsockname()[1]
+        assert serve.main(["--home", str(tmp_path / "home"), "--port", str(port)]) == 1
+    assert capsys.readouterr().err == f"Port {port} is taken: name another with --port\n"
+    assert not (tmp_path / "home").exists()

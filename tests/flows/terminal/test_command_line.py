@@ -1,10 +1,14 @@
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from prefect.settings import get_current_settings
 from pydantic import BaseModel
 
-from flows.retrain import retrain
+from flows.retrain import main, retrain
 from flows.sweep import sweep
 from flows.terminal.command_line import parse
 from tasks.images.sources import (
@@ -17,6 +21,7 @@ from tasks.images.sources import (
 )
 from tasks.parameters.retrain import Parameters
 from tasks.parameters.sweep import SweepParameters
+from tests.conftest import SAMPLE, SAMPLE_FOLDER
 
 
 def test_no_flags_are_the_defaults() -> None:
@@ -104,3 +109,36 @@ def test_a_grid_is_a_list_or_a_flag_said_twice() -> None:
     expected = (8, 16)
     for flags in (["--code-sizes", "8,16"], ["--code-sizes", "8", "--code-sizes", "16"]):
         assert parse(sweep, SweepParameters, flags).grid.code_sizes == expected
+
+
+def test_a_bad_variable_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AUTOENCODER_WORKERS", "many")
+    assert main([]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("retrain: Among the variables AUTOENCODER_*: workers: ")
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_ctrl_c_ends_a_run_with_exit_code_130_and_one_line(root: Path) -> None:
+    flags = ["--dataset", SAMPLE.dataset, "--source.idx-folder", str(SAMPLE_FOLDER)]
+    flags += ["--shallow-epochs", "10000"]
+    # A process started with SIGINT ignored would ignore it: so it is if pytest runs in a shell's &.
+    ours = signal.signal(signal.SIGINT, signal.default_int_handler)
+    command = subprocess.Popen(
+        [sys.executable, "-m", "flows.retrain", *flags],
+        env={**os.environ, "PREFECT_API_URL": str(get_current_settings().api.url)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    signal.signal(signal.SIGINT, ours)
+    with command:
+        assert command.stderr
+        assert any("Compression factor" in line for line in command.stderr)
+        command.send_signal(signal.SIGINT)
+        shown = command.stderr.read()
+    assert command.returncode == 130
+    assert "retrain: interrupted; run it again to resume" in shown.splitlines()
+    assert "Traceback" not in shown
+    assert not list(root.glob("runs/*"))

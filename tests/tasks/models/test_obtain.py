@@ -7,11 +7,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tasks.core.errors import StepError
 from tasks.core.records import DatasetRecord
+from tasks.models import obtain
 from tasks.models.fingerprint import fingerprint_of
 from tasks.models.obtain import TrainingStoppedError, obtain_model
 from tasks.models.state import Progress
@@ -105,6 +107,24 @@ def test_a_training_that_is_told_to_stop_stores_its_state(
         obtain_model(dataset, spec, "cpu", root, stop)
     folder = root / "models" / fingerprint_of(dataset, spec, "cpu") / "checkpoints"
     assert max(path.name[:13] for path in folder.iterdir()) == "000003-000000"
+
+
+def test_an_interruption_at_the_very_start_stops_the_training(
+    dataset: DatasetRecord, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class InterruptedExecutor(ThreadPoolExecutor):
+        def submit(self, *arguments: Any, **options: Any) -> Any:
+            super().submit(*arguments, **options)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(obtain, "ThreadPoolExecutor", InterruptedExecutor)
+    spec = SPEC.model_copy(update={"recipe": SPEC.recipe.model_copy(update={"epochs": 9999})})
+    reports: list[Progress] = []
+    with pytest.raises(KeyboardInterrupt):
+        obtain_model(dataset, spec, "cpu", root, reports.append)
+    assert all(progress.epochs_done < 9999 for progress in reports)
+    folder = root / "models" / fingerprint_of(dataset, spec, "cpu") / "checkpoints"
+    assert list(folder.glob("[!.]*"))
 
 
 def test_two_that_want_the_same_model_train_it_once(

@@ -7,13 +7,21 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from tasks.reports.charts import ALIVE, DEAD, Curve, draw_classes, draw_learning_curves, draw_units
+from tasks.core.records import EpochRecord
+from tasks.reports.charts import ALIVE, DEAD, draw_classes, draw_learning_curves, draw_units
 from tasks.reports.style import COLORS
 
-CURVES = [
-    Curve("shallow", [0.35, 0.30, 0.29], [0.32, 0.295, 0.288], 0.2842),
-    Curve("deep", [0.36, 0.31, 0.28], [0.33, 0.30, 0.275], None),
-]
+
+def history(training: list[float], validation: list[float]) -> tuple[EpochRecord, ...]:
+    pairs = zip(training, validation, strict=True)
+    return tuple(EpochRecord(loss=loss, validation_loss=after) for loss, after in pairs)
+
+
+HISTORIES = {
+    "shallow": history([0.35, 0.30, 0.29], [0.32, 0.295, 0.288]),
+    "deep": history([0.36, 0.31, 0.28], [0.33, 0.30, 0.275]),
+}
+REFERENCES = {"shallow": 0.2842}
 ERRORS = {"shallow": [0.01, 0.03, 0.02], "deep": [0.008, 0.02, 0.015]}
 NAMES = ["bag", "$x$ & <b>", "coat"]
 
@@ -21,7 +29,7 @@ NAMES = ["bag", "$x$ & <b>", "coat"]
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
 def test_equal_inputs_give_equal_bytes(tmp_path: Path, suffix: str) -> None:
     for name in ("a", "b"):
-        draw_learning_curves(CURVES, 0.2422, [tmp_path / f"{name}1{suffix}"])
+        draw_learning_curves(HISTORIES, REFERENCES, 0.2422, [tmp_path / f"{name}1{suffix}"])
         draw_classes(NAMES, ERRORS, [tmp_path / f"{name}2{suffix}"])
         draw_units("deep", np.ones(4), np.arange(4) > 1, np.eye(4), tmp_path / f"{name}3{suffix}")
     for number in (1, 2, 3):
@@ -30,14 +38,14 @@ def test_equal_inputs_give_equal_bytes(tmp_path: Path, suffix: str) -> None:
 
 
 def test_the_reference_is_drawn_where_there_is_one(tmp_path: Path) -> None:
-    draw_learning_curves(CURVES[:1], 0.2422, [tmp_path / "with.svg"])
-    draw_learning_curves([CURVES[0]._replace(reference=None)], 0.2422, [tmp_path / "without.svg"])
+    draw_learning_curves(HISTORIES, REFERENCES, 0.2422, [tmp_path / "with.svg"])
+    draw_learning_curves(HISTORIES, {}, 0.2422, [tmp_path / "without.svg"])
     assert "0.2842" in (tmp_path / "with.svg").read_text()
     assert "0.2842" not in (tmp_path / "without.svg").read_text()
 
 
 def test_a_single_epoch_is_drawn_as_points(tmp_path: Path) -> None:
-    draw_learning_curves([Curve("deep", [0.35], [0.32], None)], 0.2422, [tmp_path / "one.png"])
+    draw_learning_curves({"deep": history([0.35], [0.32])}, {}, 0.2422, [tmp_path / "one.png"])
     vermilion = np.array([0xD5, 0x5E, 0x00]) / 255
     picture = imread(tmp_path / "one.png")[150:, :900, :3]
     assert np.isclose(picture, vermilion, atol=0.02).all(axis=2).any()
@@ -61,8 +69,8 @@ def test_dead_units_are_told_apart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("epochs", [1, 2, 20, 50])
 def test_epochs_are_whole_and_begin_at_one(epochs: int, tmp_path: Path) -> None:
-    curve = Curve("deep", [0.3] * epochs, [0.31] * epochs, None)
-    draw_learning_curves([curve], 0.2422, [tmp_path / "curves.svg"])
+    flat = {"deep": history([0.3] * epochs, [0.31] * epochs)}
+    draw_learning_curves(flat, {}, 0.2422, [tmp_path / "curves.svg"])
     axis = (tmp_path / "curves.svg").read_text().partition('id="matplotlib.axis_1"')[2]
     ticks = re.findall(r">([\d.]+)</text>", axis.partition('id="matplotlib.axis_2"')[0])
     assert ticks

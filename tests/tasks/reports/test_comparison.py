@@ -4,7 +4,7 @@ import pytest
 
 from tasks.parameters.retrain import Parameters
 from tasks.parameters.training import TrainingParameters
-from tasks.reports.comparison import Change, list_changes, list_differences
+from tasks.reports.comparison import format_change, list_changes, list_differences
 from tasks.reports.report import render_markdown
 from tests.conftest import EXAMPLE_DATASET, METRICS, SUMMARY
 from tests.tasks.reports.manifests import example_manifest
@@ -13,8 +13,8 @@ from tests.tasks.reports.manifests import example_manifest
 def test_changed_metrics_are_listed_with_their_difference() -> None:
     before = example_manifest(METRICS.model_copy(update={"validation_loss": 0.31}))
     assert list(list_changes(example_manifest(), before)) == [
-        Change("shallow: cross-entropy per pixel (nats)", "0.3000", "0.3100", "-0.0100"),
-        Change("shallow: above the entropy floor (nats)", "0.0600", "0.0700", "-0.0100"),
+        ["shallow: cross-entropy per pixel (nats)", "0.3000", "0.3100", "-0.0100"],
+        ["shallow: above the entropy floor (nats)", "0.0600", "0.0700", "-0.0100"],
     ]
 
 
@@ -33,6 +33,14 @@ def test_accuracies_differ_by_percentage_points() -> None:
     assert "| shallow: accuracy: linear probe | 80.00% | 79.00% | +1.00 points |" in text
 
 
+@pytest.mark.parametrize(
+    ("change", "form", "text"),
+    [(0.01, ".4f", "+0.0100"), (-0.01, ".2%", "-1.00 points"), (2, "d", "+2")],
+)
+def test_a_change_has_its_sign(change: float, form: str, text: str) -> None:
+    assert format_change(change, form) == text
+
+
 def test_models_parameters_and_versions_that_differ_are_named() -> None:
     now = example_manifest()
     earlier = Parameters(training=TrainingParameters(seed=3)).model_dump(mode="json")
@@ -46,7 +54,7 @@ def test_models_parameters_and_versions_that_differ_are_named() -> None:
         }
     )
     assert list(list_differences(now, before)) == [
-        "The images are the same.",
+        "The images are equal.",
         "The wide model is no longer trained.",
         "Parameter models.gone: None, before True.",
         "Parameter training.seed: 0, before 3.",

@@ -5,14 +5,24 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from tasks.reports.image_rows import Row, draw_comparison, draw_extremes, draw_rows
+from tasks.reports.image_rows import (
+    Row,
+    draw_comparison,
+    draw_extremes,
+    draw_lab_figure,
+    draw_rows,
+    lab_rows,
+    tile_shape,
+)
 from tasks.reports.style import DPI, Array, ShownImages
 
 
 def shown(shape: tuple[int, ...] = (28, 28), count: int = 10) -> ShownImages:
     generator = np.random.default_rng(0)
     originals = generator.random((count, *shape))
-    return ShownImages(originals, np.zeros((count, 4)), originals[:, ::-1], generator.random(count))
+    return ShownImages(
+        originals, generator.random((count, 32)), originals[:, ::-1], generator.random(count)
+    )
 
 
 def draw(originals: Array, reconstructions: Array, path: Path) -> Array:
@@ -28,7 +38,8 @@ def test_equal_inputs_give_equal_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         draw_comparison(shown().originals, {"PCA-32": shown()}, tmp_path / f"{name}1.png")
         draw_extremes("deep", shown(), shown(), tmp_path / f"{name}2.png")
-    for number in (1, 2):
+        draw_lab_figure("deep", shown(), tmp_path / f"{name}3.png")
+    for number in (1, 2, 3):
         left, right = (tmp_path / f"{name}{number}.png" for name in ("a", "b"))
         assert left.read_bytes() == right.read_bytes()
 
@@ -83,3 +94,61 @@ def test_every_row_has_its_label_and_numbers(tmp_path: Path) -> None:
 def test_few_images_leave_room_for_the_title(tmp_path: Path) -> None:
     draw_extremes("deep", shown(count=1), shown(count=1), tmp_path / "figure.png")
     assert imread(tmp_path / "figure.png").shape[1] > 5 * DPI
+
+
+def with_codes(codes: Array) -> ShownImages:
+    blank = np.zeros((len(codes), 28, 28))
+    return ShownImages(blank, codes, blank, np.zeros(len(codes)))
+
+
+def draw_lab(shown: ShownImages, path: Path) -> Array:
+    """Colours of the figure without its bar, which has all greys."""
+    draw_lab_figure("deep", shown, path)
+    picture = np.asarray(imread(path)[..., :3])
+    return picture[:, : int(0.75 * picture.shape[1])]
+
+
+def count_grey(picture: Array, value: float) -> int:
+    return int(np.isclose(picture, value, atol=0.01).all(axis=2).sum())
+
+
+def test_shows_the_images_the_notebook_shows() -> None:
+    """The rows that the notebook's own calls give, `np.random.seed` and `np.random.randint`."""
+    np.random.seed(50)
+    assert np.array_equal(lab_rows(10_000, "shallow"), np.random.randint(10_000, size=10))
+    np.random.seed(42)
+    assert np.array_equal(lab_rows(10_000, "deep"), np.random.randint(10_000, size=10))
+
+
+@pytest.mark.parametrize(
+    ("code_size", "shape"), [(32, (8, 4)), (1, (1, 1)), (7, (7, 1)), (64, (16, 4)), (50, (10, 5))]
+)
+def test_a_code_is_shown_as_a_tile(code_size: int, shape: tuple[int, int]) -> None:
+    assert tile_shape(code_size) == shape
+
+
+def test_originals_and_reconstructions_have_their_own_greys(tmp_path: Path) -> None:
+    shown = with_codes(np.zeros((4, 32)))._replace(
+        originals=np.full((4, 28, 28), 0.4), reconstructions=np.full((4, 28, 28), 0.6)
+    )
+    picture = draw_lab(shown, tmp_path / "figure.png")
+    assert count_grey(picture, 0.4) > 10_000
+    assert count_grey(picture, 0.4) == pytest.approx(count_grey(picture, 0.6), rel=0.05)
+
+
+def test_all_codes_are_on_one_scale(tmp_path: Path) -> None:
+    """The second code is half of the first: white, and grey."""
+    both = draw_lab(
+        with_codes(np.stack([np.full(32, 6.0), np.full(32, 3.0)])), tmp_path / "both.png"
+    )
+    grey, black = count_grey(both, 0.5), count_grey(both, 0.0)
+    assert grey > 5_000
+    none = draw_lab(with_codes(np.full((2, 32), 6.0)), tmp_path / "white.png")
+    assert count_grey(none, 0.5) < grey / 10
+    assert count_grey(none, 0.0) == pytest.approx(black, rel=0.05)
+
+
+def test_codes_that_are_zero_throughout_are_black(tmp_path: Path) -> None:
+    zero = draw_lab(with_codes(np.zeros((2, 32))), tmp_path / "zero.png")
+    white = draw_lab(with_codes(np.full((2, 32), 6.0)), tmp_path / "white.png")
+    assert count_grey(zero, 0.0) > count_grey(white, 0.0) + 10_000

@@ -1,7 +1,7 @@
 import pytest
 
 from tasks.reports.metrics_table import METRICS as TABLE
-from tasks.reports.metrics_table import find_notes, format_change, read_field
+from tasks.reports.metrics_table import find_notes, read_field
 from tests.conftest import BASELINES, METRICS
 from tests.tasks.reports.manifests import example_manifest
 
@@ -20,14 +20,6 @@ def test_every_field_is_a_number_of_its_record() -> None:
 
 def test_a_missing_record_has_no_numbers() -> None:
     assert read_field(METRICS.model_copy(update={"probes": None}), "probes.linear") is None
-
-
-@pytest.mark.parametrize(
-    ("change", "form", "text"),
-    [(0.01, ".4f", "+0.0100"), (-0.01, ".2%", "-1.00 points"), (2, "d", "+2")],
-)
-def test_a_change_has_its_sign(change: float, form: str, text: str) -> None:
-    assert format_change(change, form) == text
 
 
 def test_a_code_that_is_almost_one_direction_gets_a_note() -> None:
