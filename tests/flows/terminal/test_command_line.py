@@ -120,6 +120,7 @@ def test_a_bad_variable_is_refused_in_one_line(
     assert line.startswith("retrain: Among the variables AUTOENCODER_*: workers: ")
 
 
+@pytest.mark.timeout(600)  # a command starts in 10 s, on a busy machine in a minute
 @pytest.mark.usefixtures("prefect_server")
 def test_ctrl_c_ends_a_run_with_exit_code_130_and_one_line(root: Path) -> None:
     flags = ["--dataset", SAMPLE.dataset, "--source.idx-folder", str(SAMPLE_FOLDER)]
