@@ -46,24 +46,32 @@ def probe(
     Source: Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, sections 3.4.1
     and 13.3.
     """
-    from scipy.linalg import LinAlgWarning
-    from sklearn.linear_model import Ridge
     from sklearn.neighbors import NearestNeighbors
 
     search = NearestNeighbors(n_neighbors=min(NEIGHBORS, len(train)), algorithm="brute").fit(train)
     nearest = train_labels[search.kneighbors(test, return_distance=False)]  # (Q, 5)
     classes = np.arange(int(nearest.max()) + 1)  # as uint8, like some labels, 255 would overflow
     votes = (nearest[:, :, np.newaxis] == classes).sum(axis=1)  # (Q, classes)
-    learned, positions = np.unique(train_labels, return_inverse=True)
-    targets = np.where(positions[:, np.newaxis] == np.arange(len(learned)), 1, -1)  # (N, learned)
+    return Probes(
+        linear=float((_predict_linearly(train, train_labels, test) == test_labels).mean()),
+        nearest_1=float((nearest[:, 0] == test_labels).mean()),
+        nearest_5=float((votes.argmax(axis=1) == test_labels).mean()),
+    )
+
+
+def _predict_linearly(
+    train: NDArray[np.float32], train_labels: NDArray[Any], test: NDArray[np.float32]
+) -> NDArray[Any]:
+    """The classes, (Q,), that the linear probe predicts."""
+    from scipy.linalg import LinAlgWarning
+    from sklearn.linear_model import Ridge
+
+    classes, positions = np.unique(train_labels, return_inverse=True)
+    targets = np.where(positions[:, np.newaxis] == np.arange(len(classes)), 1, -1)  # (N, classes)
     with warnings.catch_warnings():  # units of a model that hardly learned are nearly collinear
         warnings.simplefilter("ignore", LinAlgWarning)
         # Not RidgeClassifier: it weights the images, for which it copies the features.
         linear = Ridge(alpha=RIDGE, copy_X=False).fit(train, targets)
     scores = linear.predict(test).reshape(len(test), -1)  # for one class, Ridge gives (Q,)
-    predicted = learned[scores.argmax(axis=1)]
-    return Probes(
-        linear=float((predicted == test_labels).mean()),
-        nearest_1=float((nearest[:, 0] == test_labels).mean()),
-        nearest_5=float((votes.argmax(axis=1) == test_labels).mean()),
-    )
+    predicted: NDArray[Any] = classes[scores.argmax(axis=1)]
+    return predicted
