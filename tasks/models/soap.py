@@ -17,6 +17,10 @@ from threadpoolctl import threadpool_limits
 from tasks.core.backend import keras, tf
 
 COVARIANCE_DECAY = 0.95
+COVARIANCE_STEPS = 4
+"""The covariances take in the gradient of every fourth step: they change slowly."""
+GRAM_ROWS = 128
+"""XLA divides longer sums among the cores; the bits would depend on their number."""
 
 
 class Side(NamedTuple):
@@ -71,7 +75,11 @@ class Soap(keras.optimizers.Adam):  # type: ignore[misc]  # Keras ships no types
         if not any(sides):
             super().update_step(gradient, variable, rate)
             return
-        _update_covariances(gradient, sides)
+        tf.cond(
+            self.iterations % COVARIANCE_STEPS == 0,
+            lambda: _update_covariances(gradient, sides),
+            lambda: None,
+        )
         direction = self._adam_direction(index, _to_bases(gradient, sides))
         variable.assign_sub(rate * _from_bases(direction, sides))
 
@@ -81,8 +89,8 @@ class Soap(keras.optimizers.Adam):  # type: ignore[misc]  # Keras ships no types
         mean.assign(mean + (gradient - mean) * (1 - self.beta_1))
         square.assign(square + (tf.square(gradient) - square) * (1 - self.beta_2))
         step = tf.cast(self.iterations + 1, tf.float32)
-        mean_bias, square_bias = (1 - tf.pow(beta, step) for beta in (self.beta_1, self.beta_2))
-        return (mean / mean_bias) / (tf.sqrt(square / square_bias) + self.epsilon)
+        correction = tf.sqrt(1 - tf.pow(self.beta_2, step)) / (1 - tf.pow(self.beta_1, step))
+        return mean * correction / (tf.sqrt(square) + self.epsilon)
 
     def is_basis_due(self, steps: int) -> bool:
         """Whether the bases are updated after so many steps of the training.
@@ -107,14 +115,17 @@ class Soap(keras.optimizers.Adam):  # type: ignore[misc]  # Keras ships no types
 
 
 def _update_covariances(gradient: tf.Tensor, sides: list[Side | None]) -> None:
-    for side, transposed in zip(sides, (False, True), strict=True):
+    for side, matrix in zip(sides, (tf.transpose(gradient), gradient), strict=True):
         if side:
-            product = tf.matmul(
-                gradient, gradient, transpose_a=transposed, transpose_b=not transposed
-            )
-            side.covariance.assign(
-                side.covariance + (product - side.covariance) * (1 - COVARIANCE_DECAY)
-            )
+            change = _gram(matrix) - side.covariance
+            side.covariance.assign(side.covariance + change * (1 - COVARIANCE_DECAY))
+
+
+def _gram(matrix: tf.Tensor) -> tf.Tensor:
+    """M' M, as a sum of products of at most `GRAM_ROWS` rows each."""
+    starts = range(0, matrix.shape[0], GRAM_ROWS)
+    parts = (matrix[start : start + GRAM_ROWS] for start in starts)
+    return sum(tf.matmul(part, part, transpose_a=True) for part in parts)
 
 
 def _to_bases(gradient: tf.Tensor, sides: list[Side | None]) -> tf.Tensor:
