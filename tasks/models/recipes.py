@@ -78,6 +78,7 @@ def default_recipe(epochs: int, batch_size: int) -> Recipe:
         warmup=0.12,
         decay="linear",
         beta_2=0.95,
+        weight_decay=0.05,
         kernels="Orthogonal",
         code_bias=0.5,
         whiten=(0.5, 0.7, 0.85, 0.93),

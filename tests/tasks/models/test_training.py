@@ -39,7 +39,8 @@ def sample() -> Sample:
 
 
 def unit_scale(images: Images) -> np.ndarray[Any, np.dtype[np.float32]]:
-    return images.reshape(-1, 784).astype("float32") / np.float32(255)
+    scaled: np.ndarray[Any, np.dtype[np.float32]] = images.reshape(-1, 784).astype(np.float32)
+    return scaled / np.float32(255)
 
 
 def start(spec: TrainingSpec, sample: Sample) -> Training:
