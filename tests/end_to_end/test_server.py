@@ -157,7 +157,7 @@ def test_a_schedule_fires_and_its_run_waits_for_the_one_before(served: Served) -
     served.wait_for(second, "Completed")
     served.client.delete(f"deployments/{deployment}/schedules/{schedule}")
     assert "AwaitingConcurrencySlot" in served.states(second)
-    served.wait_for_message(second, f"Unchanged: the published run {first}")
+    served.wait_for_message(second, f"Unchanged: the published run {first[:8]}")
 
 
 def test_a_run_survives_the_death_of_the_server(served: Served) -> None:
