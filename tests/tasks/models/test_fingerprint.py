@@ -24,6 +24,12 @@ MEANING = (
 )
 
 
+@pytest.fixture(autouse=True)
+def no_xla_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make test-processors` sets some, which belong to every fingerprint."""
+    monkeypatch.delenv("AUTOENCODER_XLA_FLAGS", raising=False)
+
+
 def test_the_fingerprints_of_the_built_in_models_do_not_change() -> None:
     parameters = Parameters(models=ModelParameters(wide=True))
     found = {

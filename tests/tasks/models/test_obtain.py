@@ -170,7 +170,7 @@ def test_the_log_says_what_differs_from_a_model_that_exists(
     facts = json.loads((root / model.folder / "fingerprint.json").read_text())
     for number, changes in enumerate(
         (
-            {"keras": "2", "seed": 7, "recipe.epochs": 1},
+            {"keras": "2", "tensorflow": "1", "seed": 7, "recipe.epochs": 1},
             {"architecture.name": "other"},
             {"images": "0"},
         )
