@@ -16,6 +16,13 @@ from tasks.core.errors import StepError, explain
 PREFIX = "AUTOENCODER_"
 
 
+def usable_cores() -> int:
+    """The number of cores that this process may use; macOS only tells how many there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class Settings(BaseSettings):
     """One field for each variable; an empty variable counts as unset."""
 
@@ -25,7 +32,7 @@ class Settings(BaseSettings):
     """Sources must lie in this folder; anywhere if unset."""
     runner: Literal["threads", "dask"] = "threads"
     """Where parallel steps run."""
-    workers: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1, le=1024)
+    workers: int = Field(default_factory=usable_cores, ge=1, le=1024)
     """Threads, or processes of a local Dask cluster; ignored with `dask_scheduler`."""
     dask_scheduler: str | None = Field(None, pattern=r"^(tcp|tls)://")
     """Address of a running Dask cluster; if unset, each run starts a local one."""

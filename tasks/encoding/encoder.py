@@ -3,7 +3,6 @@
 Every block has the same padded shape, as the bits of a result depend on the shape.
 """
 
-import os
 import threading
 from collections.abc import Iterator
 from functools import lru_cache
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from tasks.core.backend import keras, tf
 from tasks.core.records import DatasetRecord, Split
+from tasks.core.settings import usable_cores
 from tasks.encoding.writer import CodesBlock, ModelCodes, write_codes
 from tasks.images.rows import Images, evaluation_rows
 from tasks.images.store import open_images, open_index, open_labels
@@ -23,7 +23,7 @@ from tasks.models.batches import Block, blocks_in_order, map_ahead
 from tasks.models.compiled import compile_autoencoder, compile_encoder
 from tasks.models.store import AUTOENCODER_FILE, ModelRecord
 
-THREADS = min(8, len(os.sched_getaffinity(0)))
+THREADS = min(8, usable_cores())
 """Blocks computed at once: XLA uses all cores for a matrix product, but for little else."""
 CACHED_MODELS = 8
 

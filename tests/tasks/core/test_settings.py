@@ -20,6 +20,14 @@ def test_without_variables_the_defaults_hold() -> None:
     assert settings.workers == len(os.sched_getaffinity(0))
 
 
+def test_where_the_system_has_no_affinity_every_core_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """MacOS has none; every command reads the settings, so it could not start there at all."""
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert read_settings().workers == os.cpu_count()
+
+
 def test_variables_are_read_anew_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTOENCODER_DATA_ROOT", "/data")
     monkeypatch.setenv("AUTOENCODER_WORKERS", "3")
