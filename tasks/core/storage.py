@@ -15,9 +15,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from tasks.codes.published import ROOT_VARIABLE as ROOT_VARIABLE
-from tasks.codes.published import artifacts_folder as artifacts_folder
-from tasks.codes.published import sha256_of_file as sha256_of_file
+from tasks.codes.published import ROOT_VARIABLE, artifacts_folder, sha256_of_file
 from tasks.core.errors import StepError
 from tasks.core.records import FileRecord
 

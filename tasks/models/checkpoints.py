@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from tasks.codes.published import sha256_of_file
 from tasks.core.errors import StepError
 from tasks.core.records import Record, Sha256
-from tasks.core.storage import sha256_of_file, write_bytes
+from tasks.core.storage import write_bytes
 from tasks.models.state import Position, TrainingState
 
 logger = logging.getLogger(__name__)

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from tasks.codes.errors import AutoencoderError
-from tasks.codes.published import run_folder
-from tasks.core.storage import artifacts_folder, write_bytes
+from tasks.codes.published import artifacts_folder, run_folder
+from tasks.core.storage import write_bytes
 from tasks.reports.report import render_files
 from tasks.runs.lookup import find_run
 

@@ -24,9 +24,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from tasks.codes.published import PublishedRun, open_published
+from tasks.codes.published import ROOT_VARIABLE, PublishedRun, open_published
 from tasks.core.records import SPLITS, DatasetRecord
-from tasks.core.storage import ROOT_VARIABLE, prepare_artifacts_folder, write_bytes
+from tasks.core.storage import prepare_artifacts_folder, write_bytes
 from tasks.encoding.shards import (
     EncodingPlan,
     begin_encoding,
