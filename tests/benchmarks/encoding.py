@@ -73,18 +73,23 @@ def measure(model: ModelRecord, dataset: DatasetRecord) -> dict[str, Any]:
     results = [way() for way in ways.values()]
     for result in results[1:]:
         np.testing.assert_allclose(result, results[0], rtol=0, atol=1e-4 * results[0].max())
+    medians = time_in_turns(ways)
+    return {
+        "images": len(images),
+        "seconds": medians,
+        "predict_takes_times": {name: medians[THEIRS] / medians[name] for name in medians},
+    }
+
+
+def time_in_turns(ways: dict[str, Callable[[], np.ndarray]]) -> dict[str, float]:
+    """Median seconds of each way, by its name; in each round all of them take their turn."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(ROUNDS):
         for name, way in ways.items():
             started = time.perf_counter()
             way()
             seconds[name].append(time.perf_counter() - started)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    return {
-        "images": len(images),
-        "seconds": medians,
-        "predict_takes_times": {name: medians[THEIRS] / medians[name] for name in medians},
-    }
+    return {name: statistics.median(values) for name, values in seconds.items()}
 
 
 def main() -> int:
