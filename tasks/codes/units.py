@@ -3,16 +3,14 @@
 import numpy as np
 from numpy.typing import NDArray
 
-LINEAR_IMAGES = 10_000
-"""From this many images on, a unit above zero for all of them does not act as a ReLU any more."""
-
 
 def live_units(codes: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Which units of a code carry information about the images, (code_size,).
 
-    Unit j is alive if 0.01 <= a_j < 1 and s_j >= 0.01 median(s), where a_j is its activity and s_j
-    its standard deviation over the images. For few images, most units are above zero for all of
-    them: with fewer than `LINEAR_IMAGES`, a_j = 1 counts as alive.
+    Unit j is alive if a_j >= 0.01 and s_j >= 0.01 median(s), where a_j is its activity and s_j its
+    standard deviation over the images. A unit that is positive for every image is alive: the code
+    may be whitened, and then hardly a value is clipped. (Until version 0.1 it was not, from 10,000
+    images on.)
 
     Args:
         codes: (N, code_size), not negative.
@@ -20,11 +18,8 @@ def live_units(codes: NDArray[np.float32]) -> NDArray[np.bool_]:
     Source: the definition is this project's; it detects the dying units of Lu, Shin, Su and
     Karniadakis, Dying ReLU and Initialization, 2019, https://arxiv.org/abs/1903.06733
     """
-    active = activity(codes)
     spread = codes.std(axis=0, dtype=np.float64)
-    alive: NDArray[np.bool_] = (active >= 0.01) & (spread >= 0.01 * np.median(spread))
-    if len(codes) >= LINEAR_IMAGES:
-        alive &= active < 1
+    alive: NDArray[np.bool_] = (activity(codes) >= 0.01) & (spread >= 0.01 * np.median(spread))
     return alive
 
 

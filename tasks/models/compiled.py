@@ -4,7 +4,7 @@ Each is compiled once, for one shape of block.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from tasks.core.backend import keras, tf
 from tasks.images.rows import evaluation_rows
@@ -31,57 +31,71 @@ def cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(targets, logits), axis=1)
 
 
-def compile_losses(logits: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Compile: (block of images, scale) -> loss of each, (rows of the block,) float32."""
+def compile_losses(logits: keras.Model) -> Callable[..., tf.Tensor]:
+    """Compile: (block of images, scale, centre) -> loss of each, (rows of the block,) float32.
+
+    The model sees the normalized images less `centre`, (pixels,) float32; here and below.
+    """
     shape = _block_shape(logits)
 
     @tf.function(jit_compile=True, autograph=False)
-    def sum_losses(images: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    def sum_losses(images: tf.Tensor, scale: tf.Tensor, centre: tf.Tensor) -> tf.Tensor:
         targets = normalize(tf.ensure_shape(images, shape), scale)
-        return cross_entropy(targets, logits(targets))
+        return cross_entropy(targets, logits(targets - centre))
 
     return sum_losses
 
 
-class CodeLayers(NamedTuple):
-    """The two dense layers that rebalancing works on."""
-
-    code: keras.layers.Dense
-    following: keras.layers.Dense
-    """The only layer that takes the code."""
-
-
-def find_code_layers(model: keras.Model) -> CodeLayers:
-    """The code layer and the one after it.
+def find_code_layers(model: keras.Model) -> list[keras.layers.Dense]:
+    """The code layer and the only one that takes the code, both dense.
 
     Raises:
-        ValueError: the code's units cannot be rebalanced.
+        ValueError: there are no such layers.
     """
     code = model.get_layer(CODE_LAYER)
-    following = [
-        layer
-        for layer in model.layers
-        if any(tensor is code.output for tensor in keras.tree.flatten(layer.input))
-    ]
-    if len(following) != 1 or not all(
-        isinstance(x, keras.layers.Dense) for x in (code, *following)
-    ):
-        names = ", ".join(layer.name for layer in following)
+    layers = [code, *_layers_after(model, code.output)]
+    if len(layers) != 2 or not all(isinstance(layer, keras.layers.Dense) for layer in layers):
+        names = ", ".join(layer.name for layer in layers[1:])
         raise ValueError(
             f"The code layer of {model.name} and what follows it ({names}) are not two dense "
-            "layers: set rebalance=0 in the recipe"
+            "layers: set whiten=() and unit_variance=False in the recipe"
         )
-    return CodeLayers(code, *following)
+    return layers
 
 
-def compile_pre_activations(model: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Compile: (block of images, scale) -> code before its ReLU, (rows of the block, code_size)."""
+def find_first_layer(model: keras.Model) -> keras.layers.Dense:
+    """The only layer that takes the images; it is dense.
+
+    Raises:
+        ValueError: there is no such layer.
+    """
+    layers = _layers_after(model, model.inputs[0])
+    if len(layers) != 1 or not isinstance(layers[0], keras.layers.Dense):
+        names = ", ".join(layer.name for layer in layers)
+        raise ValueError(
+            f"{model.name} starts with {names}, expected one dense layer: set centred=False in "
+            "the recipe"
+        )
+    return layers[0]
+
+
+def _layers_after(model: keras.Model, tensor: keras.KerasTensor) -> list[keras.layers.Layer]:
+    return [
+        layer
+        for layer in model.layers
+        if not isinstance(layer, keras.layers.InputLayer)
+        and any(taken is tensor for taken in keras.tree.flatten(layer.input))
+    ]
+
+
+def compile_pre_activations(model: keras.Model) -> Callable[..., tf.Tensor]:
+    """Compile: (block of images, scale, centre) -> code before its ReLU, (rows, code_size)."""
     code = model.get_layer(CODE_LAYER)
     features = keras.Model(model.inputs, code.input)
 
     @tf.function(jit_compile=True, autograph=False)
-    def pre_activate(images: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-        return features(normalize(images, scale)) @ code.kernel + code.bias
+    def pre_activate(images: tf.Tensor, scale: tf.Tensor, centre: tf.Tensor) -> tf.Tensor:
+        return features(normalize(images, scale) - centre) @ code.kernel + code.bias
 
     return pre_activate
 
@@ -89,20 +103,27 @@ def compile_pre_activations(model: keras.Model) -> Callable[[tf.Tensor, tf.Tenso
 def compile_segment(
     model: keras.Model, optimizer: keras.optimizers.Optimizer, plan: SegmentPlan
 ) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
-    """Compile a segment: a loop of optimizer steps over the batches of a block.
+    """Compile a loop of optimizer steps over some of the batches of a block.
 
     Rows beyond those of the block have weight 0, so the last batch of an epoch needs no
     compilation of its own.
 
     Returns:
-        (images (segment_steps * batch_size, pixels), rows, scale, rates (segment_steps,)) ->
+        (images (segment_steps * batch_size, pixels), rows, scale, centre,
+        rates (segment_steps,), first batch, batch after the last one) ->
         (sum of the per-pixel losses of the sampled rows, number of sampled rows).
     """
     size = plan.batch_size
 
     @tf.function(jit_compile=True, autograph=False)
     def run_segment(
-        images: tf.Tensor, rows: tf.Tensor, scale: tf.Tensor, rates: tf.Tensor
+        images: tf.Tensor,
+        rows: tf.Tensor,
+        scale: tf.Tensor,
+        centre: tf.Tensor,
+        rates: tf.Tensor,
+        first: tf.Tensor,
+        stop: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         pixels = images.shape[1]
 
@@ -111,7 +132,8 @@ def compile_segment(
             count = tf.minimum(rows - index * size, size)
             weights = tf.cast(tf.range(size) < count, tf.float32)[:, tf.newaxis]  # (size, 1)
             mean_weights = weights / (tf.cast(count, tf.float32) * pixels)
-            logits = _descend(model, optimizer, targets, mean_weights, rates[index])
+            optimizer.learning_rate.assign(rates[index])
+            logits = _descend(model, optimizer, targets - centre, targets, mean_weights)
             sampled, sampled_rows = tf.cond(
                 index % LOSS_EVERY == 0,
                 lambda: (tf.reduce_sum(cross_entropy(targets, logits) * weights[:, 0]), count),
@@ -120,9 +142,9 @@ def compile_segment(
             return index + 1, loss_sum + sampled / pixels, loss_rows + sampled_rows
 
         return tf.while_loop(
-            lambda index, *_: index * size < rows,
+            lambda index, *_: index < stop,
             step,
-            (tf.constant(0), tf.constant(0.0), tf.constant(0)),
+            (first, tf.constant(0.0), tf.constant(0)),
         )[1:]
 
     return run_segment
@@ -131,9 +153,9 @@ def compile_segment(
 def _descend(
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
+    inputs: tf.Tensor,
     targets: tf.Tensor,
     mean_weights: tf.Tensor,
-    rate: tf.Tensor,
 ) -> tf.Tensor:
     """Take one optimizer step; return the logits before it, (rows, pixels).
 
@@ -142,11 +164,10 @@ def _descend(
     """
     variables = model.trainable_variables
     with tf.GradientTape() as tape:
-        logits = model(targets)
+        logits = model(inputs)
     gradients = tape.gradient(
         logits, variables, output_gradients=(tf.sigmoid(logits) - targets) * mean_weights
     )
-    optimizer.learning_rate.assign(rate)
     optimizer.apply_gradients(zip(gradients, variables, strict=True))
     return logits
 

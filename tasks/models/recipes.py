@@ -1,10 +1,11 @@
 """How a model is trained, as data: optimizer, learning rates, first weights."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
 
 from tasks.core.records import Record
 
@@ -12,7 +13,10 @@ RecipeName = Literal["default", "lab"]
 
 
 class Recipe(Record):
-    """Adam on binary cross-entropy, in shuffled batches, with this schedule."""
+    """How a model is trained on binary cross-entropy, in shuffled batches."""
+
+    # Records of earlier versions have more fields.
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": True})
 
     # The defaults are Keras's, as in the lab. They must never change, and a field that is added
     # needs a default that keeps earlier trainings as they were (see tasks.models.fingerprint).
@@ -24,9 +28,7 @@ class Recipe(Record):
     decay: Literal["linear", "constant"] = Field(
         "constant", description="from the peak: to zero, or not at all"
     )
-    beta_2: float = Field(
-        0.999, gt=0, lt=1, description="Adam's decay of the squared gradient's mean"
-    )
+    beta_2: float = Field(0.999, gt=0, lt=1, description="decay of the squared gradient's mean")
     weight_decay: float = Field(
         0.0, ge=0, description="times the learning rate: share that kernels lose in each step"
     )
@@ -34,12 +36,36 @@ class Recipe(Record):
         "GlorotUniform", description="first weights"
     )
     code_bias: float = Field(0.0, ge=0, description="first bias of every unit of the code layer")
-    rebalance: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="share of the epochs that end with rebalancing the code's units",
+    optimizer: Literal["adam", "soap"] = Field("adam", description="see tasks.models.soap")
+    basis_steps: int = Field(
+        100, ge=1, description="SOAP: optimizer steps between two updates of its eigenbases"
     )
+    max_side: int = Field(
+        256, ge=1, description="SOAP: longest side of a kernel that gets an eigenbasis"
+    )
+    centred: bool = Field(
+        False, description="the mean image is subtracted, and folded into the first bias at the end"
+    )
+    whiten: tuple[float, ...] = Field(
+        (),
+        description="shares of the epochs after which the code is whitened, unless its ReLU acts",
+    )
+    unit_variance: bool = Field(
+        False, description="each code unit is divided by its standard deviation at the end"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_retired(cls, value: Any) -> Any:
+        """Ignore what recipes of version 0.1 have and this version cannot do."""
+        if isinstance(value, Mapping):
+            return {name: setting for name, setting in value.items() if name != "rebalance"}
+        return value
+
+    @property
+    def whitening_epochs(self) -> frozenset[int]:
+        """Numbers of the epochs, from 1, that end with whitening; never the last one."""
+        return frozenset(round(share * self.epochs) for share in self.whiten) - {self.epochs}
 
 
 def default_recipe(epochs: int, batch_size: int) -> Recipe:
@@ -47,12 +73,16 @@ def default_recipe(epochs: int, batch_size: int) -> Recipe:
     return Recipe(
         epochs=epochs,
         batch_size=batch_size,
-        peak_learning_rate=8e-3,
+        optimizer="soap",
+        peak_learning_rate=5e-3,
         warmup=0.12,
         decay="linear",
         beta_2=0.95,
+        weight_decay=0.05,
         kernels="Orthogonal",
         code_bias=0.5,
+        whiten=(0.5, 0.7, 0.85, 0.93),
+        unit_variance=True,
     )
 
 

@@ -2,9 +2,15 @@
 
 A segment of many optimizer steps is one call of one XLA-compiled function. Between two segments the
 state of the training is plain NumPy: it can be stored there and continued with the same bits.
+
+Where the recipe says so, the model is trained on images less their mean. After the last epoch the
+mean is folded into the first bias and the code's units are scaled. The losses of an epoch are those
+of the model as it stands in training, before its code is whitened; the last validation loss is that
+of the finished model, which takes the images as they are.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +19,7 @@ from tasks.core.backend import keras, tf
 from tasks.core.errors import StepError
 from tasks.core.records import EpochRecord
 from tasks.images.rows import Images
+from tasks.models import basis
 from tasks.models.architectures import Autoencoder, build_autoencoder
 from tasks.models.batches import (
     Segment,
@@ -21,25 +28,28 @@ from tasks.models.batches import (
     evaluation_blocks,
     shuffled_segments,
 )
-from tasks.models.code_units import rebalance
 from tasks.models.compiled import (
     compile_losses,
     compile_pre_activations,
     compile_segment,
     find_code_layers,
+    find_first_layer,
 )
 from tasks.models.recipes import Recipe, learning_rates
+from tasks.models.soap import Soap
 from tasks.models.spec import TrainingSpec
 from tasks.models.state import Position, Progress, TrainingState
 
 SAMPLE_ROWS = 2048
-"""Training images that show which units of a code are dead."""
+"""Training images that the mean image and the covariance of the code are computed from."""
 
 
 def _build_optimizer(recipe: Recipe, model: keras.Model) -> keras.optimizers.Optimizer:
-    optimizer = keras.optimizers.Adam(
-        beta_2=recipe.beta_2, weight_decay=recipe.weight_decay or None
-    )
+    decay = recipe.weight_decay or None
+    if recipe.optimizer == "soap":
+        optimizer = Soap(recipe.beta_2, recipe.basis_steps, recipe.max_side, weight_decay=decay)
+    else:
+        optimizer = keras.optimizers.Adam(beta_2=recipe.beta_2, weight_decay=decay)
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     optimizer.build(model.trainable_variables)
     return optimizer
@@ -70,18 +80,20 @@ class Training:
         self._validation = validation
         self._sample = np.arange(min(len(images), SAMPLE_ROWS)) if sample is None else sample
         self._scale = tf.constant(scale, tf.float32)
-        centred = spec.architecture.centred
-        mean_pixel = float(images.mean(dtype=np.float64)) / scale if centred else 0.0
         self.models: Autoencoder = build_autoencoder(
-            spec.architecture, images.shape[1:], spec.recipe, spec.seed, mean_pixel
+            spec.architecture, images.shape[1:], spec.recipe, spec.seed
         )
-        logits = self.models.logits
-        optimizer = _build_optimizer(spec.recipe, logits)
-        self._variables = [*logits.variables, *optimizer.variables]
-        self._rates = learning_rates(spec.recipe, spec.recipe.epochs * self.plan.steps)
-        self._run_segment = compile_segment(logits, optimizer, self.plan)
+        logits, recipe = self.models.logits, spec.recipe
+        self._optimizer = _build_optimizer(recipe, logits)
+        centre = self._mean_image() if recipe.centred else np.zeros(images[0].size, np.float32)
+        self._centre = tf.Variable(centre)
+        self._variables = [*logits.variables, *self._optimizer.variables, self._centre]
+        self._rates = learning_rates(recipe, recipe.epochs * self.plan.steps)
+        self._run_segment = compile_segment(logits, self._optimizer, self.plan)
         self._sum_losses = compile_losses(logits)
-        if spec.recipe.rebalance:
+        if recipe.centred:
+            self._first_layer = find_first_layer(logits)
+        if recipe.whiten or recipe.unit_variance:
             self._code_layers = find_code_layers(logits)
             self._pre_activate = compile_pre_activations(logits)
         self._position = Position()
@@ -135,20 +147,39 @@ class Training:
         rates = np.zeros(plan.segment_steps, np.float32)
         steps = min(plan.segment_steps, plan.steps - segment.first_step)
         rates[:steps] = self._rates[first : first + steps]
-        loss_sum, loss_rows = self._run_segment(
-            segment.block.images, tf.constant(segment.block.rows), self._scale, rates
-        )
+        images, rows = segment.block.images, tf.constant(segment.block.rows)
+        loss_sum, loss_rows = position.loss_sum, position.loss_rows
+        due = {step for step in range(1, steps) if self._is_basis_due(first + step)}
+        for start, stop in pairwise(sorted({0, steps} | due)):
+            sampled, sampled_rows = self._run_segment(
+                images,
+                rows,
+                self._scale,
+                self._centre,
+                rates,
+                tf.constant(start),
+                tf.constant(stop),
+            )
+            loss_sum, loss_rows = loss_sum + float(sampled), loss_rows + int(sampled_rows)
+            if self._is_basis_due(first + stop):
+                self._optimizer.update_bases()
         self._position = Position(
             epoch=segment.epoch,
             segment=segment.number + 1,
-            loss_sum=position.loss_sum + float(loss_sum),
-            loss_rows=position.loss_rows + int(loss_rows),
+            loss_sum=loss_sum,
+            loss_rows=loss_rows,
             history=position.history,
         )
+
+    def _is_basis_due(self, steps: int) -> bool:
+        """Whether the eigenbases are updated after so many steps."""
+        return isinstance(self._optimizer, Soap) and self._optimizer.is_basis_due(steps)
 
     def _finish_epoch(self) -> None:
         loss = self._position.loss_sum / self._position.loss_rows
         epoch, recipe = len(self.history) + 1, self.spec.recipe
+        if epoch == recipe.epochs:
+            self._finish_model()
         record = EpochRecord(loss=loss, validation_loss=self.validate())
         if not np.isfinite([record.loss, record.validation_loss]).all():
             raise StepError(
@@ -156,28 +187,67 @@ class Training:
                 f"{epoch}, expected a finite number: lower the peak learning rate"
             )
         self._position = Position(epoch=epoch, history=(*self.history, record))
-        if recipe.rebalance and epoch <= recipe.rebalance * recipe.epochs:
-            self._rebalance_code()  # after the losses, which it disturbs
+        if epoch in recipe.whitening_epochs:
+            self._whiten_code()  # after the losses, which it disturbs
 
-    def _rebalance_code(self) -> None:
-        """Revive code units that are dead or always positive on a sample of the images."""
-        pre_activations = np.concatenate(
+    def _finish_model(self) -> None:
+        """Scale the code's units and fold the mean image into the first bias."""
+        if self.spec.recipe.unit_variance:
+            self._change_code(basis.scale_units(self._sample_code(), self._read_code_layers()))
+        if self.spec.recipe.centred:
+            centre = self._centre.numpy()
+            _assign(self._first_layer, basis.fold_centre(centre, _read(self._first_layer)))
+            self._centre.assign(np.zeros_like(centre))
+
+    def _whiten_code(self) -> None:
+        """Revive dead units of the code; whiten it, unless its ReLU acts."""
+        code = self._sample_code()
+        layers = basis.revive(code, self._read_code_layers())
+        if not basis.relu_acts(code, layers.following):
+            layers = basis.whiten(code, layers)
+        self._change_code(layers)
+
+    def _sample_code(self) -> NDArray[np.float32]:
+        """The code of the sample's images before its ReLU, (rows of the sample, code_size)."""
+        return np.concatenate(
             [
-                self._pre_activate(block.images, self._scale).numpy()[: block.rows]
+                self._pre_activate(block.images, self._scale, self._centre).numpy()[: block.rows]
                 for block in evaluation_blocks(self._images, self._sample)
             ]
         )
-        code, following = self._code_layers
-        rebalanced = rebalance(
-            pre_activations, code.bias.numpy(), following.kernel.numpy(), following.bias.numpy()
-        )
-        code.bias.assign(rebalanced.code_bias)
-        following.bias.assign(rebalanced.next_bias)
+
+    def _read_code_layers(self) -> basis.CodeLayers:
+        return basis.CodeLayers(*map(_read, self._code_layers))
+
+    def _change_code(self, changed: basis.CodeLayers) -> None:
+        for layer, values in zip(self._code_layers, changed, strict=True):
+            _assign(layer, values)
+
+    def _mean_image(self) -> NDArray[np.float32]:
+        """The mean of the sample's images in 0..1, (pixels,)."""
+        total = np.zeros(self._images[0].size)
+        for block in evaluation_blocks(self._images, self._sample):
+            total += block.images.numpy()[: block.rows].sum(axis=0, dtype=np.float64)
+        mean: NDArray[np.float32] = (total / len(self._sample) / self._scale.numpy()).astype("f4")
+        return mean
 
     def validate(self) -> float:
         """Mean binary cross-entropy per pixel of the validation images, in nats."""
         total = 0.0
         for block in blocks_in_order(self._validation):
-            losses = self._sum_losses(block.images, self._scale).numpy()
+            losses = self._sum_losses(block.images, self._scale, self._centre).numpy()
             total += float(losses[: block.rows].sum(dtype=np.float64))
         return total / self._validation.size
+
+
+def _read(layer: keras.layers.Dense) -> basis.Affine:
+    return basis.Affine(*(variable.numpy().astype(np.float64) for variable in _weights(layer)))
+
+
+def _assign(layer: keras.layers.Dense, values: basis.Affine) -> None:
+    for variable, value in zip(_weights(layer), values, strict=True):
+        variable.assign(value.astype(np.float32))
+
+
+def _weights(layer: keras.layers.Dense) -> list[keras.Variable]:
+    return [layer.kernel, layer.bias]

@@ -1,12 +1,11 @@
 import numpy as np
-import pytest
 
 from tasks.codes.units import activity, live_units
 
 
-@pytest.mark.parametrize(("images", "alive"), [(10_000, 3), (1_000, 4)])
-def test_counts_units_that_carry_information(images: int, alive: int) -> None:
-    """A unit that is above zero for all images counts where there are too few to tell."""
+def test_counts_units_that_carry_information() -> None:
+    """A unit that is positive for all images counts, as a whitened code may hardly be clipped."""
+    images = 10_000
     generator = np.random.default_rng(0)
     live = generator.random((images, 3)) * (generator.random((images, 3)) < 0.5)
     dead = np.zeros((images, 1))
@@ -16,7 +15,7 @@ def test_counts_units_that_carry_information(images: int, alive: int) -> None:
     constant = np.full((images, 1), 1e-4)
     constant[0] = 0
     codes = np.hstack([live, dead, rare, always, constant]).astype(np.float32)
-    assert live_units(codes).sum() == alive
+    assert live_units(codes).tolist() == [True, True, True, False, False, True, False]
 
 
 def test_activity_is_the_share_of_images_for_which_a_unit_is_not_zero() -> None:

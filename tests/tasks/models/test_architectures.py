@@ -26,7 +26,7 @@ RECIPE = Recipe(epochs=1, batch_size=1)
 def build(architecture: Architecture, seed: int = 0, **settings: Any) -> Autoencoder:
     """The graph for images of 20 pixels."""
     recipe = RECIPE.model_copy(update=settings)
-    return build_autoencoder(architecture, SMALL, recipe, seed, mean_pixel=0.25)
+    return build_autoencoder(architecture, SMALL, recipe, seed)
 
 
 @pytest.mark.parametrize(
@@ -87,16 +87,6 @@ def test_only_the_code_layer_starts_with_a_bias() -> None:
     assert all(np.all(bias == 0) for bias in biases.values())
 
 
-def test_a_centred_architecture_subtracts_the_mean_pixel() -> None:
-    models = build(WIDE, code_bias=0.5)
-    codes = models.encoder(np.full((1, 20), 0.25, np.float32))
-    np.testing.assert_array_equal(codes, 0.5)  # a grey image leaves a layer its bias alone
-    names = [layer.name for layer in models.autoencoder.layers]
-    assert names[:2] == ["image", "centred_image"]
-    assert models.autoencoder.get_layer("encoder_1").activation.__name__ == "gelu"
-    assert models.encoder.get_layer("code").activation.__name__ == "relu"
-
-
 class WrongCode(DenseArchitecture):
     """A variant whose code has one unit too many."""
 
@@ -131,7 +121,7 @@ def test_a_spec_of_version_0_1_has_no_kind_and_is_dense() -> None:
 
 
 def test_an_unknown_kind_can_be_read_and_stored_but_not_built() -> None:
-    stored = {"kind": "gone", "name": "x", "code_size": 4, "centred": False, "blocks": [1, 2]}
+    stored = {"kind": "gone", "name": "x", "code_size": 4, "blocks": [1, 2]}
     architecture = read(stored)
     assert isinstance(architecture, UnknownArchitecture)
     assert architecture.model_dump() == stored

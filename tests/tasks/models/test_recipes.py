@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tasks.models.architectures import DEEP, SHALLOW, WIDE, DenseArchitecture
-from tasks.models.recipes import learning_rates
+from tasks.models.recipes import Recipe, learning_rates
 from tasks.models.spec import choose_recipe
 
 
@@ -29,19 +29,37 @@ def test_short_trainings_have_positive_rates(steps: int) -> None:
     assert np.all(rates <= np.float32(recipe.peak_learning_rate))
 
 
-def test_only_models_with_hidden_layers_are_rebalanced() -> None:
+def test_hidden_layers_bring_soap_centring_and_whitening() -> None:
     shallow, deep = (choose_recipe("default", a, 20, 256) for a in (SHALLOW, DEEP))
-    assert shallow.rebalance == 0.0 < deep.rebalance
+    assert (deep.optimizer, deep.centred) == ("soap", True)
+    assert deep.whiten
+    assert (shallow.optimizer, shallow.centred, shallow.whiten) == ("adam", False, ())
+    assert deep.unit_variance
+    assert shallow.unit_variance
 
 
-def test_the_wide_model_has_settings_of_its_own_but_not_in_the_lab_s_recipe() -> None:
-    wide = choose_recipe("default", WIDE, epochs=40, batch_size=256)
-    assert (wide.batch_size, wide.peak_learning_rate) == (128, 5e-3)
-    assert choose_recipe("default", WIDE, epochs=40, batch_size=1).batch_size == 1
-    lab = {choose_recipe("lab", a, 40, 256).model_dump_json() for a in (SHALLOW, DEEP, WIDE)}
-    assert len(lab) == 1
+def test_the_lab_s_recipe_is_keras_s_adam_and_nothing_else() -> None:
+    lab = {choose_recipe("lab", a, 40, 256) for a in (SHALLOW, DEEP, WIDE)}
+    assert lab == {Recipe(epochs=40, batch_size=256)}
+    (recipe,) = lab
+    assert (recipe.optimizer, recipe.whiten, recipe.unit_variance) == ("adam", (), False)
 
 
 def test_what_serves_the_wide_model_is_not_given_to_others_with_its_layers() -> None:
-    same_layers = DenseArchitecture(name="mine", hidden=(512,), activation="gelu")
-    assert choose_recipe("default", same_layers, 40, 256) == choose_recipe("default", DEEP, 40, 256)
+    same_layers = DenseArchitecture(name="mine", hidden=WIDE.hidden, activation="gelu")
+    mine, deep, wide = (choose_recipe("default", a, 40, 256) for a in (same_layers, DEEP, WIDE))
+    assert mine == deep != wide
+
+
+@pytest.mark.parametrize(
+    ("epochs", "expected"), [(1, set()), (2, {1}), (10, {5, 7, 8}), (100, {50, 70, 85})]
+)
+def test_the_code_is_never_whitened_after_the_last_epoch(epochs: int, expected: set[int]) -> None:
+    """The training could not make up for it any more."""
+    recipe = Recipe(epochs=epochs, batch_size=1, whiten=(0.5, 0.7, 0.85, 1.0))
+    assert recipe.whitening_epochs - {0} == expected
+
+
+def test_a_recipe_of_an_earlier_version_is_read() -> None:
+    stored = Recipe(epochs=1, batch_size=2).model_dump() | {"rebalance": 0.95}
+    assert Recipe.model_validate(stored) == Recipe(epochs=1, batch_size=2)
