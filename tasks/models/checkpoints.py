@@ -1,4 +1,4 @@
-"""Checkpoints: the state of a training on disk, so that the process can be killed at any moment.
+"""The state of a training, and its checkpoints: the process can be killed at any moment.
 
 A checkpoint is one `.npz` file named after its position and the SHA-256 of its bytes. It appears in
 one rename. The one before it is deleted only after it was read back and verified.
@@ -10,14 +10,15 @@ import logging
 import re
 import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tasks.codes.published import sha256_of_file
 from tasks.core.errors import StepError
-from tasks.core.records import Record, Sha256
+from tasks.core.records import EpochRecord, Record, Sha256
 from tasks.core.storage import write_bytes
-from tasks.models.state import Position, TrainingState
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,37 @@ MAX_COST = 0.01
 """Share of the time that saving may take; where it takes more, it is done less often."""
 NAME = re.compile(r"\d{6}-\d{6}-[0-9a-f]{64}\.npz")
 """Epoch, segment and SHA-256."""
+
+
+class Position(Record):
+    """How far a training has come."""
+
+    epoch: int = 0
+    segment: int = 0
+    """The next segment to train, in `epoch`."""
+    loss_sum: float = 0.0
+    loss_rows: int = 0
+    """Sampled rows of the epoch so far, and the sum of their losses per pixel."""
+    history: tuple[EpochRecord, ...] = ()
+    """One record for each finished epoch."""
+
+
+class TrainingState(NamedTuple):
+    """A training between two segments."""
+
+    position: Position
+    variables: list[NDArray[Any]]
+    """Weights, then the optimizer's variables, in Keras's order."""
+
+
+class Progress(NamedTuple):
+    """Where a training stands, for people."""
+
+    steps_done: int
+    steps: int
+    epochs_done: int
+    epochs: int
+    history: tuple[EpochRecord, ...]
 
 
 class Header(Record):

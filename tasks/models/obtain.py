@@ -15,10 +15,9 @@ from tasks.core.locks import lock
 from tasks.core.records import DatasetRecord, DeviceKind
 from tasks.core.storage import remove_partial_files
 from tasks.images.store import open_images, representative_rows
-from tasks.models.checkpoints import Checkpoints
+from tasks.models.checkpoints import Checkpoints, Progress
 from tasks.models.fingerprint import Facts, describe_changes, digest_of, training_facts
 from tasks.models.spec import TrainingSpec
-from tasks.models.state import Progress
 from tasks.models.store import FACTS_FILE, ModelRecord, model_lock, store_model, stored_model
 
 if TYPE_CHECKING:

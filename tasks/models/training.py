@@ -28,6 +28,7 @@ from tasks.models.batches import (
     evaluation_blocks,
     shuffled_segments,
 )
+from tasks.models.checkpoints import Position, Progress, TrainingState
 from tasks.models.compiled import (
     compile_losses,
     compile_pre_activations,
@@ -38,7 +39,6 @@ from tasks.models.compiled import (
 from tasks.models.recipes import Recipe, learning_rates
 from tasks.models.soap import Soap
 from tasks.models.spec import TrainingSpec
-from tasks.models.state import Position, Progress, TrainingState
 
 SAMPLE_ROWS = 2048
 """Training images that the mean image and the covariance of the code are computed from."""

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.theme import Theme
 
-from tasks.models.state import Progress as TrainingProgress
+from tasks.models.checkpoints import Progress as TrainingProgress
 from tasks.steps.prefect_artifacts import artifact_key, failures_logged
 
 logger = logging.getLogger(__name__)

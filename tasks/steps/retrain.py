@@ -49,7 +49,7 @@ def find_earlier_attempt(run: str) -> Outcome | None:
 @step("Choose the device")
 def choose_device(requested: DeviceChoice) -> DeviceKind:
     """Decide where to compute."""
-    from tasks.models import device
+    from tasks.core import device
 
     return device.choose_device(requested)
 

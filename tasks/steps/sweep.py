@@ -3,9 +3,9 @@
 from tasks.core.records import DatasetRecord, DeviceChoice, FigureRecord
 from tasks.core.storage import prepare_artifacts_folder
 from tasks.evaluation.records import Baselines
+from tasks.models.checkpoints import Progress
 from tasks.models.obtain import TrainingStoppedError, obtain_model
 from tasks.models.spec import TrainingSpec
-from tasks.models.state import Progress
 from tasks.parameters.sweep import SweepParameters
 from tasks.steps.prefect_artifacts import show_results
 from tasks.steps.progress import log_progress
@@ -36,7 +36,7 @@ def train_point(
     run: str, dataset: DatasetRecord, spec: TrainingSpec, requested: DeviceChoice
 ) -> SweepPoint:
     """Train and measure one model of the grid, unless that was done before."""
-    from tasks.models.device import choose_device  # loads TensorFlow, once for each process
+    from tasks.core.device import choose_device  # loads TensorFlow, once for each process
 
     root = prepare_artifacts_folder()
     architecture = spec.architecture

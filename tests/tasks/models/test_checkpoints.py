@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from tasks.core.records import EpochRecord
-from tasks.models.checkpoints import Checkpoints
-from tasks.models.state import Position, TrainingState
+from tasks.models.checkpoints import Checkpoints, Position, TrainingState
 
 FINGERPRINT = "ab" * 32
 

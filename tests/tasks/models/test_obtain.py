@@ -14,9 +14,9 @@ import pytest
 from tasks.core.errors import StepError
 from tasks.core.records import DatasetRecord
 from tasks.models import obtain
+from tasks.models.checkpoints import Progress
 from tasks.models.fingerprint import fingerprint_of
 from tasks.models.obtain import TrainingStoppedError, obtain_model
-from tasks.models.state import Progress
 from tasks.models.store import ModelRecord, read_history, stored_model
 from tests.conftest import SPEC
 

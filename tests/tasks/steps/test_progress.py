@@ -10,7 +10,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 from rich.console import Console
 
 from tasks.core.records import EpochRecord
-from tasks.models.state import Progress
+from tasks.models.checkpoints import Progress
 from tasks.steps import progress
 from tasks.steps.progress import describe_progress, progress_artifact, terminal_progress
 from tests.prefect_server import artifacts_of, shown_by

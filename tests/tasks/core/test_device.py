@@ -10,7 +10,7 @@ ASK = """
 import logging, sys
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
 from tasks.core.errors import StepError
-from tasks.models import device
+from tasks.core import device
 device.DRIVER = sys.argv[1] or device.DRIVER
 for requested in sys.argv[2:]:
     try:
