@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tasks.core.backend import tf
 from tasks.images.rows import Images, evaluation_rows
+from tasks.models.shifting import choose_moves, shift_images
 from tasks.models.shuffling import ShuffledImages, take_rows
 
 A = TypeVar("A")
@@ -86,11 +87,19 @@ class Segment(NamedTuple):
 
 
 def shuffled_segments(
-    images: Images, plan: SegmentPlan, seed: int, epochs: int, start: tuple[int, int] = (0, 0)
+    images: Images,
+    plan: SegmentPlan,
+    seed: int,
+    epochs: int,
+    start: tuple[int, int] = (0, 0),
+    shifted: float = 0.0,
 ) -> Iterator[Segment]:
     """Segments from the position (epoch, segment) `start` to the end of the last epoch.
 
     A thread gathers the next segment while the caller trains on the present one.
+
+    Args:
+        shifted: the share of the images that are moved by one pixel (see tasks.models.shifting).
     """
     shuffled = ShuffledImages(images, seed)
 
@@ -99,7 +108,11 @@ def shuffled_segments(
         first_step = number * plan.segment_steps
         capacity = plan.segment_steps * plan.batch_size
         block = np.zeros((capacity, *shuffled.image_shape), shuffled.dtype)
-        rows = shuffled.take(epoch, first_step * plan.batch_size, block)
+        first = first_step * plan.batch_size
+        rows = shuffled.take(epoch, first, block)
+        if shifted:
+            moves = choose_moves(len(images), shifted, seed, epoch)
+            shift_images(block[:rows], moves[first : first + rows])
         return Segment(epoch, number, first_step, _as_block(block, rows))
 
     positions = (

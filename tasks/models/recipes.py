@@ -53,6 +53,9 @@ class Recipe(Record):
     unit_variance: bool = Field(
         False, description="each code unit is divided by its standard deviation at the end"
     )
+    shifted: float = Field(
+        0.0, ge=0, le=1, description="share of the training images that are moved by one pixel"
+    )
 
     @model_validator(mode="before")
     @classmethod

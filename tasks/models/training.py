@@ -134,8 +134,10 @@ class Training:
             StepError: the loss is no longer a number.
         """
         start = self._position.epoch, self._position.segment
-        epochs = self.spec.recipe.epochs
-        for segment in shuffled_segments(self._images, self.plan, self.spec.seed, epochs, start):
+        recipe, seed = self.spec.recipe, self.spec.seed
+        for segment in shuffled_segments(
+            self._images, self.plan, seed, recipe.epochs, start, recipe.shifted
+        ):
             self._train_segment(segment)
             if segment.number + 1 == self.plan.segments:
                 self._finish_epoch()

@@ -66,12 +66,29 @@ def test_segments_hold_the_shuffled_rows_of_their_steps() -> None:
     assert segments[3].block.rows == 1000 - 3 * 300
 
 
-def test_segments_can_start_anywhere() -> None:
+def test_a_share_of_the_images_is_moved() -> None:
+    images = np.random.default_rng(0).integers(0, 255, (1000, 4, 5), np.uint8)
+    images[:, 1, 1] = np.arange(1000) % 250  # no image stays the same when it is moved
+    plan = SegmentPlan.of(images, 100)
+    plain, moved = (
+        np.concatenate(
+            [
+                s.block.images[: s.block.rows].numpy()
+                for s in shuffled_segments(images, plan, seed=5, epochs=1, shifted=share)
+            ]
+        )
+        for share in (0.0, 0.4)
+    )
+    assert 0.35 < (plain != moved).any(axis=1).mean() < 0.45
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4])
+def test_segments_can_start_anywhere(share: float) -> None:
     images, plan = numbered(1000), PLAN
-    whole = list(shuffled_segments(images, plan, seed=5, epochs=3))
+    whole = list(shuffled_segments(images, plan, seed=5, epochs=3, shifted=share))
     for skipped, segment in enumerate(whole):
         start = (segment.epoch, segment.number)
-        rest = list(shuffled_segments(images, plan, seed=5, epochs=3, start=start))
+        rest = list(shuffled_segments(images, plan, 5, 3, start, share))
         assert [rows_of(s.block.images) for s in rest] == [
             rows_of(s.block.images) for s in whole[skipped:]
         ]

@@ -18,7 +18,7 @@ def test_models_are_data() -> None:
     assert found == [
         ("784-20-784", 20),
         ("784-128-64-20-64-128-784", 50),
-        ("784-512-256-20-256-512-784", 20),
+        ("784-512-256-20-256-512-784", 25),
         ("784-64-16-8-16-64-784", 7),
     ]
     assert [spec.architecture.name for spec in specs] == ["shallow", "deep", "wide", "tiny"]
