@@ -53,8 +53,8 @@ $(PASSWORDS):
 		print('PREFECT_API_AUTH_STRING=admin:' + secrets.token_urlsafe(24)); \
 		print('POSTGRES_PASSWORD=' + secrets.token_urlsafe(24))" > $@.new && mv $@.new $@
 
-test: lint  ## lint, type check, unit tests
-	.venv/bin/python -m pytest $(ARGS)
+test: lint  ## lint, type check, unit tests; on up to four cores
+	.venv/bin/python -m pytest -n auto $(ARGS)
 
 lint: .venv/installed-dev
 	.venv/bin/ruff format --check .

@@ -1,5 +1,6 @@
 """What all tests share: a real sample of Fashion-MNIST and an artifacts folder of their own."""
 
+import os
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,6 +61,32 @@ SPEC = TrainingSpec(
     architecture=SHALLOW, recipe=choose_recipe("default", SHALLOW, epochs=2, batch_size=100), seed=0
 )
 """A training of 12 steps on the sample; the last batch of an epoch has 12 of 100 images."""
+
+
+MOST_WORKERS = 4
+"""More gain little: the tests that share the Prefect server are a quarter of all."""
+LONG_GROUPS = ("prefect", "training")
+"""Groups of tests that share something expensive, each in one worker; they start first."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """The cores that this process may use; with a single one, it runs the tests itself."""
+    cores = len(os.sched_getaffinity(0))
+    return 0 if cores == 1 else min(cores, MOST_WORKERS)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group the tests of the Prefect server, which takes 10 s to start; put long groups first."""
+    for item in items:
+        if "prefect_server" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("prefect"))
+    items.sort(key=_place_of_group)
+
+
+def _place_of_group(item: pytest.Item) -> int:
+    marker = item.get_closest_marker("xdist_group")
+    name = marker.args[0] if marker else None
+    return LONG_GROUPS.index(name) if name in LONG_GROUPS else len(LONG_GROUPS)
 
 
 def read_all(rows: Rows | None) -> NDArray[Any]:

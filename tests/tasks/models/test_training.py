@@ -17,8 +17,9 @@ from tasks.models.spec import TrainingSpec, choose_recipe
 from tasks.models.training import Training
 from tests.conftest import SPEC, sample_images
 
-Images = np.ndarray[Any, np.dtype[np.uint8]]
+pytestmark = pytest.mark.xdist_group("training")  # finished trainings are shared
 
+Images = np.ndarray[Any, np.dtype[np.uint8]]
 
 ONE_CORE = """
 from tests.tasks.models.test_training import *
