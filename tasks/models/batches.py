@@ -7,7 +7,7 @@ do not depend on how many rows share its block. A short last block is padded wit
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,14 @@ from numpy.typing import NDArray
 from tasks.core.backend import tf
 from tasks.images.rows import Images, evaluation_rows
 from tasks.models.shifting import choose_moves, shift_images
-from tasks.models.shuffling import ShuffledImages, take_rows
+from tasks.models.shuffling import ShuffledRows, take_rows
 
 A = TypeVar("A")
 B = TypeVar("B")
+Codes = NDArray[np.float32]
+
+NO_CODE = -1.0
+"""In the anchor's codes: of an image that was changed, which nothing pulls anywhere."""
 
 SEGMENT_BYTES = 16 * 2**20
 """Upper bound of one training segment's images; about a tenth of a second of work."""
@@ -84,6 +88,9 @@ class Segment(NamedTuple):
     first_step: int
     """Its first step, from 0 at the start of the epoch."""
     block: Block
+    anchor_codes: tf.Tensor | None
+    """(capacity, code_size) float32, padding included: the anchor's codes of the images, or
+    `NO_CODE`."""
 
 
 def shuffled_segments(
@@ -93,6 +100,7 @@ def shuffled_segments(
     epochs: int,
     start: tuple[int, int] = (0, 0),
     shifted: float = 0.0,
+    anchor_codes: Codes | None = None,
 ) -> Iterator[Segment]:
     """Segments from the position (epoch, segment) `start` to the end of the last epoch.
 
@@ -100,20 +108,26 @@ def shuffled_segments(
 
     Args:
         shifted: the share of the images that are moved by one pixel (see tasks.models.shifting).
+        anchor_codes: (N, code_size), the anchor's codes of the images, if there is an anchor.
     """
-    shuffled = ShuffledImages(images, seed)
+    shuffled = ShuffledRows(images, seed)
+    codes = None
+    if anchor_codes is not None:
+        codes = ShuffledRows(anchor_codes, seed, image_bytes=images[0].nbytes)
 
     def gather(position: tuple[int, int]) -> Segment:
         epoch, number = position
         first_step = number * plan.segment_steps
-        capacity = plan.segment_steps * plan.batch_size
-        block = np.zeros((capacity, *shuffled.image_shape), shuffled.dtype)
         first = first_step * plan.batch_size
-        rows = shuffled.take(epoch, first, block)
+        block, rows = _take(shuffled, epoch, first, plan)
+        gathered = None if codes is None else _take(codes, epoch, first, plan)[0]
         if shifted:
-            moves = choose_moves(len(images), shifted, seed, epoch)
-            shift_images(block[:rows], moves[first : first + rows])
-        return Segment(epoch, number, first_step, _as_block(block, rows))
+            moves = choose_moves(len(images), shifted, seed, epoch)[first : first + rows]
+            shift_images(block[:rows], moves)
+            if gathered is not None:
+                gathered[:rows][moves >= 0] = NO_CODE
+        anchored = None if gathered is None else tf.constant(gathered)
+        return Segment(epoch, number, first_step, _as_block(block, rows), anchored)
 
     positions = (
         (epoch, number)
@@ -121,6 +135,14 @@ def shuffled_segments(
         for number in range(start[1] if epoch == start[0] else 0, plan.segments)
     )
     yield from map_ahead(gather, positions, threads=1)
+
+
+def _take(
+    shuffled: ShuffledRows, epoch: int, first: int, plan: SegmentPlan
+) -> tuple[NDArray[Any], int]:
+    """The rows of a segment, padded with zeros, and how many they are."""
+    block = np.zeros((plan.segment_steps * plan.batch_size, *shuffled.row_shape), shuffled.dtype)
+    return block, shuffled.take(epoch, first, block)
 
 
 def map_ahead(function: Callable[[A], B], arguments: Iterable[A], threads: int) -> Iterator[B]:

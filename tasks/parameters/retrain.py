@@ -50,6 +50,12 @@ class RunParameters(Group):
     retrain: bool = parameter(
         False, "Retrain", "Train even if an identical model exists (default: reuse it)"
     )
+    new_basis: bool = parameter(
+        False,
+        "New basis",
+        "Start new coordinate systems (default: keep those of the published codes, so that codes "
+        "that others stored stay comparable with the new ones)",
+    )
     publish_anyway: bool = parameter(
         False, "Publish anyway", "Publish even if the quality gate refuses the run"
     )

@@ -93,3 +93,19 @@ def test_segments_can_start_anywhere(share: float) -> None:
             rows_of(s.block.images) for s in whole[skipped:]
         ]
     assert not list(shuffled_segments(images, plan, seed=5, epochs=3, start=(3, 0)))
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_the_codes_of_an_anchor_come_with_their_images(
+    windows: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the images are shuffled in windows."""
+    if windows:
+        monkeypatch.setattr("tasks.models.shuffling.SHUFFLE_BYTES", 400)
+        monkeypatch.setattr("tasks.models.shuffling.RUN_BYTES", 20)
+    images = numbered(1000)
+    codes = np.arange(1000, dtype=np.float32)[:, np.newaxis] * np.array([1, -1], np.float32)
+    for segment in shuffled_segments(images, PLAN, seed=5, epochs=2, anchor_codes=codes):
+        rows, found = rows_of(segment.block.images), np.asarray(segment.anchor_codes)
+        assert found[:, 0].tolist() == rows
+        assert found[:, 1].tolist() == [-row for row in rows]
