@@ -1,14 +1,16 @@
 """The codes that an anchored model is trained towards: those of its anchor for the same images."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tasks.core.backend import keras, tf
 from tasks.core.errors import StepError
 from tasks.core.storage import PARTIAL_PREFIX, write_errors_explained
 from tasks.images.rows import Images
-from tasks.models.batches import Codes, blocks_in_order
+from tasks.models.batches import Codes, evaluation_blocks
 from tasks.models.compiled import compile_codes
 from tasks.models.spec import Anchor
 from tasks.models.store import weights_sha256
@@ -44,23 +46,32 @@ def load_anchor(anchor: Anchor, file: Path, images: Images) -> keras.Model:
     return encoder
 
 
-def write_anchor_codes(encoder: keras.Model, scale: float, images: Images, path: Path) -> Codes:
-    """Encode all images, block by block, to an `.npy` file.
+def encode_with_anchor(
+    encoder: keras.Model, scale: float, images: Images, rows: NDArray[np.int64]
+) -> Iterator[Codes]:
+    """The codes of some images, block by block.
 
     Args:
         encoder: of the anchor.
         scale: the pixel value that becomes 1.0 for this encoder.
+    """
+    encode, divisor = compile_codes(encoder), tf.constant(scale, tf.float32)
+    for block in evaluation_blocks(images, rows):
+        yield encode(block.images, divisor).numpy()[: block.rows]
+
+
+def write_anchor_codes(encoder: keras.Model, scale: float, images: Images, path: Path) -> Codes:
+    """Encode all images to an `.npy` file; the arguments are as above.
 
     Returns:
         The codes, (N, code_size) float32, memory-mapped.
     """
-    encode, code_size = compile_codes(encoder), encoder.outputs[0].shape[1]
-    divisor = tf.constant(scale, tf.float32)
-    header = {"descr": "<f4", "fortran_order": False, "shape": (len(images), code_size)}
+    shape = len(images), encoder.outputs[0].shape[1]
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
     # Written as a file: on a full disk, a write into a memory map would end the process.
     with write_errors_explained(path), path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
-        for block in blocks_in_order(images):
-            file.write(encode(block.images, divisor).numpy()[: block.rows].data)
+        for block in encode_with_anchor(encoder, scale, images, np.arange(len(images))):
+            file.write(block.data)
     codes: Codes = np.load(path, mmap_mode="r")
     return codes
