@@ -51,7 +51,7 @@ SAMPLE = DataParameters(
 """512 training and 128 test images."""
 TRAINING = TrainingParameters(shallow_epochs=40, deep_epochs=40, batch_size=64)
 """320 steps of each model: enough to learn something from the sample, which takes a second."""
-GATE = GateParameters(pca_ratio=2, tolerance=0.5)
+GATE = GateParameters(pca_ratio=2, tolerance=0.5, own_nearest=0.5)
 """Limits that the models of `TRAINING` keep, and those of a few epochs do not.
 
 512 images are too few to be better than their PCA, and losses differ from seed to seed.

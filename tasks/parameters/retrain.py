@@ -28,6 +28,15 @@ class GateParameters(Group):
         gt=0,
         le=1000,
     )
+    own_nearest: float = parameter(
+        0.98,
+        "Kept basis",
+        "Where a model keeps the coordinate system of published codes: minimum share of test "
+        "images whose new code is nearest to their own old one",
+        "share of the test images",
+        ge=0,
+        le=1,
+    )
     drift: float = parameter(
         0.1,
         "Drift",
