@@ -196,7 +196,7 @@ def _split_at_code(model: keras.Model) -> Callable[[tf.Tensor], list[tf.Tensor]]
     code = model.get_layer(CODE_LAYER)
     if not isinstance(code, keras.layers.Dense) or code.activation is not keras.activations.relu:
         return keras.Model(model.inputs, [model.output, code.output])
-    features = keras.Model(model.inputs, code.input)
+    features = keras.Model(model.input, code.input)
     decoder = keras.Model(code.output, model.output)
 
     def forward(inputs: tf.Tensor) -> list[tf.Tensor]:
