@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 
 from tasks.core.backend import tf
 from tasks.images.rows import Images, evaluation_rows
-from tasks.models.shifting import choose_moves, shift_images
 from tasks.models.shuffling import ShuffledRows, take_rows
 
 A = TypeVar("A")
 B = TypeVar("B")
 Codes = NDArray[np.float32]
 
+MOVES = ((1, 0), (-1, 0), (0, 1), (0, -1))
+"""Pixels down and to the right, by which training images may be moved."""
+MOVES_STREAM = 1
+"""Distinguishes the random numbers of the moves from those of the order of an epoch."""
 NO_CODE = -1.0
 """In the anchor's codes: of an image that was changed, which nothing pulls anywhere."""
 
@@ -107,7 +110,7 @@ def shuffled_segments(
     A thread gathers the next segment while the caller trains on the present one.
 
     Args:
-        shifted: the share of the images that are moved by one pixel (see tasks.models.shifting).
+        shifted: the share of the images that are moved by one pixel, see `shift_images`.
         anchor_codes: (N, code_size), the anchor's codes of the images, if there is an anchor.
     """
     shuffled = ShuffledRows(images, seed)
@@ -135,6 +138,37 @@ def shuffled_segments(
         for number in range(start[1] if epoch == start[0] else 0, plan.segments)
     )
     yield from map_ahead(gather, positions, threads=1)
+
+
+def choose_moves(rows: int, share: float, seed: int, epoch: int) -> NDArray[np.int8]:
+    """The move of the image at each position of an epoch, (rows,): an index of `MOVES`, or -1.
+
+    A function of the arguments alone: where a training is cut or resumed changes nothing.
+
+    Args:
+        share: the share of the images that are moved, 0 to 1.
+    """
+    generator = np.random.default_rng([seed, epoch, MOVES_STREAM])
+    moves = generator.integers(0, len(MOVES), rows, np.int8)
+    moves[generator.random(rows) >= share] = -1
+    return moves
+
+
+def shift_images(images: Images, moves: NDArray[np.int8]) -> None:
+    """Move each of `images`, (N, height, width[, 3]), in place by its move, (N,).
+
+    The edge pixels are repeated, so nothing dark enters an image that fills its frame.
+    """
+    for index, (down, right) in enumerate(MOVES):
+        chosen = np.flatnonzero(moves == index)
+        images[chosen] = _shifted(images[chosen], down, right)
+
+
+def _shifted(images: Images, down: int, right: int) -> Images:
+    height, width = images.shape[1:3]
+    rows = np.clip(np.arange(height) - down, 0, height - 1)
+    columns = np.clip(np.arange(width) - right, 0, width - 1)
+    return images[:, rows][:, :, columns]
 
 
 def _take(

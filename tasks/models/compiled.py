@@ -9,7 +9,7 @@ from typing import Any
 from tasks.core.backend import keras, tf
 from tasks.images.rows import evaluation_rows
 from tasks.models.architectures import CODE_LAYER, LOGITS_LAYER
-from tasks.models.batches import SegmentPlan
+from tasks.models.batches import NO_CODE, SegmentPlan
 
 LOSS_EVERY = 4
 """The training loss is computed on every fourth step: its logarithms cost as much as the products
@@ -122,6 +122,7 @@ def compile_segment(
     """
     size = plan.batch_size
     forward = _split_at_code(model) if anchor_strength else lambda inputs: [model(inputs)]
+    variables = model.trainable_variables
 
     @tf.function(jit_compile=True, autograph=False)
     def run_segment(
@@ -151,7 +152,6 @@ def compile_segment(
                     gradients.append(_distance_to_anchor(code, wanted) * factor * mean_weights)
                 return gradients
 
-            variables = model.trainable_variables
             logits = _descend(forward, variables, optimizer, targets - centre, differentiate)
             sampled, sampled_rows = tf.cond(
                 index % LOSS_EVERY == 0,
@@ -207,12 +207,13 @@ def _split_at_code(model: keras.Model) -> Callable[[tf.Tensor], list[tf.Tensor]]
 
 
 def _distance_to_anchor(code: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
-    """Code less the anchor's code, (rows, code_size); where both are zero, zero.
+    """Code less the anchor's code, (rows, code_size); zero where both are, or without a code.
 
     A code before its ReLU may be any negative number where the anchor's code is zero. One that is
     negative where it should not be gets a gradient all the same, so no unit stays dead.
     """
-    return tf.where((code > 0) | (wanted > 0), code - wanted, 0.0)
+    counts = (wanted != NO_CODE) & ((code > 0) | (wanted > 0))
+    return tf.where(counts, code - wanted, 0.0)
 
 
 def compile_codes(encoder: keras.Model) -> Callable[..., tf.Tensor]:
