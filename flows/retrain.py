@@ -5,6 +5,7 @@ import sys
 from prefect import flow
 
 from tasks.core.records import SPLITS
+from tasks.models.store import ModelRecord
 from tasks.parameters.images import DataParameters
 from tasks.parameters.retrain import GateParameters, Parameters, RunParameters
 from tasks.parameters.training import ModelParameters, TrainingParameters
@@ -42,9 +43,15 @@ def run_steps(run: CurrentRun, parameters: Parameters) -> Outcome:
     device = steps.choose_device(parameters.training.device)
     dataset = steps.fetch_dataset(parameters.data)
     specs = parameters.specs()
-    if unchanged := steps.find_unchanged(parameters.run, dataset, specs, device):
+    anchors = steps.choose_anchors(run.name, parameters, dataset, specs)
+    options = parameters.run
+    if unchanged := steps.find_unchanged(run.name, options, dataset, specs, anchors, device):
         return unchanged
-    models = [steps.train_model(dataset, spec, device, parameters.run.retrain) for spec in specs]
+    models: list[ModelRecord] = []
+    for spec in specs:
+        models += [
+            steps.train_model(run.name, dataset, spec, device, options.retrain, anchors, models)
+        ]
     for split in SPLITS:
         steps.encode_images(run.name, split, dataset, models)
     baselines = steps.compute_baselines(dataset, specs)

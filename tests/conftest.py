@@ -33,7 +33,7 @@ from tasks.images.rows import Rows
 from tasks.images.sources import IdxFolder
 from tasks.models.architectures import SHALLOW, DenseArchitecture
 from tasks.models.obtain import obtain_model
-from tasks.models.spec import TrainingSpec, choose_recipe
+from tasks.models.spec import STRENGTH, Anchor, TrainingSpec, choose_recipe
 from tasks.models.store import ModelRecord
 from tasks.parameters.images import DataParameters
 from tasks.parameters.retrain import GateParameters, Parameters, RunParameters
@@ -52,7 +52,7 @@ SAMPLE = DataParameters(
 """512 training and 128 test images."""
 TRAINING = TrainingParameters(shallow_epochs=40, deep_epochs=40, batch_size=64)
 """320 steps of each model: enough to learn something from the sample, which takes a second."""
-GATE = GateParameters(pca_ratio=2, tolerance=0.5)
+GATE = GateParameters(pca_ratio=2, tolerance=0.5, own_nearest=0.5)
 """Limits that the models of `TRAINING` keep, and those of a few epochs do not.
 
 512 images are too few to be better than their PCA, and losses differ from seed to seed.
@@ -143,6 +143,16 @@ def model(
     return record
 
 
+def anchor_to(model: ModelRecord) -> Anchor:
+    """The anchor of models that keep the basis of one that was trained on the sample."""
+    return Anchor(
+        basis=model.encoder_weights_sha256,
+        fingerprint=model.fingerprint,
+        scale=255.0,
+        strength=STRENGTH,
+    )
+
+
 EXAMPLE_DATASET = DatasetRecord(
     name="mine",
     folder="datasets/mine-aaaaaaaaaaaa",
@@ -172,6 +182,7 @@ def example_model(name: str = "shallow", code_size: int = 32) -> ModelRecord:
         encoder_parameters=1,
         weights_sha256="b" * 64,
         encoder_weights_sha256="c" * 64,
+        basis="c" * 64,
         loss=0.3,
         validation_loss=0.31,
         seconds=1.0,

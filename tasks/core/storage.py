@@ -117,6 +117,12 @@ def write_bytes(path: Path, content: bytes) -> None:
         partial.write_bytes(content)
 
 
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file atomically; its bytes, not its times and permissions."""
+    with atomic_file(target) as partial:
+        shutil.copyfile(source, partial)
+
+
 def write_record(path: Path, record: BaseModel) -> None:
     """Write a record as indented JSON, atomically."""
     write_bytes(path, (record.model_dump_json(indent=2) + "\n").encode())

@@ -12,6 +12,7 @@ from tasks.codes.units import activity, live_units
 from tasks.core.records import DatasetRecord, Split
 from tasks.encoding.encoder import load_autoencoder
 from tasks.evaluation import metrics
+from tasks.evaluation.kept_basis import measure_kept_basis
 from tasks.evaluation.probes import probe, probed_rows
 from tasks.evaluation.records import Baselines, ClassMetrics, Metrics, Probes
 from tasks.images.store import open_images
@@ -85,6 +86,7 @@ def evaluate_model(
         correlation=metrics.mean_correlation(test.codes),
         effective_dimension=metrics.effective_dimension(test.codes),
         probes=_probe_codes(model.name, dataset, codes["train"], test),
+        kept_basis=measure_kept_basis(model, dataset, codes, root),
         classes=_evaluate_classes(test.labels, scores),
         worst=tuple(order[::-1][:EXTREMES].tolist()),
         best=tuple(order[:EXTREMES].tolist()),

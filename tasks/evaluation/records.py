@@ -68,6 +68,22 @@ class ClassMetrics(Record):
     mse: float = Field(description="mean squared error, 0 to 1 scale")
 
 
+class BasisMetrics(Record):
+    """How well an anchored model keeps its basis, on the test images.
+
+    Old codes are those of the anchor for today's images.
+    """
+
+    own_nearest: float = Field(
+        description="share of images whose own old code is the nearest of all old codes to their "
+        "new one"
+    )
+    mean_distance: float = Field(description="between an image's new and old code")
+    probes: Probes | None = Field(
+        description="trained on old codes, tested on new ones; null without labels"
+    )
+
+
 class Metrics(Record):
     """Quality of a model on the test images."""
 
@@ -83,6 +99,9 @@ class Metrics(Record):
     correlation: float = Field(description="mean absolute correlation between live units")
     effective_dimension: float = Field(description="number of directions in which codes spread")
     probes: Probes | None = Field(description="null where the images have no labels")
+    kept_basis: BasisMetrics | None = Field(
+        None, description="null for a model that defines its own basis"
+    )
     classes: tuple[ClassMetrics, ...] = Field(description="empty where the images have no labels")
     worst: tuple[int, ...] = Field(
         description="rows of the test images with the largest errors, largest first"

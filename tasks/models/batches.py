@@ -7,18 +7,25 @@ do not depend on how many rows share its block. A short last block is padded wit
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.backend import tf
 from tasks.images.rows import Images, evaluation_rows
-from tasks.models.shifting import choose_moves, shift_images
-from tasks.models.shuffling import ShuffledImages, take_rows
+from tasks.models.shuffling import ShuffledRows, take_rows
 
 A = TypeVar("A")
 B = TypeVar("B")
+Codes = NDArray[np.float32]
+
+MOVES = ((1, 0), (-1, 0), (0, 1), (0, -1))
+"""Pixels down and to the right, by which training images may be moved."""
+MOVES_STREAM = 1
+"""Distinguishes the random numbers of the moves from those of the order of an epoch."""
+NO_CODE = -1.0
+"""In the anchor's codes: of an image that was changed, which nothing pulls anywhere."""
 
 SEGMENT_BYTES = 16 * 2**20
 """Upper bound of one training segment's images; about a tenth of a second of work."""
@@ -84,6 +91,9 @@ class Segment(NamedTuple):
     first_step: int
     """Its first step, from 0 at the start of the epoch."""
     block: Block
+    anchor_codes: tf.Tensor | None
+    """(capacity, code_size) float32, padding included: the anchor's codes of the images, or
+    `NO_CODE`."""
 
 
 def shuffled_segments(
@@ -93,27 +103,34 @@ def shuffled_segments(
     epochs: int,
     start: tuple[int, int] = (0, 0),
     shifted: float = 0.0,
+    anchor_codes: Codes | None = None,
 ) -> Iterator[Segment]:
     """Segments from the position (epoch, segment) `start` to the end of the last epoch.
 
     A thread gathers the next segment while the caller trains on the present one.
 
     Args:
-        shifted: the share of the images that are moved by one pixel (see tasks.models.shifting).
+        shifted: the share of the images that are moved by one pixel, see `shift_images`.
+        anchor_codes: (N, code_size), the anchor's codes of the images, if there is an anchor.
     """
-    shuffled = ShuffledImages(images, seed)
+    shuffled = ShuffledRows(images, seed)
+    codes = None
+    if anchor_codes is not None:
+        codes = ShuffledRows(anchor_codes, seed, image_bytes=images[0].nbytes)
 
     def gather(position: tuple[int, int]) -> Segment:
         epoch, number = position
         first_step = number * plan.segment_steps
-        capacity = plan.segment_steps * plan.batch_size
-        block = np.zeros((capacity, *shuffled.image_shape), shuffled.dtype)
         first = first_step * plan.batch_size
-        rows = shuffled.take(epoch, first, block)
+        block, rows = _take(shuffled, epoch, first, plan)
+        gathered = None if codes is None else _take(codes, epoch, first, plan)[0]
         if shifted:
-            moves = choose_moves(len(images), shifted, seed, epoch)
-            shift_images(block[:rows], moves[first : first + rows])
-        return Segment(epoch, number, first_step, _as_block(block, rows))
+            moves = choose_moves(len(images), shifted, seed, epoch)[first : first + rows]
+            shift_images(block[:rows], moves)
+            if gathered is not None:
+                gathered[:rows][moves >= 0] = NO_CODE
+        anchored = None if gathered is None else tf.constant(gathered)
+        return Segment(epoch, number, first_step, _as_block(block, rows), anchored)
 
     positions = (
         (epoch, number)
@@ -121,6 +138,45 @@ def shuffled_segments(
         for number in range(start[1] if epoch == start[0] else 0, plan.segments)
     )
     yield from map_ahead(gather, positions, threads=1)
+
+
+def choose_moves(rows: int, share: float, seed: int, epoch: int) -> NDArray[np.int8]:
+    """The move of the image at each position of an epoch, (rows,): an index of `MOVES`, or -1.
+
+    A function of the arguments alone: where a training is cut or resumed changes nothing.
+
+    Args:
+        share: the share of the images that are moved, 0 to 1.
+    """
+    generator = np.random.default_rng([seed, epoch, MOVES_STREAM])
+    moves = generator.integers(0, len(MOVES), rows, np.int8)
+    moves[generator.random(rows) >= share] = -1
+    return moves
+
+
+def shift_images(images: Images, moves: NDArray[np.int8]) -> None:
+    """Move each of `images`, (N, height, width[, 3]), in place by its move, (N,).
+
+    The edge pixels are repeated, so nothing dark enters an image that fills its frame.
+    """
+    for index, (down, right) in enumerate(MOVES):
+        chosen = np.flatnonzero(moves == index)
+        images[chosen] = _shifted(images[chosen], down, right)
+
+
+def _shifted(images: Images, down: int, right: int) -> Images:
+    height, width = images.shape[1:3]
+    rows = np.clip(np.arange(height) - down, 0, height - 1)
+    columns = np.clip(np.arange(width) - right, 0, width - 1)
+    return images[:, rows][:, :, columns]
+
+
+def _take(
+    shuffled: ShuffledRows, epoch: int, first: int, plan: SegmentPlan
+) -> tuple[NDArray[Any], int]:
+    """The rows of a segment, padded with zeros, and how many they are."""
+    block = np.zeros((plan.segment_steps * plan.batch_size, *shuffled.row_shape), shuffled.dtype)
+    return block, shuffled.take(epoch, first, block)
 
 
 def map_ahead(function: Callable[[A], B], arguments: Iterable[A], threads: int) -> Iterator[B]:

@@ -9,7 +9,7 @@ from typing import Any
 from tasks.core.backend import keras, tf
 from tasks.images.rows import evaluation_rows
 from tasks.models.architectures import CODE_LAYER, LOGITS_LAYER
-from tasks.models.batches import SegmentPlan
+from tasks.models.batches import NO_CODE, SegmentPlan
 
 LOSS_EVERY = 4
 """The training loss is computed on every fourth step: its logarithms cost as much as the products
@@ -101,19 +101,28 @@ def compile_pre_activations(model: keras.Model) -> Callable[..., tf.Tensor]:
 
 
 def compile_segment(
-    model: keras.Model, optimizer: keras.optimizers.Optimizer, plan: SegmentPlan
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    plan: SegmentPlan,
+    anchor_strength: float = 0.0,
 ) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
     """Compile a loop of optimizer steps over some of the batches of a block.
 
     Rows beyond those of the block have weight 0, so the last batch of an epoch needs no
     compilation of its own.
 
+    Args:
+        anchor_strength: see `tasks.models.spec.Anchor`; 0 without an anchor.
+
     Returns:
         (images (segment_steps * batch_size, pixels), rows, scale, centre,
-        rates (segment_steps,), first batch, batch after the last one) ->
+        rates (segment_steps,), first batch, batch after the last one, with an anchor its codes
+        (segment_steps * batch_size, code_size)) ->
         (sum of the per-pixel losses of the sampled rows, number of sampled rows).
     """
     size = plan.batch_size
+    forward = _split_at_code(model) if anchor_strength else lambda inputs: [model(inputs)]
+    variables = model.trainable_variables
 
     @tf.function(jit_compile=True, autograph=False)
     def run_segment(
@@ -124,6 +133,7 @@ def compile_segment(
         rates: tf.Tensor,
         first: tf.Tensor,
         stop: tf.Tensor,
+        anchor_codes: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         pixels = images.shape[1]
 
@@ -133,7 +143,16 @@ def compile_segment(
             weights = tf.cast(tf.range(size) < count, tf.float32)[:, tf.newaxis]  # (size, 1)
             mean_weights = weights / (tf.cast(count, tf.float32) * pixels)
             optimizer.learning_rate.assign(rates[index])
-            logits = _descend(model, optimizer, targets - centre, targets, mean_weights)
+
+            def differentiate(logits: tf.Tensor, *codes: tf.Tensor) -> list[tf.Tensor]:
+                gradients = [(tf.sigmoid(logits) - targets) * mean_weights]
+                for code in codes:
+                    wanted = tf.slice(anchor_codes, [index * size, 0], code.shape)
+                    factor = 2 * anchor_strength * pixels / code.shape[1]
+                    gradients.append(_distance_to_anchor(code, wanted) * factor * mean_weights)
+                return gradients
+
+            logits = _descend(forward, variables, optimizer, targets - centre, differentiate)
             sampled, sampled_rows = tf.cond(
                 index % LOSS_EVERY == 0,
                 lambda: (tf.reduce_sum(cross_entropy(targets, logits) * weights[:, 0]), count),
@@ -151,25 +170,61 @@ def compile_segment(
 
 
 def _descend(
-    model: keras.Model,
+    forward: Callable[[tf.Tensor], list[tf.Tensor]],
+    variables: list[keras.Variable],
     optimizer: keras.optimizers.Optimizer,
     inputs: tf.Tensor,
-    targets: tf.Tensor,
-    mean_weights: tf.Tensor,
+    differentiate: Callable[..., list[tf.Tensor]],
 ) -> tf.Tensor:
     """Take one optimizer step; return the logits before it, (rows, pixels).
 
-    The gradient of the mean cross-entropy with respect to the logits z of targets x is
-    (sigmoid(z) - x) / count, which is written out here so that the loss itself is not computed.
+    Args:
+        forward: from the inputs to the logits, and what else the loss depends on.
+        differentiate: the gradients of the loss with respect to them. The one of the mean
+            cross-entropy with respect to the logits z of targets x is (sigmoid(z) - x) / count,
+            which is written out so that the loss itself is not computed.
     """
-    variables = model.trainable_variables
     with tf.GradientTape() as tape:
-        logits = model(inputs)
-    gradients = tape.gradient(
-        logits, variables, output_gradients=(tf.sigmoid(logits) - targets) * mean_weights
-    )
+        outputs = forward(inputs)
+    gradients = tape.gradient(outputs, variables, output_gradients=differentiate(*outputs))
     optimizer.apply_gradients(zip(gradients, variables, strict=True))
-    return logits
+    return outputs[0]
+
+
+def _split_at_code(model: keras.Model) -> Callable[[tf.Tensor], list[tf.Tensor]]:
+    """From the inputs of a model to its logits and its code; of a dense layer before its ReLU."""
+    code = model.get_layer(CODE_LAYER)
+    if not isinstance(code, keras.layers.Dense) or code.activation is not keras.activations.relu:
+        return keras.Model(model.inputs, [model.output, code.output])
+    features = keras.Model(model.input, code.input)
+    decoder = keras.Model(code.output, model.output)
+
+    def forward(inputs: tf.Tensor) -> list[tf.Tensor]:
+        pre_activation = features(inputs) @ code.kernel + code.bias
+        return [decoder(code.activation(pre_activation)), pre_activation]
+
+    return forward
+
+
+def _distance_to_anchor(code: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
+    """Code less the anchor's code, (rows, code_size); zero where both are, or without a code.
+
+    A code before its ReLU may be any negative number where the anchor's code is zero. One that is
+    negative where it should not be gets a gradient all the same, so no unit stays dead.
+    """
+    counts = (wanted != NO_CODE) & ((code > 0) | (wanted > 0))
+    return tf.where(counts, code - wanted, 0.0)
+
+
+def compile_codes(encoder: keras.Model) -> Callable[..., tf.Tensor]:
+    """Compile: (block of images, scale) -> codes, (rows of the block, code_size) float32."""
+    shape = _block_shape(encoder)
+
+    @tf.function(jit_compile=True, autograph=False)
+    def encode_block(images: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+        return encoder(normalize(tf.ensure_shape(images, shape), scale))
+
+    return encode_block
 
 
 def compile_encoder(autoencoder: keras.Model) -> Callable[..., tuple[tf.Tensor, ...]]:

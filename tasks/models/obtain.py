@@ -21,6 +21,7 @@ from tasks.models.spec import TrainingSpec
 from tasks.models.store import FACTS_FILE, ModelRecord, model_lock, store_model, stored_model
 
 if TYPE_CHECKING:
+    from tasks.models.batches import Codes
     from tasks.models.training import Training
 
 logger = logging.getLogger(__name__)
@@ -39,13 +40,16 @@ def obtain_model(
     root: Path,
     report: Report,
     retrain: bool = False,
+    anchor: Path | None = None,
 ) -> ModelRecord:
     """Give the stored model with this fingerprint if its files verify, else train it.
 
     Args:
+        spec: names the anchor, if there is one.
         report: called many times a second during the training. It may raise `TrainingStoppedError`
             to stop the training where nobody can interrupt the calling thread.
         retrain: train even if it is stored.
+        anchor: the file of the anchor's encoder.
     """
     facts = training_facts(dataset, spec, device)
     fingerprint = digest_of(facts)
@@ -57,11 +61,13 @@ def obtain_model(
         with suppress(OSError, ValueError):  # no training fails for a line in the log
             _log_changes(facts, root)
         remove_partial_files(folder)
-        checkpoints = Checkpoints(folder / "checkpoints", fingerprint)
+        temporary = folder / "checkpoints"
+        checkpoints = Checkpoints(temporary, fingerprint)
         started = time.monotonic()
-        training = _train(dataset, spec, checkpoints, root, report)
+        anchor_codes = _anchor_codes(dataset, spec, anchor, temporary, root)
+        training = _train(dataset, spec, checkpoints, anchor_codes, root, report)
         seconds = time.monotonic() - started
-        record = store_model(training, dataset, facts, device, seconds, root)
+        record = store_model(training, dataset, facts, device, seconds, root, anchor)
         checkpoints.clear()
         return record
 
@@ -81,7 +87,12 @@ def _log_changes(facts: Facts, root: Path) -> None:
 
 
 def _train(
-    dataset: DatasetRecord, spec: TrainingSpec, checkpoints: Checkpoints, root: Path, report: Report
+    dataset: DatasetRecord,
+    spec: TrainingSpec,
+    checkpoints: Checkpoints,
+    anchor_codes: "Codes | None",
+    root: Path,
+    report: Report,
 ) -> "Training":
     """Train from the newest checkpoint, or from the start."""
     from tasks.models.training import SAMPLE_ROWS, Training
@@ -93,6 +104,7 @@ def _train(
         open_images(dataset, "test", root),
         dataset.scale,
         representative_rows(dataset, "train", SAMPLE_ROWS, root),
+        anchor_codes,
     )
     for model in (training.models.autoencoder, training.models.encoder):
         model.summary(print_fn=logger.info, line_length=80)
@@ -103,6 +115,22 @@ def _train(
         logger.info("Resuming the %s model in epoch %d", name, state.position.epoch + 1)
     run_interruptibly(training, checkpoints, report)
     return training
+
+
+def _anchor_codes(
+    dataset: DatasetRecord, spec: TrainingSpec, anchor: Path | None, folder: Path, root: Path
+) -> "Codes | None":
+    """The anchor's codes of the training images, in a file of the folder; none without anchor."""
+    if spec.anchor is None:
+        return None
+    if anchor is None:
+        raise ValueError(f"No file for the anchor {spec.anchor.basis[:12]}")
+    from tasks.models.anchoring import CODES_FILE, load_anchor, write_anchor_codes
+
+    images = open_images(dataset, "train", root)
+    encoder = load_anchor(spec.anchor, anchor, images)
+    folder.mkdir(parents=True, exist_ok=True)
+    return write_anchor_codes(encoder, spec.anchor.scale, images, folder / CODES_FILE)
 
 
 def run_interruptibly(training: "Training", checkpoints: Checkpoints, report: Report) -> None:

@@ -12,6 +12,7 @@ from tasks.core.locks import lock
 from tasks.core.records import DatasetRecord, DeviceKind, EpochRecord, FileRecord, Record, Sha256
 from tasks.core.storage import (
     atomic_file,
+    copy_file,
     describe_file,
     read_intact,
     write_bytes,
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 AUTOENCODER_FILE = "autoencoder.keras"
 ENCODER_FILE = "encoder.keras"
 HISTORY_FILE = "history.json"
+ANCHOR_FILE = "anchor.keras"
+"""The anchor's encoder, beside those of an anchored model."""
 RECORD_FILE = "model.json"
 FACTS_FILE = "fingerprint.json"
 """What the fingerprint was computed from; only read to tell why a model is trained again."""
@@ -52,6 +55,11 @@ class ModelRecord(Record):
     encoder_parameters: int
     weights_sha256: Sha256 = Field(description="of the autoencoder's weights")
     encoder_weights_sha256: Sha256
+    basis: Sha256 | None = Field(
+        None,
+        description="weights of the encoder that defined the code's coordinate system: its own, or "
+        "those of its anchor; null in records of earlier versions",
+    )
     loss: float
     validation_loss: float
     seconds: float = Field(description="of training, compilation included")
@@ -79,36 +87,44 @@ def store_model(
     device: DeviceKind,
     seconds: float,
     root: Path,
+    anchor: Path | None = None,
 ) -> ModelRecord:
-    """Write the files of a finished training; the record, which makes them count, comes last."""
+    """Write the files of a finished training; the record, which makes them count, comes last.
+
+    Args:
+        anchor: the file of the anchor's encoder, which is copied.
+    """
     autoencoder, encoder, _ = training.models
     fingerprint = digest_of(facts)
     folder = root / "models" / fingerprint
     for name, model in ((AUTOENCODER_FILE, autoencoder), (ENCODER_FILE, encoder)):
         with atomic_file(folder / name) as partial:
             model.save(partial)
+    names = [AUTOENCODER_FILE, ENCODER_FILE, HISTORY_FILE]
+    if anchor and training.spec.anchor:
+        names.append(ANCHOR_FILE)
+        copy_file(anchor, folder / ANCHOR_FILE)
     history = History(epochs=training.history)
     write_record(folder / HISTORY_FILE, history)
     write_bytes(folder / FACTS_FILE, json.dumps(facts, indent=2, sort_keys=True).encode())
-    architecture = training.spec.architecture
+    spec, architecture = training.spec, training.spec.architecture
     record = ModelRecord(
         name=architecture.name,
         fingerprint=fingerprint,
         folder=f"models/{fingerprint}",
         layers=architecture.describe(dataset.image_shape),
-        spec=training.spec,
+        spec=spec,
         device=device,
         dataset_payload_sha256=dataset.payload_sha256,
         parameters=autoencoder.count_params(),
         encoder_parameters=encoder.count_params(),
         weights_sha256=weights_sha256(autoencoder),
-        encoder_weights_sha256=weights_sha256(encoder),
+        encoder_weights_sha256=(own_basis := weights_sha256(encoder)),
+        basis=spec.anchor.basis if spec.anchor else own_basis,
         loss=history.epochs[-1].loss,
         validation_loss=history.epochs[-1].validation_loss,
         seconds=round(seconds, 3),
-        files=tuple(
-            describe_file(folder, name) for name in (AUTOENCODER_FILE, ENCODER_FILE, HISTORY_FILE)
-        ),
+        files=tuple(describe_file(folder, name) for name in names),
     )
     write_record(folder / RECORD_FILE, record)
     return record
@@ -129,6 +145,11 @@ def copy_model(record: ModelRecord, target: Path, root: Path) -> bool:
         for name in (RECORD_FILE, *(file.path for file in record.files)):
             shutil.copyfile(source / name, target / name)
     return True
+
+
+def basis_file(model: ModelRecord) -> str:
+    """The file, in a model's folder, with the encoder that defined the model's basis."""
+    return ANCHOR_FILE if model.spec.anchor else ENCODER_FILE
 
 
 def read_history(record: ModelRecord, root: Path) -> History:

@@ -22,6 +22,7 @@ from tasks.images.rows import Images
 from tasks.models import basis
 from tasks.models.architectures import Autoencoder, build_autoencoder
 from tasks.models.batches import (
+    Codes,
     Segment,
     SegmentPlan,
     blocks_in_order,
@@ -65,6 +66,7 @@ class Training:
         validation: Images,
         scale: float,
         sample: NDArray[np.int64] | None = None,
+        anchor_codes: Codes | None = None,
     ) -> None:
         """Build the model with its first weights; compile at the first segment.
 
@@ -73,11 +75,13 @@ class Training:
             validation: (M, height, width[, 3]), of the same type.
             scale: the pixel value that becomes 1.0.
             sample: rows of images that represent all; the first `SAMPLE_ROWS` by default.
+            anchor_codes: (N, code_size), the anchor's codes of the images, if the spec names one.
         """
         self.spec = spec
         self.plan = SegmentPlan.of(images, spec.recipe.batch_size)
         self._images = images
         self._validation = validation
+        self._anchor_codes = anchor_codes
         self._sample = np.arange(min(len(images), SAMPLE_ROWS)) if sample is None else sample
         self._scale = tf.constant(scale, tf.float32)
         self.models: Autoencoder = build_autoencoder(
@@ -89,7 +93,8 @@ class Training:
         self._centre = tf.Variable(centre)
         self._variables = [*logits.variables, *self._optimizer.variables, self._centre]
         self._rates = learning_rates(recipe, recipe.epochs * self.plan.steps)
-        self._run_segment = compile_segment(logits, self._optimizer, self.plan)
+        strength = spec.anchor.strength if spec.anchor else 0.0
+        self._run_segment = compile_segment(logits, self._optimizer, self.plan, strength)
         self._sum_losses = compile_losses(logits)
         if recipe.centred:
             self._first_layer = find_first_layer(logits)
@@ -134,9 +139,9 @@ class Training:
             StepError: the loss is no longer a number.
         """
         start = self._position.epoch, self._position.segment
-        recipe, seed = self.spec.recipe, self.spec.seed
+        recipe, seed, codes = self.spec.recipe, self.spec.seed, self._anchor_codes
         for segment in shuffled_segments(
-            self._images, self.plan, seed, recipe.epochs, start, recipe.shifted
+            self._images, self.plan, seed, recipe.epochs, start, recipe.shifted, codes
         ):
             self._train_segment(segment)
             if segment.number + 1 == self.plan.segments:
@@ -161,6 +166,7 @@ class Training:
                 rates,
                 tf.constant(start),
                 tf.constant(stop),
+                segment.anchor_codes,
             )
             loss_sum, loss_rows = loss_sum + float(sampled), loss_rows + int(sampled_rows)
             if self._is_basis_due(first + stop):

@@ -28,6 +28,15 @@ class GateParameters(Group):
         gt=0,
         le=1000,
     )
+    own_nearest: float = parameter(
+        0.98,
+        "Kept basis",
+        "Where a model keeps the coordinate system of published codes: minimum share of test "
+        "images whose new code is nearest to their own old one",
+        "share of the test images",
+        ge=0,
+        le=1,
+    )
     drift: float = parameter(
         0.1,
         "Drift",
@@ -49,6 +58,12 @@ class RunParameters(Group):
     )
     retrain: bool = parameter(
         False, "Retrain", "Train even if an identical model exists (default: reuse it)"
+    )
+    new_basis: bool = parameter(
+        False,
+        "New basis",
+        "Start new coordinate systems (default: keep those of the published codes, so that codes "
+        "that others stored stay comparable with the new ones)",
     )
     publish_anyway: bool = parameter(
         False, "Publish anyway", "Publish even if the quality gate refuses the run"

@@ -1,12 +1,14 @@
 """The contents of a report: a run's manifest as text and tables."""
 
 import re
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from tasks.evaluation.references import REFERENCES
 from tasks.images import fashion_mnist
 from tasks.reports.comparison import list_changes, list_differences
 from tasks.reports.metrics_table import METRICS, find_notes, read_field
+from tasks.runs.kept_basis import basis_check_name
 from tasks.runs.manifest import Manifest
 
 NOTHING = "-"
@@ -36,6 +38,7 @@ def make_sections(manifest: Manifest, other: Manifest | None) -> dict[str, Any]:
         "manifest": manifest,
         "other": other,
         "headline": _headline(manifest),
+        "bases": list(_bases(manifest, other)),
         "checks": _checks(manifest),
         "metrics": _metrics(manifest),
         "notes": list(find_notes(manifest)),
@@ -57,6 +60,24 @@ def _headline(manifest: Manifest) -> list[str]:
         f"{metrics.code_size} code units live"
         for name, metrics in manifest.metrics.items()
     ]
+
+
+def _bases(manifest: Manifest, other: Manifest | None) -> Iterator[str]:
+    """Whether codes that others stored can still be used, model by model."""
+    before = {model.basis for model in other.models} if other else set()
+    for model in manifest.models:
+        checks = [c for c in manifest.verdict.checks if c.name == basis_check_name(model.name)]
+        if model.basis is None:  # of an earlier version
+            continue
+        if not all(check.passed for check in checks):
+            text = f"The basis is not kept: do not use stored codes. {checks[0].text}."
+        elif model.spec.anchor:
+            text = "Stored codes of this basis stay valid."
+        elif model.basis in before:
+            text = "Stored codes of this basis stay valid: the model that defined it is unchanged."
+        else:
+            text = "New basis: rebuild what you stored of other codes."
+        yield f"{model.name}: {text} Basis {model.basis[:12]}"
 
 
 def _checks(manifest: Manifest) -> Table:

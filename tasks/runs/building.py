@@ -21,6 +21,8 @@ ATTEMPT_FOLDER = ".attempt"
 """In a building folder: intermediate results for the next attempt at the same run."""
 INPUTS_FILE = "inputs.txt"
 """In that folder: the dataset and the models that everything was made from."""
+ANCHORS_FOLDER = "anchors"
+"""In that folder: what was chosen before anything was made."""
 PUBLICATION_LOCK = "publication"
 """Held while runs of any dataset are compared, published or deleted."""
 RUN_LOCK_PREFIX = "run-"
@@ -44,15 +46,34 @@ def building_folder(run: str, root: Path, kind: str = "runs") -> Path:
     return folder
 
 
+def anchors_folder(run: str, root: Path) -> Path:
+    """Where a run keeps the anchors of its models until it is complete."""
+    return building_folder(run, root) / ATTEMPT_FOLDER / ANCHORS_FOLDER
+
+
 def begin_run(run: str, dataset: DatasetRecord, models: list[ModelRecord], root: Path) -> None:
-    """Empty the building folder unless an earlier attempt filled it from the same inputs."""
+    """Empty the building folder unless an earlier attempt filled it from the same inputs.
+
+    The anchors stay, which the models depend on.
+    """
     folder = building_folder(run, root)
     path = folder / ATTEMPT_FOLDER / INPUTS_FILE
     weights = [f"{model.fingerprint} {model.weights_sha256}" for model in models]
     inputs = "\n".join([dataset.model_dump_json(), *weights]).encode()
     if not path.exists() or path.read_bytes() != inputs:
-        shutil.rmtree(folder)
+        attempt = folder / ATTEMPT_FOLDER
+        kept = {attempt, attempt / ANCHORS_FOLDER}
+        for made in {*folder.iterdir(), *attempt.glob("*")} - kept:
+            if made.is_dir():
+                shutil.rmtree(made)
+            else:
+                made.unlink()
         write_bytes(path, inputs)
+
+
+def discard_building(run: str, root: Path) -> None:
+    """Delete the building folder of a run that ends without results."""
+    shutil.rmtree(building_folder(run, root))
 
 
 def file_names(folder: Path, record_file: str) -> list[str]:

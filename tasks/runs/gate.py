@@ -9,6 +9,7 @@ import numpy as np
 from tasks.core.records import DatasetRecord
 from tasks.evaluation.records import DataSummary, Metrics
 from tasks.parameters.retrain import GateParameters, RunParameters
+from tasks.runs.kept_basis import check_kept_basis
 from tasks.runs.manifest import (
     BestLoss,
     Check,
@@ -137,7 +138,13 @@ def _check_model(
         text=f"{metrics.live_units} of {metrics.code_size} {name} code units are live, at least "
         f"{least_live} required",
     )
-    return [finite, live, _check_error(name, metrics, gate), _check_loss(name, metrics, best, gate)]
+    return [
+        finite,
+        live,
+        _check_error(name, metrics, gate),
+        _check_loss(name, metrics, best, gate),
+        *check_kept_basis(name, metrics.kept_basis, gate.own_nearest),
+    ]
 
 
 def _check_error(name: str, metrics: Metrics, gate: GateParameters) -> Check:

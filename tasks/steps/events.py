@@ -66,6 +66,7 @@ def _payload(manifest: Manifest) -> dict[str, Any]:
         "path": f"runs/{manifest.run}",
         "reason": manifest.verdict.reason,
         "codes": codes,
+        "bases": {model.name: model.basis for model in manifest.models},
         "metrics": {
             name: {"validation_loss": metrics.validation_loss, "mse": metrics.reconstruction_mse}
             for name, metrics in manifest.metrics.items()

@@ -21,15 +21,15 @@ from tasks.core.storage import describe_file, load_or_compute, prepare_artifacts
 from tasks.evaluation.baselines import obtain_baselines
 from tasks.evaluation.records import Baselines, Metrics
 from tasks.images import dataset as datasets
-from tasks.models.fingerprint import fingerprint_of
-from tasks.models.obtain import obtain_model
 from tasks.models.spec import TrainingSpec
 from tasks.models.store import ModelRecord
 from tasks.parameters.images import DataParameters
 from tasks.parameters.retrain import Parameters, RunParameters
 from tasks.reports.report import MARKDOWN_FILE, render_files
+from tasks.runs import anchors as anchoring
 from tasks.runs import lookup, publication
-from tasks.runs.building import ATTEMPT_FOLDER, begin_run, building_folder
+from tasks.runs.anchors import Anchors
+from tasks.runs.building import ATTEMPT_FOLDER, begin_run, building_folder, discard_building
 from tasks.runs.manifest import Manifest, Outcome, RunRecord
 from tasks.steps import log_lines
 from tasks.steps.events import announce
@@ -67,28 +67,56 @@ def fetch_dataset(parameters: DataParameters) -> DatasetRecord:
     )
 
 
+@step("Choose the coordinate systems")
+def choose_anchors(
+    run: str, parameters: Parameters, dataset: DatasetRecord, specs: list[TrainingSpec]
+) -> Anchors:
+    """Decide which models keep the coordinate system of the published codes."""
+    root = prepare_artifacts_folder()
+    return anchoring.obtain_anchors(run, parameters, dataset, specs, root)
+
+
 @step("Check whether anything would change")
 def find_unchanged(
+    run: str,
     parameters: RunParameters,
     dataset: DatasetRecord,
     specs: list[TrainingSpec],
+    anchors: Anchors,
     device: DeviceKind,
 ) -> Outcome | None:
     """The published run if this one would only repeat it."""
     if parameters.quick or parameters.retrain:
         return None
-    fingerprints = [fingerprint_of(dataset, spec, device) for spec in specs]
-    manifest = lookup.find_unchanged(fingerprints, dataset, prepare_artifacts_folder())
-    return Outcome(manifest=manifest, unchanged=True) if manifest else None
+    root = prepare_artifacts_folder()
+    fingerprints = anchoring.plan_fingerprints(run, specs, anchors, dataset, device, root)
+    manifest = lookup.find_unchanged(fingerprints, dataset, root) if fingerprints else None
+    if manifest is None:
+        return None
+    discard_building(run, root)
+    return Outcome(manifest=manifest, unchanged=True)
 
 
 @step("Train the {spec.architecture.name} model", log_lines.summarize_model)
 def train_model(
-    dataset: DatasetRecord, spec: TrainingSpec, device: DeviceKind, retrain: bool
+    run: str,
+    dataset: DatasetRecord,
+    spec: TrainingSpec,
+    device: DeviceKind,
+    retrain: bool,
+    anchors: Anchors,
+    earlier: list[ModelRecord],
 ) -> ModelRecord:
-    """Train an autoencoder and extract its encoder, unless that was done before."""
+    """Train an autoencoder and extract its encoder, unless that was done before.
+
+    Args:
+        earlier: the models of the run that are trained already; their basis may be taken.
+    """
+    root = prepare_artifacts_folder()
     with show_progress(spec.architecture.name) as report:
-        return obtain_model(dataset, spec, device, prepare_artifacts_folder(), report, retrain)
+        return anchoring.obtain_model_in_basis(
+            run, spec, anchors, earlier, dataset, device, root, report, retrain
+        )
 
 
 @step("Encode the {split} images", log_lines.summarize_file)

@@ -12,6 +12,7 @@ from tasks.models.store import ModelRecord, stored_model
 from tasks.parameters.images import DataParameters
 from tasks.parameters.retrain import RunParameters
 from tasks.parameters.training import TrainingParameters
+from tasks.runs.anchors import Anchors
 from tasks.runs.manifest import Manifest, Outcome
 from tasks.steps import retrain as steps
 from tests.conftest import GATE, SAMPLE, SAMPLE_FOLDER, TRAINING
@@ -98,8 +99,11 @@ def test_only_a_damaged_model_is_trained_again(first: Manifest, root: Path) -> N
 
     @flow
     def train() -> list[ModelRecord]:
-        assert not steps.find_unchanged(RunParameters(), first.dataset, specs, "cpu")
-        return [steps.train_model(first.dataset, spec, "cpu", retrain=False) for spec in specs]
+        run, options, none = "again", RunParameters(), Anchors(shared=False)
+        assert not steps.find_unchanged(run, options, first.dataset, specs, none, "cpu")
+        return [
+            steps.train_model(run, first.dataset, spec, "cpu", False, none, []) for spec in specs
+        ]
 
     stored = root / first.models[1].folder / "encoder.keras"
     stored.write_bytes(stored.read_bytes()[:-1])
@@ -193,3 +197,15 @@ def test_a_run_learns_from_images_of_any_kind(
     assert "figures/extremes-deep.png" in {file.path for file in manifest.files}
     with h5py.File(root / "published" / "any" / "codes" / "test.h5") as file:
         assert len(file["deep/codes"]) == 12
+
+
+def test_a_retraining_keeps_the_coordinate_system(first: Manifest, root: Path) -> None:
+    """The second run takes the basis of the first; repeating it changes nothing."""
+    training = TRAINING.model_copy(update={"seed": 1})
+    second = retrain(data=SAMPLE, training=training, gate=GATE).manifest
+    for before, now in zip(first.models, second.models, strict=True):
+        assert before.basis == before.encoder_weights_sha256 == now.basis
+        assert now.encoder_weights_sha256 != now.basis
+        assert f"models/{now.name}/anchor.keras" in {file.path for file in second.files}
+    assert retrain(data=SAMPLE, training=training, gate=GATE).unchanged
+    assert len(list((root / "runs").iterdir())) == 2

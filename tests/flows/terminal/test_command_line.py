@@ -142,4 +142,4 @@ def test_ctrl_c_ends_a_run_with_exit_code_130_and_one_line(root: Path) -> None:
     assert command.returncode == 130
     assert "retrain: interrupted; run it again to resume" in shown.splitlines()
     assert "Traceback" not in shown
-    assert not list(root.glob("runs/*"))
+    assert not list(root.glob("runs/[!.]*"))

@@ -4,10 +4,25 @@ import pytest
 from tasks.core.backend import tf
 from tasks.evaluation.metrics import on_unit_scale
 from tasks.images.rows import EVALUATION_ROWS
-from tasks.models.batches import SegmentPlan, blocks_in_order, shuffled_segments
+from tasks.models.batches import (
+    MOVES,
+    NO_CODE,
+    SegmentPlan,
+    blocks_in_order,
+    choose_moves,
+    shift_images,
+    shuffled_segments,
+)
 from tasks.models.compiled import normalize
 from tasks.models.shuffling import shuffled_rows
 
+IMAGE = np.array([[1, 2, 3], [4, 5, 6]], np.uint8)
+MOVED = {
+    (1, 0): [[1, 2, 3], [1, 2, 3]],
+    (-1, 0): [[4, 5, 6], [4, 5, 6]],
+    (0, 1): [[1, 1, 2], [4, 4, 5]],
+    (0, -1): [[2, 3, 3], [5, 6, 6]],
+}
 PLAN = SegmentPlan(batch_size=30, steps=34, segment_steps=10)
 
 
@@ -93,3 +108,63 @@ def test_segments_can_start_anywhere(share: float) -> None:
             rows_of(s.block.images) for s in whole[skipped:]
         ]
     assert not list(shuffled_segments(images, plan, seed=5, epochs=3, start=(3, 0)))
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_the_codes_of_an_anchor_come_with_their_images(
+    windows: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the images are shuffled in windows."""
+    if windows:
+        monkeypatch.setattr("tasks.models.shuffling.SHUFFLE_BYTES", 400)
+        monkeypatch.setattr("tasks.models.shuffling.RUN_BYTES", 20)
+    images = numbered(1000)
+    codes = np.arange(1000, dtype=np.float32)[:, np.newaxis] * np.array([1, -1], np.float32)
+    for segment in shuffled_segments(images, PLAN, seed=5, epochs=2, anchor_codes=codes):
+        rows, found = rows_of(segment.block.images), np.asarray(segment.anchor_codes)
+        assert found[:, 0].tolist() == rows
+        assert found[:, 1].tolist() == [-row for row in rows]
+
+
+def test_moves_each_image_by_one_pixel_and_repeats_the_edge() -> None:
+    images = np.stack([IMAGE] * 5)
+    shift_images(images, np.array([0, 1, 2, 3, -1], np.int8))
+    for image, move in zip(images, MOVES, strict=False):
+        assert image.tolist() == MOVED[move]
+    assert images[4].tolist() == IMAGE.tolist()
+
+
+def test_moves_all_colours_alike() -> None:
+    images = np.stack([IMAGE, IMAGE + 100], axis=-1)[np.newaxis]
+    shift_images(images, np.array([2], np.int8))
+    assert images[0, :, :, 0].tolist() == MOVED[0, 1]
+    assert (images[0, :, :, 1] == images[0, :, :, 0] + 100).all()
+
+
+def test_an_image_of_one_pixel_stays() -> None:
+    images = np.full((4, 1, 1), 7, np.uint8)
+    shift_images(images, np.arange(4, dtype=np.int8))
+    assert (images == 7).all()
+
+
+def test_the_share_is_moved_in_all_directions_alike() -> None:
+    moves = choose_moves(40_000, 0.25, seed=1, epoch=2)
+    counts = np.bincount(moves + 1, minlength=5) / len(moves)
+    np.testing.assert_allclose(counts, [0.75, *[0.0625] * 4], atol=0.01)
+
+
+def test_moves_depend_on_seed_and_epoch_alone() -> None:
+    moves = choose_moves(1000, 0.5, seed=1, epoch=2)
+    assert (moves == choose_moves(1000, 0.5, seed=1, epoch=2)).all()
+    assert (moves != choose_moves(1000, 0.5, seed=1, epoch=3)).any()
+    assert (moves != choose_moves(1000, 0.5, seed=2, epoch=2)).any()
+    assert (choose_moves(1000, 0.0, seed=1, epoch=2) == -1).all()
+
+
+def test_an_image_that_is_moved_has_no_code_of_the_anchor() -> None:
+    images, codes = numbered(1000), np.ones((1000, 2), np.float32)
+    moves = choose_moves(1000, 0.4, seed=5, epoch=0)
+    segments = shuffled_segments(images, PLAN, 5, 1, shifted=0.4, anchor_codes=codes)
+    found = np.concatenate([np.asarray(s.anchor_codes)[: s.block.rows] for s in segments])
+    assert (found[moves >= 0] == NO_CODE).all()
+    assert (found[moves < 0] == 1).all()

@@ -6,7 +6,7 @@ from tasks.core.records import DatasetRecord
 from tasks.models.architectures import DEEP, SHALLOW, WIDE, Architecture, DenseArchitecture
 from tasks.models.fingerprint import describe_changes, digest_of, fingerprint_of, training_facts
 from tasks.models.recipes import Recipe
-from tasks.models.spec import TrainingSpec
+from tasks.models.spec import Anchor, TrainingSpec
 from tasks.parameters.retrain import Parameters
 from tasks.parameters.training import ModelParameters
 from tests.conftest import EXAMPLE_DATASET, SPEC
@@ -17,6 +17,7 @@ PINNED = {
     "deep": "dcef0a80974a12934c45fc92995c201026d6e36399c884245110f2f7a74312c8",
     "wide": "2fd165122a1ebcba5b9f23dbf4533ad40635ca1971e76896d18d613520d07941",
 }
+ANCHOR = Anchor(basis="a" * 64, fingerprint="f" * 64, scale=255.0, strength=0.03)
 MEANING = (
     "Every stored model would be trained again. If that is not meant, restore what changed: give a "
     "new field a default, and change no default. If it is meant, put the new values here and say "
@@ -62,7 +63,7 @@ def test_the_fingerprints_of_the_built_in_models_do_not_change() -> None:
             },
         ),
         (DenseArchitecture, {"code_size": 32, "activation": "relu"}),
-        (TrainingSpec, {"precision": "float32"}),
+        (TrainingSpec, {"precision": "float32", "anchor": None}),
     ],
 )
 def test_no_default_changes(record: type, defaults: dict[str, object]) -> None:
@@ -112,6 +113,11 @@ def test_the_fingerprint_depends_on_what_determines_the_weights(
         fingerprint_of(other_images, SPEC, "cpu"),
         fingerprint_of(dataset, SPEC.model_copy(update={"seed": 1}), "cpu"),
         fingerprint_of(dataset, SPEC.model_copy(update={"recipe": recipe}), "cpu"),
+        fingerprint_of(dataset, SPEC.anchored_to(ANCHOR), "cpu"),
+        *(
+            fingerprint_of(dataset, SPEC.anchored_to(ANCHOR.model_copy(update=change)), "cpu")
+            for change in ({"basis": "b" * 64}, {"scale": 1.0}, {"strength": 0.1})
+        ),
         fingerprint_with(SHALLOW.model_copy(update={"code_size": 16})),
         fingerprint_with(WIDE),
         fingerprint_with(DenseArchitecture(**WIDE.model_dump(exclude={"kind"}))),

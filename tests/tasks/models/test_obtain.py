@@ -17,8 +17,8 @@ from tasks.models import obtain
 from tasks.models.checkpoints import Progress
 from tasks.models.fingerprint import fingerprint_of
 from tasks.models.obtain import TrainingStoppedError, obtain_model
-from tasks.models.store import ModelRecord, read_history, stored_model
-from tests.conftest import SPEC
+from tasks.models.store import ModelRecord, basis_file, read_history, stored_model
+from tests.conftest import SPEC, anchor_to
 
 
 def ignore(progress: Progress) -> None:
@@ -194,3 +194,42 @@ def test_the_log_names_no_differences_when_the_same_model_is_trained_again(
     caplog.set_level(logging.INFO)
     obtain_model(dataset, SPEC, "cpu", root, ignore, retrain=True)
     assert "its training differs" not in caplog.text
+
+
+def test_an_anchored_model_brings_its_anchor_along(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    spec = SPEC.model_copy(update={"seed": 1}).anchored_to(anchor_to(model))
+    file = root / model.folder / basis_file(model)
+    anchored = obtain_model(dataset, spec, "cpu", root, ignore, anchor=file)
+    assert model.basis == model.encoder_weights_sha256 == anchored.basis
+    assert anchored.encoder_weights_sha256 != anchored.basis
+    folder = root / anchored.folder
+    assert (folder / basis_file(anchored)).read_bytes() == file.read_bytes()
+    assert {path.name for path in folder.iterdir()} == {
+        "model.json",
+        "fingerprint.json",
+        *(file.path for file in anchored.files),
+    }
+    assert "anchor.keras" in {file.path for file in anchored.files}
+    file.unlink()
+    assert obtain_model(dataset, spec, "cpu", root, ignore, anchor=file) == anchored
+
+
+def test_an_interrupted_anchored_training_resumes_to_the_same_bits(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    spec = SPEC.model_copy(update={"recipe": SPEC.recipe.model_copy(update={"epochs": 30})})
+    spec = spec.model_copy(update={"seed": 1}).anchored_to(anchor_to(model))
+    file = root / model.folder / basis_file(model)
+
+    def stop(progress: Progress) -> None:
+        if progress.epochs_done == 3:
+            raise TrainingStoppedError
+
+    with pytest.raises(TrainingStoppedError):
+        obtain_model(dataset, spec, "cpu", root, stop, anchor=file)
+    resumed = obtain_model(dataset, spec, "cpu", root, ignore, anchor=file)
+    assert not (root / resumed.folder / "checkpoints").exists()
+    whole = obtain_model(dataset, spec, "cpu", root, ignore, retrain=True, anchor=file)
+    assert resumed.weights_sha256 == whole.weights_sha256

@@ -8,7 +8,7 @@ import pytest
 
 from tasks.core.errors import StepError
 from tasks.models import shuffling
-from tasks.models.shuffling import ShuffledImages, shuffled_rows
+from tasks.models.shuffling import ShuffledRows, shuffled_rows
 
 
 def test_the_order_is_a_function_of_seed_and_epoch() -> None:
@@ -48,7 +48,7 @@ def test_images_come_in_the_order_of_their_epochs(
 ) -> None:
     images = np.arange(rows * 5, dtype=np.uint16).reshape(rows, 5, 1)
     np.save(tmp_path / "images.npy", images)
-    shuffled = ShuffledImages(
+    shuffled = ShuffledRows(
         np.load(tmp_path / "images.npy", mmap_mode="r") if mapped else images, seed=3
     )
     for epoch in (0, 1, 0):
@@ -66,7 +66,7 @@ def test_images_come_in_the_order_of_their_epochs(
 def test_an_epoch_can_be_entered_anywhere(first: int) -> None:
     images = np.arange(103 * 5, dtype=np.uint16).reshape(103, 5, 1)
     out = np.zeros((30, 5, 1), np.uint16)
-    taken = ShuffledImages(images, seed=3).take(1, first, out)
+    taken = ShuffledRows(images, seed=3).take(1, first, out)
     assert np.array_equal(out[:taken], images[shuffled_rows(103, 10, 3, 1)[first : first + 30]])
 
 
@@ -84,7 +84,7 @@ def test_each_image_of_a_large_set_is_read_once_an_epoch_with_its_neighbours(
             return super().readinto(target)
 
     monkeypatch.setattr(shuffling, "FileIO", SpyFile)
-    shuffled = ShuffledImages(np.load(tmp_path / "images.npy", mmap_mode="r"), seed=3)
+    shuffled = ShuffledRows(np.load(tmp_path / "images.npy", mmap_mode="r"), seed=3)
     for first in range(0, 103, 7):
         shuffled.take(0, first, np.zeros((7, 5, 1), np.uint16))
     assert sorted(row for run in read for row in run) == list(range(103))
@@ -95,7 +95,7 @@ def test_each_image_of_a_large_set_is_read_once_an_epoch_with_its_neighbours(
 def test_a_file_that_becomes_shorter_is_told(tmp_path: Path) -> None:
     path = tmp_path / "images.npy"
     np.save(path, np.zeros((103, 5, 1), np.uint16))
-    shuffled = ShuffledImages(np.load(path, mmap_mode="r"), seed=3)
+    shuffled = ShuffledRows(np.load(path, mmap_mode="r"), seed=3)
     os.truncate(path, 600)
     with pytest.raises(StepError, match=r"images\.npy has become shorter"):
         shuffled.take(0, 0, np.zeros((103, 5, 1), np.uint16))

@@ -9,11 +9,11 @@ import pytest
 from tasks.core.backend import keras, tf
 from tasks.core.errors import StepError
 from tasks.models.architectures import DEEP, SHALLOW, WIDE, Architecture
-from tasks.models.batches import SegmentPlan
+from tasks.models.batches import NO_CODE, Codes, SegmentPlan
 from tasks.models.compiled import compile_segment, find_code_layers
 from tasks.models.fingerprint import TRAINING_VERSION
 from tasks.models.recipes import learning_rates
-from tasks.models.spec import TrainingSpec, choose_recipe
+from tasks.models.spec import STRENGTH, Anchor, TrainingSpec, choose_recipe
 from tasks.models.training import Training
 from tests.conftest import SPEC, sample_images
 
@@ -21,11 +21,13 @@ pytestmark = pytest.mark.xdist_group("training")  # finished trainings are share
 
 Images = np.ndarray[Any, np.dtype[np.uint8]]
 
+ANCHOR = Anchor(basis="a" * 64, fingerprint="f" * 64, scale=255.0, strength=STRENGTH)
 ONE_CORE = """
 from tests.tasks.models.test_training import *
-training = start(training_of(DEEP), Sample(*sample_images()))
-finish(training)
-print(weights(training))
+for spec in (training_of(DEEP), ANCHORED):
+    training = start(spec, Sample(*sample_images()))
+    finish(training)
+    print(weights(training))
 """
 
 
@@ -44,13 +46,26 @@ def unit_scale(images: Images) -> np.ndarray[Any, np.dtype[np.float32]]:
     return scaled / np.float32(255)
 
 
+def anchor_codes(images: Images) -> Codes:
+    """Codes of an anchor that was never trained, many of them zero; every seventh is missing."""
+    projection = np.random.default_rng(0).normal(size=(784, 32))
+    codes: Codes = np.maximum(unit_scale(images) @ projection / 10 + 0.5, 0).astype(np.float32)
+    codes[::7] = NO_CODE
+    return codes
+
+
 def start(spec: TrainingSpec, sample: Sample) -> Training:
-    return Training(spec, sample.train, sample.test, scale=255.0)
+    codes = anchor_codes(sample.train) if spec.anchor else None
+    return Training(spec, sample.train, sample.test, scale=255.0, anchor_codes=codes)
 
 
 def training_of(architecture: Architecture, epochs: int = 2) -> TrainingSpec:
     recipe = choose_recipe("default", architecture, epochs, batch_size=100)
     return TrainingSpec(architecture=architecture, recipe=recipe, seed=0)
+
+
+ANCHORED = training_of(DEEP).anchored_to(ANCHOR)
+SPECS = {"shallow": training_of(SHALLOW), "deep": training_of(DEEP), "anchored": ANCHORED}
 
 
 def finish(training: Training) -> None:
@@ -60,8 +75,8 @@ def finish(training: Training) -> None:
 
 @pytest.fixture(scope="module")
 def finished(sample: Sample) -> dict[str, Training]:
-    """Two epochs of each of the lab's models, by name; nothing may train them on."""
-    trainings = {a.name: start(training_of(a), sample) for a in (SHALLOW, DEEP)}
+    """Two epochs of each of `SPECS`; nothing may train them on."""
+    trainings = {name: start(spec, sample) for name, spec in SPECS.items()}
     for training in trainings.values():
         finish(training)
     return trainings
@@ -101,24 +116,37 @@ def test_training_sees_what_numpy_would_compute() -> None:
     assert spy.seen.numpy().tobytes() == (values.astype("float32") / np.float32(255)).tobytes()
 
 
-def test_one_segment_does_what_keras_would_do(sample: Sample) -> None:
-    """Two epochs of ours against as many explicit steps of Keras on the same batches."""
+@pytest.mark.parametrize("anchored", [False, True])
+def test_one_segment_does_what_keras_would_do(anchored: bool, sample: Sample) -> None:
+    """Two epochs of ours against as many explicit steps of Keras on the same batches.
+
+    With an anchor the loss is that of `Anchor`, of the code before its ReLU where the anchor's code
+    is not zero.
+    """
     recipe = SPEC.recipe.model_copy(update={"unit_variance": False})
-    spec = SPEC.model_copy(update={"recipe": recipe})
+    free = SPEC.model_copy(update={"recipe": recipe})
+    spec = SPEC.anchored_to(ANCHOR) if anchored else free
     ours = start(spec, sample)
     reference = start(spec, sample).models.logits
     finish(ours)
 
     optimizer = keras.optimizers.Adam(beta_2=SPEC.recipe.beta_2)
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
-    images = unit_scale(sample.train)
+    images, wanted = unit_scale(sample.train), anchor_codes(sample.train)
+    code = reference.get_layer("code")
     rates = iter(learning_rates(SPEC.recipe, 12))
     for epoch in range(2):
         order = np.random.default_rng([SPEC.seed, epoch]).permutation(len(images))
         for first in range(0, len(images), 100):
-            batch = images[order[first : first + 100]]
+            rows = order[first : first + 100]
+            batch = images[rows]
             with tf.GradientTape() as tape:
                 value = loss(batch, reference(batch))
+                if anchored:
+                    z = tf.matmul(batch, code.kernel) + code.bias
+                    distance = tf.where(wanted[rows] > 0, z - wanted[rows], tf.nn.relu(z))
+                    squares = tf.reduce_sum(tf.square(distance), axis=1) * (rows % 7 != 0)
+                    value += 0.03 / 32 * tf.reduce_mean(squares)
             optimizer.learning_rate = float(next(rates))
             gradients = tape.gradient(value, reference.trainable_variables)
             optimizer.apply_gradients(zip(gradients, reference.trainable_variables, strict=True))
@@ -130,26 +158,23 @@ def test_one_segment_does_what_keras_would_do(sample: Sample) -> None:
     assert ours.history[-1].validation_loss == pytest.approx(expected, rel=2e-4)
 
 
-@pytest.mark.parametrize("architecture", [SHALLOW, DEEP], ids=lambda a: a.name)
+@pytest.mark.parametrize("name", SPECS)
 def test_the_same_training_gives_the_same_bits(
-    architecture: Architecture, sample: Sample, finished: dict[str, Training]
+    name: str, sample: Sample, finished: dict[str, Training]
 ) -> None:
-    first, second = finished[architecture.name], start(training_of(architecture), sample)
+    first, second = finished[name], start(SPECS[name], sample)
     finish(second)
     assert weights(first) == weights(second)
     assert first.history == second.history
 
 
-@pytest.mark.parametrize("architecture", [SHALLOW, DEEP], ids=lambda a: a.name)
+@pytest.mark.parametrize("name", SPECS)
 def test_resuming_after_any_segment_ends_with_the_same_bits(
-    architecture: Architecture,
-    sample: Sample,
-    monkeypatch: pytest.MonkeyPatch,
+    name: str, sample: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each state is restored into the training that was finished from the one before it."""
     monkeypatch.setattr("tasks.models.batches.SEGMENT_BYTES", 200 * 784)  # three segments an epoch
-    spec = training_of(architecture)
-    whole, resumed = start(spec, sample), start(spec, sample)
+    whole, resumed = start(SPECS[name], sample), start(SPECS[name], sample)
     states = [whole.state for _ in whole.advance()]
     assert len(states) == 6
     for state in states:
@@ -159,16 +184,13 @@ def test_resuming_after_any_segment_ends_with_the_same_bits(
         assert resumed.history == whole.history
 
 
-@pytest.mark.parametrize("architecture", [SHALLOW, DEEP], ids=lambda a: a.name)
+@pytest.mark.parametrize("name", SPECS)
 def test_segment_length_leaves_the_weights_alone(
-    architecture: Architecture,
-    sample: Sample,
-    finished: dict[str, Training],
-    monkeypatch: pytest.MonkeyPatch,
+    name: str, sample: Sample, finished: dict[str, Training], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = finished[architecture.name]
+    whole = finished[name]
     monkeypatch.setattr("tasks.models.batches.SEGMENT_BYTES", 200 * 784)
-    cut = start(training_of(architecture), sample)
+    cut = start(SPECS[name], sample)
     finish(cut)
     assert cut.plan.segments > whole.plan.segments
     assert weights(cut) == weights(whole)
@@ -180,7 +202,8 @@ def test_what_one_core_computes_is_what_all_compute(finished: dict[str, Training
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
-    assert done.stdout.strip() == weights(finished["deep"]), done.stderr
+    expected = [weights(finished[name]) for name in ("deep", "anchored")]
+    assert done.stdout.split() == expected, done.stderr
 
 
 def test_a_deep_code_is_whitened_after_some_epochs(
@@ -223,6 +246,39 @@ def test_a_dead_code_unit_comes_back(sample: Sample) -> None:
     code.bias.assign(bias)
     finish(training)
     assert (training.models.encoder(unit_scale(sample.train)).numpy()[:, 3] > 0).mean() > 0.01
+
+
+def test_a_dead_unit_of_an_anchored_code_comes_back(sample: Sample) -> None:
+    training = start(training_of(DEEP, epochs=10).anchored_to(ANCHOR), sample)
+    code = training.models.logits.get_layer("code")
+    bias = code.bias.numpy()
+    bias[3] = -5
+    code.bias.assign(bias)
+    finish(training)
+    assert (training.models.encoder(unit_scale(sample.train)).numpy()[:, 3] > 0).mean() > 0.1
+
+
+@pytest.mark.parametrize("architecture", [SHALLOW, DEEP], ids=lambda a: a.name)
+def test_an_anchored_model_keeps_the_coordinate_system(
+    architecture: Architecture, sample: Sample
+) -> None:
+    """With another seed, the new code of a test image is nearest to its own old code."""
+    spec = training_of(architecture, epochs=40)
+    anchor = start(spec, sample)
+    finish(anchor)
+    old_train, old_test = (
+        anchor.models.encoder(unit_scale(images)).numpy() for images in (sample.train, sample.test)
+    )
+    shares = []
+    for other in (spec, spec.anchored_to(ANCHOR)):
+        seeded, codes = other.model_copy(update={"seed": 1}), old_train if other.anchor else None
+        training = Training(seeded, sample.train, sample.test, 255.0, anchor_codes=codes)
+        finish(training)
+        new = training.models.encoder(unit_scale(sample.test)).numpy()
+        distances = ((new[:, np.newaxis] - old_test) ** 2).sum(axis=2)  # (images, images)
+        shares.append((distances.argmin(axis=1) == np.arange(len(new))).mean())
+    assert shares[0] < 0.1
+    assert shares[1] > 0.7  # 512 images are few to learn it from
 
 
 def test_training_learns(sample: Sample) -> None:

@@ -1,6 +1,9 @@
+from tasks.evaluation.records import BasisMetrics
 from tasks.reports.report import render_markdown
 from tasks.reports.sections import Table, make_sections
-from tests.conftest import EXAMPLE_DATASET, METRICS
+from tasks.runs.kept_basis import check_kept_basis
+from tasks.runs.manifest import Manifest, Verdict
+from tests.conftest import EXAMPLE_DATASET, METRICS, anchor_to, example_model
 from tests.tasks.reports.manifests import example_manifest
 
 
@@ -27,6 +30,37 @@ def test_the_headline_has_loss_error_and_live_units() -> None:
         "shallow: loss 0.3000 nats per pixel, 0.0600 above the entropy floor; mean squared error "
         "0.0120 (PCA-32: 0.0150); 32 of 32 code units live"
     )
+
+
+def test_the_report_says_whether_stored_codes_stay_valid() -> None:
+    def line(manifest: Manifest, other: Manifest | None) -> str:
+        (found,) = make_sections(manifest, other)["bases"]
+        return str(found)
+
+    free, spec = example_manifest(), example_model().spec
+    anchor = anchor_to(example_model())
+    anchored = example_model().model_copy(
+        update={"spec": spec.anchored_to(anchor), "encoder_weights_sha256": "9" * 64}
+    )
+    assert line(free, None).startswith("shallow: New basis: rebuild what you stored")
+    other = free.models[0].model_copy(update={"basis": "0" * 64})
+    assert "New basis" in line(free, example_manifest(models=(other,)))
+    assert "is unchanged. Basis cccccccccccc" in line(free, free)
+    assert "Stored codes of this basis stay valid. " in line(
+        example_manifest(models=(anchored,)), free
+    )
+    (check,) = check_kept_basis(
+        "shallow", BasisMetrics(own_nearest=0.5, mean_distance=1, probes=None), 0.98
+    )
+    refused = Verdict(outcome="refused", reason="", checks=(check,))
+    assert "shallow: The basis is not kept: do not use stored codes" in line(
+        example_manifest(models=(anchored,), verdict=refused), free
+    )
+
+
+def test_a_run_of_an_earlier_version_says_nothing_about_its_basis() -> None:
+    earlier = example_model().model_copy(update={"basis": None})
+    assert not make_sections(example_manifest(models=(earlier,)), None)["bases"]
 
 
 def test_classes_are_named() -> None:

@@ -47,6 +47,7 @@ def test_a_retry_announces_what_a_killed_attempt_published(
     assert event["event"] == "codes.published"
     assert event["resource"]["prefect.resource.id"] == f"autoencoder-flow.codes.{dataset.name}"
     assert event["payload"]["path"] == "runs/published-1"
+    assert event["payload"]["bases"] == {"shallow": model.basis}
     assert event["payload"]["codes"] == {
         file.path: file.sha256 for file in manifest.files if file.path.startswith("codes/")
     }
