@@ -13,8 +13,8 @@ from tasks.encoding.neighbors import NeighborsRecord, neighbors_folder
 from tasks.encoding.shards import EncodingRecord, encoding_folder
 from tasks.evaluation.references import LAB_LOSSES
 from tasks.images import fashion_mnist
-from tasks.runs.gate import loss_key
 from tasks.runs.manifest import Manifest, Outcome
+from tasks.runs.rivals import loss_key
 
 
 def print_outcome(outcome: Outcome) -> None:
@@ -55,7 +55,7 @@ def _loss_table(manifest: Manifest) -> Table:
     )
     for model in manifest.models:
         metrics = manifest.metrics[model.name]
-        best = manifest.verdict.rivals.get(loss_key(model.name, metrics.code_size))
+        best = manifest.verdict.rivals.get(loss_key(model))
         table.add_row(
             model.name,
             f"{metrics.validation_loss:.4f}",
