@@ -3,6 +3,7 @@
 import re
 from typing import Any, NamedTuple
 
+from tasks.evaluation.records import Baselines, Metrics
 from tasks.evaluation.references import REFERENCES
 from tasks.images import fashion_mnist
 from tasks.reports.comparison import list_changes, list_differences
@@ -51,12 +52,25 @@ def make_sections(manifest: Manifest, other: Manifest | None) -> dict[str, Any]:
 
 def _headline(manifest: Manifest) -> list[str]:
     return [
-        f"{name}: loss {metrics.validation_loss:.4f} nats per pixel, {metrics.excess_loss:.4f} "
-        f"above the entropy floor; mean squared error {metrics.reconstruction_mse:.4f} (PCA-"
-        f"{metrics.code_size}: {metrics.pca_mse:.4f}); {metrics.live_units} of "
-        f"{metrics.code_size} code units live"
+        f"{name}: {_worth(metrics, manifest.baselines)}; loss {metrics.validation_loss:.4f} nats "
+        f"per pixel, {metrics.excess_loss:.4f} above the entropy floor; mean squared error "
+        f"{metrics.reconstruction_mse:.4f} (PCA-{metrics.code_size}: {metrics.pca_mse:.4f}); "
+        f"{metrics.live_units} of {metrics.code_size} code units live"
         for name, metrics in manifest.metrics.items()
     ]
+
+
+def _worth(metrics: Metrics, baselines: Baselines) -> str:
+    """What the codes are worth, beside PCA and the pixels."""
+    pca, pixels = baselines.pca_of(metrics.code_size).probes, baselines.pixels.probes
+    text = f"effective dimension {metrics.effective_dimension:.1f} of {metrics.code_size}"
+    if metrics.probes and pca and pixels:
+        text = (
+            f"five nearest codes have the right class for {metrics.probes.nearest_5:.1%} of the "
+            f"test images (PCA-{metrics.code_size}: {pca.nearest_5:.1%}, pixels: "
+            f"{pixels.nearest_5:.1%}), {text}"
+        )
+    return text
 
 
 def _checks(manifest: Manifest) -> Table:
