@@ -66,9 +66,8 @@ def _worth(metrics: Metrics, baselines: Baselines) -> str:
     text = f"effective dimension {metrics.effective_dimension:.1f} of {metrics.code_size}"
     if metrics.probes and pca and pixels:
         text = (
-            f"five nearest codes have the right class for {metrics.probes.nearest_5:.1%} of the "
-            f"test images (PCA-{metrics.code_size}: {pca.nearest_5:.1%}, pixels: "
-            f"{pixels.nearest_5:.1%}), {text}"
+            f"accuracy of five nearest neighbours {metrics.probes.nearest_5:.1%} "
+            f"(PCA-{metrics.code_size}: {pca.nearest_5:.1%}, pixels: {pixels.nearest_5:.1%}), {text}"
         )
     return text
 

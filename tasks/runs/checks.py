@@ -85,7 +85,7 @@ class Limit(NamedTuple):
     def check(self, found: float, name: str, what: str, advice: str) -> Check:
         """Check a number; if it is infinite, it is left out, as JSON has none."""
         passed = found <= self.limit if self.wrong == "above" else found >= self.limit
-        relation = "within"
+        relation = f"not {self.wrong}"
         if not passed:
             miss = self.form.factor * abs(found - self.limit)
             relation = f"{miss:{self.form.difference}}{self.form.unit} {self.wrong}"

@@ -35,8 +35,7 @@ def test_the_headline_begins_with_what_the_codes_are_worth() -> None:
         "floor; mean squared error 0.0120 (PCA-32: 0.0150); 32 of 32 code units live"
     )
     assert line == (
-        "shallow: five nearest codes have the right class for 85.0% of the test images (PCA-32: "
-        f"85.0%, pixels: 85.0%), {rest}"
+        f"shallow: accuracy of five nearest neighbours 85.0% (PCA-32: 85.0%, pixels: 85.0%), {rest}"
     )
     unlabelled = METRICS.model_copy(update={"probes": None})
     assert make_sections(example_manifest(unlabelled), None)["headline"] == [f"shallow: {rest}"]

@@ -291,7 +291,7 @@ def test_every_model_has_six_checks() -> None:
     assert limits[:2] == [None, 24]
     assert limits[2:] == pytest.approx([4.8, 0.84, 0.015, 0.282], rel=1e-12)
     assert checks[3].text == (
-        "Deep accuracy of five nearest neighbours 85.00% is within 84.00%, the limit (PCA-32: "
+        "Deep accuracy of five nearest neighbours 85.00% is not below 84.00%, the limit (PCA-32: "
         "85.00%, tolerance 1 points)"
     )
 
