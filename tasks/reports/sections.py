@@ -67,7 +67,8 @@ def _worth(metrics: Metrics, baselines: Baselines) -> str:
     if metrics.probes and pca and pixels:
         text = (
             f"accuracy of five nearest neighbours {metrics.probes.nearest_5:.1%} "
-            f"(PCA-{metrics.code_size}: {pca.nearest_5:.1%}, pixels: {pixels.nearest_5:.1%}), {text}"
+            f"(PCA-{metrics.code_size}: {pca.nearest_5:.1%}, pixels: {pixels.nearest_5:.1%}), "
+            f"{text}"
         )
     return text
 
