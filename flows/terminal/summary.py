@@ -11,17 +11,19 @@ from tasks.codes.published import published_link, run_folder
 from tasks.core.storage import prepare_artifacts_folder
 from tasks.encoding.neighbors import NeighborsRecord, neighbors_folder
 from tasks.encoding.shards import EncodingRecord, encoding_folder
+from tasks.evaluation.records import Probes
 from tasks.evaluation.references import LAB_LOSSES
 from tasks.images import fashion_mnist
-from tasks.runs.gate import loss_key
 from tasks.runs.manifest import Manifest, Outcome
+from tasks.runs.rivals import loss_key
 
 
 def print_outcome(outcome: Outcome) -> None:
-    """Print the losses beside their references, what became of the run, and where it is."""
+    """Print what the codes are worth, the losses, what became of the run, and where it is."""
     console, manifest = Console(), outcome.manifest
     root = prepare_artifacts_folder()
     link = published_link(manifest.dataset.name, root)
+    console.print(_worth_table(manifest))
     console.print(_loss_table(manifest))
     if outcome.unchanged:
         text = f"Unchanged: this run would only repeat the published one, {link}"
@@ -33,6 +35,30 @@ def print_outcome(outcome: Outcome) -> None:
         console.print("Quick look: not published.")
     folder = run_folder(manifest.run, root)
     console.print(f"Models, codes, figures and report: {folder}", soft_wrap=True)
+
+
+def _worth_table(manifest: Manifest) -> Table:
+    """What the codes are worth to their readers, beside PCA and the pixels."""
+    headings = ("five neighbours", "nearest neighbour", "linear probe", "effective dimension")
+    table = Table(
+        "codes",
+        *(Column(heading, justify="right") for heading in headings),
+        title="Accuracy of classifiers on the test images, and how codes spread",
+        box=SIMPLE_HEAD,
+    )
+    rows: list[tuple[str, Probes | None, str]] = [
+        (name, found.probes, f"{found.effective_dimension:.1f} of {found.code_size}")
+        for name, found in manifest.metrics.items()
+    ]
+    rows += [(f"PCA-{pca.components}", pca.probes, "") for pca in manifest.baselines.pca]
+    rows.append(("pixels", manifest.baselines.pixels.probes, ""))
+    for name, probes, dimension in rows:
+        if probes:
+            accuracies = [probes.nearest_5, probes.nearest_1, probes.linear]
+            table.add_row(name, *(f"{accuracy:.2%}" for accuracy in accuracies), dimension or "-")
+        elif dimension:  # without labels, only models have something to show
+            table.add_row(name, "-", "-", "-", dimension)
+    return table
 
 
 def _loss_table(manifest: Manifest) -> Table:
@@ -55,7 +81,7 @@ def _loss_table(manifest: Manifest) -> Table:
     )
     for model in manifest.models:
         metrics = manifest.metrics[model.name]
-        best = manifest.verdict.rivals.get(loss_key(model.name, metrics.code_size))
+        best = manifest.verdict.rivals.get(loss_key(model))
         table.add_row(
             model.name,
             f"{metrics.validation_loss:.4f}",

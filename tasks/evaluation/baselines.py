@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from tasks.core import storage
 from tasks.core.locks import lock
-from tasks.core.records import SPLITS, DatasetRecord
+from tasks.core.records import SPLITS, DatasetRecord, Split
 from tasks.evaluation import metrics
 from tasks.evaluation.metrics import flat_pixels
 from tasks.evaluation.pca import Pca, pixel_moments, principal_components, sample_features
@@ -53,6 +53,15 @@ def load_pca(dataset: DatasetRecord, components: int, root: Path) -> Pca:
     rows = np.load(root / dataset.folder / COMPONENTS_FILE, mmap_mode="r", allow_pickle=False)
     first = np.asarray(rows[: components + 1], np.float32)
     return Pca(first[0], first[1:])
+
+
+def project_split(
+    dataset: DatasetRecord, split: Split, components: int, root: Path
+) -> NDArray[np.float32]:
+    """PCA features of all images of a split, (N, components), after `obtain_baselines`."""
+    pca, images = load_pca(dataset, components, root), open_images(dataset, split, root)
+    rows = np.arange(len(images))
+    return sample_features(images, rows, lambda part: pca.project(part, dataset.scale))
 
 
 def _read_pixel_baselines(folder: Path, count: int) -> PixelBaselines | None:

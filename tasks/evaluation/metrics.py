@@ -137,6 +137,8 @@ def effective_dimension(codes: NDArray[np.float32]) -> float:
     Source: the participation ratio, Gao et al., A theory of multineuronal dimensionality, 2017,
     https://doi.org/10.1101/214262
     """
+    if len(codes) < 2:
+        return 0.0  # one code has no covariance
     covariance = np.cov(codes, rowvar=False, dtype=np.float64).reshape(codes.shape[1], -1)
     total, squares = np.trace(covariance), (covariance**2).sum()
     return float(total**2 / squares) if squares > 0 else 0.0

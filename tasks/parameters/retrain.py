@@ -12,13 +12,32 @@ class GateParameters(Group):
     tolerance: float = parameter(
         0.05,
         "Tolerance",
-        "How much worse a model may be than the best one published on the same test images",
+        "How much worse a model may be than the best published one with the same layers on the "
+        "same test images",
         "share of that model's loss above the entropy floor",
         ge=0,
         le=100,
     )
     live_share: float = parameter(
         0.75, "Live units", "Minimum share of live code units", ge=0, le=1
+    )
+    dimension_share: float = parameter(
+        0.15,
+        "Effective dimension",
+        "Minimum effective dimension of the codes, the number of directions in which they spread",
+        "share of the code size",
+        ge=0,
+        le=1,
+    )
+    neighbor_tolerance: float = parameter(
+        0.01,  # twice the standard error of the difference of two accuracies of 0.85
+        "Neighbour tolerance",
+        "How far the accuracy of five nearest neighbours may be below that in a PCA with as many "
+        "components as the code has units, on 10,000 test images; on n images it is multiplied by "
+        "the square root of 10,000 / n. Only for images with labels",
+        "share of the test images",
+        ge=0,
+        le=1,
     )
     pca_ratio: float = parameter(
         1.0,

@@ -102,21 +102,23 @@ def draw_classes(names: list[str], errors: dict[str, list[float]], paths: list[P
         figure.legend(loc="outside right upper")
 
 
-def draw_units(model: str, activity: Array, alive: Array, matrix: Array, path: Path) -> None:
+def draw_units(
+    model: str, activity: Array, alive: Array, matrix: Array, worth: str, path: Path
+) -> None:
     """Activity of a code's units and correlations between them, most active unit first.
 
     Args:
         activity: (code_size,) share of the images for which a unit is not zero.
         alive: (code_size,) bool.
         matrix: (code_size, code_size) correlations.
+        worth: what the code is worth, written above both.
     """
     order = np.argsort(-activity, kind="stable")
-    with new_figure((11.5, 4.5), path) as figure:
+    with new_figure((11.5, 4.9), path) as figure:
+        figure.suptitle(f"{plain(model)}: {worth}", x=0.01, ha="left")
         left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
         _draw_activity(left, activity[order], alive[order])
-        left.set_title(
-            f"{plain(model)}: {alive.sum()} of {len(alive)} code units carry information"
-        )
+        left.set_title(f"{alive.sum()} of {len(alive)} code units carry information")
         image = right.imshow(matrix[np.ix_(order, order)], cmap="RdBu_r", vmin=-1, vmax=1)
         right.set_title("Correlation between units")
         right.set(xlabel="code unit, in the same order", ylabel="code unit, in the same order")

@@ -27,7 +27,7 @@ POINT_AREA = (4.0, 40.0)
 
 
 def draw_map(
-    model: str, codes: Array, labels: Array | None, names: dict[int, str], path: Path
+    model: str, codes: Array, labels: Array | None, names: dict[int, str], worth: str, path: Path
 ) -> Array:
     """Draw codes in the plane of their first two principal components.
 
@@ -35,6 +35,7 @@ def draw_map(
         codes: (N, code_size), at least 2 x 2.
         labels: (N,) classes; none if the images have no labels.
         names: of the classes, by label.
+        worth: what the codes are worth, as the second line of the title.
 
     Returns:
         (2,) shares of the variance along the two components; zero if all codes are equal.
@@ -50,7 +51,7 @@ def draw_map(
         axes = figure.subplots()
         axes.set_xlabel(f"first principal component ({shares[0]:.0%} of the variance)")
         axes.set_ylabel(f"second principal component ({shares[1]:.0%})")
-        axes.set_title(f"Codes of the {model} model, {len(points):,} test images")
+        axes.set_title(f"Codes of the {model} model, {len(points):,} test images\n{worth}")
         size = np.clip(POINT_AREA[0] * 10_000 / len(points), *POINT_AREA)
         if labels is None:
             axes.scatter(points[:, 0], points[:, 1], s=size, color=GREY, linewidths=0)

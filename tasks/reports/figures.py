@@ -19,6 +19,7 @@ from tasks.images.store import open_images
 from tasks.models.store import ModelRecord, read_history
 from tasks.reports import charts, code_map
 from tasks.reports.image_rows import draw_comparison, draw_extremes, draw_lab_figure, lab_rows
+from tasks.reports.metrics_table import describe_worth
 from tasks.reports.style import ShownImages
 
 HARDEST_CLASSES = 40
@@ -155,15 +156,16 @@ def _draw_extremes(subject: Subject, model: ModelRecord) -> FigureRecord:
 
 def _draw_units(subject: Subject, model: ModelRecord, codes: Codes) -> FigureRecord:
     metrics, name = subject.metrics[model.name], f"activity-{model.name}.png"
-    values = codes.codes
-    charts.draw_units(
-        model.name, activity(values), live_units(values), correlations(values), subject.path(name)
-    )
+    values, path = codes.codes, subject.path(name)
+    units = activity(values), live_units(values), correlations(values)
+    worth = f"{describe_worth(metrics)}, mean correlation {metrics.correlation:.2f}"
+    charts.draw_units(model.name, *units, worth, path)
     return _record(
         name,
         f"Code units of the {model.name} model",
         f"{metrics.live_units} of {metrics.code_size} code units carry information; the mean "
-        f"correlation between units is {metrics.correlation:.2f}.",
+        f"correlation between units is {metrics.correlation:.2f}, the effective dimension "
+        f"{metrics.effective_dimension:.1f}.",
     )
 
 
@@ -171,14 +173,15 @@ def _draw_map(subject: Subject, model: ModelRecord, codes: Codes) -> FigureRecor
     name, names = f"map-{model.name}.png", {}
     if codes.labels is not None:
         names = {label: subject.dataset.class_name(label) for label in np.unique(codes.labels)}
-    path = subject.path(name)
-    shares = code_map.draw_map(model.name, codes.codes, codes.labels, names, path)
+    path, worth = subject.path(name), describe_worth(subject.metrics[model.name])
+    shares = code_map.draw_map(model.name, codes.codes, codes.labels, names, worth, path)
     colors = ", coloured by class; the large markers are class medians" if names else ""
     return _record(
         name,
         f"Map of the {model.name} model's codes",
         f"The codes in the plane of their first two principal components ({shares[0]:.0%} and "
-        f"{shares[1]:.0%} of the variance){colors}.",
+        f"{shares[1]:.0%} of the variance){colors}. In all {codes.codes.shape[1]} directions: "
+        f"{worth}.",
     )
 
 

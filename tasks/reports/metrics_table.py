@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
+from tasks.evaluation.records import Metrics
 from tasks.runs.manifest import Manifest
 
 
@@ -22,6 +23,11 @@ class Metric(NamedTuple):
 
 
 METRICS = (
+    # What the codes are worth to their readers, then reconstructions, then the units.
+    Metric("accuracy: five nearest neighbours", ".2%", *["probes.nearest_5"] * 3),
+    Metric("accuracy: nearest neighbour", ".2%", *["probes.nearest_1"] * 3),
+    Metric("accuracy: linear probe", ".2%", *["probes.linear"] * 3),
+    Metric("effective dimension", ".1f", "effective_dimension"),
     Metric("cross-entropy per pixel (nats)", ".4f", "validation_loss"),
     Metric("above the entropy floor (nats)", ".4f", "excess_loss"),
     Metric("mean squared error", ".5f", "reconstruction_mse", "mse"),
@@ -30,10 +36,6 @@ METRICS = (
     Metric("live code units", "d", "live_units"),
     Metric("mean unit activity", ".1%", "activity"),
     Metric("mean correlation between units", ".2f", "correlation"),
-    Metric("effective dimension", ".1f", "effective_dimension"),
-    Metric("accuracy: linear probe", ".2%", *["probes.linear"] * 3),
-    Metric("accuracy: nearest neighbour", ".2%", *["probes.nearest_1"] * 3),
-    Metric("accuracy: five nearest neighbours", ".2%", *["probes.nearest_5"] * 3),
 )
 ONE_DIRECTION = 0.6
 """Share of the variance along one line from which on a note warns of it."""
@@ -45,6 +47,12 @@ def read_field(record: BaseModel, path: str) -> float | None:
     for name in path.split(".") if path else ():
         value = None if value is None else getattr(value, name)
     return value  # type: ignore[no-any-return]
+
+
+def describe_worth(metrics: Metrics) -> str:
+    """What a model's codes are worth to their readers, in a few words."""
+    accuracy = f"five nearest neighbours {metrics.probes.nearest_5:.1%}, " if metrics.probes else ""
+    return f"{accuracy}effective dimension {metrics.effective_dimension:.1f} of {metrics.code_size}"
 
 
 def find_notes(manifest: Manifest) -> Iterator[str]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from tasks.evaluation.records import Baselines, Metrics
 from tasks.evaluation.references import REFERENCES
 from tasks.images import fashion_mnist
 from tasks.reports.comparison import list_changes, list_differences
@@ -54,10 +55,10 @@ def make_sections(manifest: Manifest, other: Manifest | None) -> dict[str, Any]:
 
 def _headline(manifest: Manifest) -> list[str]:
     return [
-        f"{name}: loss {metrics.validation_loss:.4f} nats per pixel, {metrics.excess_loss:.4f} "
-        f"above the entropy floor; mean squared error {metrics.reconstruction_mse:.4f} (PCA-"
-        f"{metrics.code_size}: {metrics.pca_mse:.4f}); {metrics.live_units} of "
-        f"{metrics.code_size} code units live"
+        f"{name}: {_worth(metrics, manifest.baselines)}; loss {metrics.validation_loss:.4f} nats "
+        f"per pixel, {metrics.excess_loss:.4f} above the entropy floor; mean squared error "
+        f"{metrics.reconstruction_mse:.4f} (PCA-{metrics.code_size}: {metrics.pca_mse:.4f}); "
+        f"{metrics.live_units} of {metrics.code_size} code units live"
         for name, metrics in manifest.metrics.items()
     ]
 
@@ -78,6 +79,19 @@ def _bases(manifest: Manifest, other: Manifest | None) -> Iterator[str]:
         else:
             text = "New basis: rebuild what you stored of other codes."
         yield f"{model.name}: {text} Basis {model.basis[:12]}"
+
+
+def _worth(metrics: Metrics, baselines: Baselines) -> str:
+    """What the codes are worth, beside PCA and the pixels."""
+    pca, pixels = baselines.pca_of(metrics.code_size).probes, baselines.pixels.probes
+    text = f"effective dimension {metrics.effective_dimension:.1f} of {metrics.code_size}"
+    if metrics.probes and pca and pixels:
+        text = (
+            f"accuracy of five nearest neighbours {metrics.probes.nearest_5:.1%} "
+            f"(PCA-{metrics.code_size}: {pca.nearest_5:.1%}, pixels: {pixels.nearest_5:.1%}), "
+            f"{text}"
+        )
+    return text
 
 
 def _checks(manifest: Manifest) -> Table:

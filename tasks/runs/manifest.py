@@ -30,7 +30,7 @@ class Check(Record):
 
 
 class BestLoss(Record):
-    """The best published loss of a model with one code size on the same test images."""
+    """The best published loss on the same test images of models with one name and its layers."""
 
     validation_loss: float
     run: str
@@ -43,7 +43,9 @@ class Verdict(Record):
     reason: str
     checks: tuple[Check, ...] = ()
     rivals: dict[str, BestLoss] = Field(
-        {}, description="best published losses before this run, by model and code size: deep-32"
+        {},
+        description="best published losses before this run, by model, code size and layers: "
+        "`deep-32, 784-128-64-32-64-128-784`; in version 0.1 by model and code size",
     )
 
     @property
@@ -106,8 +108,8 @@ class Manifest(FinishedRecord, RunRecord):
     drift: Drift | None = Field(description="null if nothing was published before")
     verdict: Verdict
     best_losses: dict[str, BestLoss] = Field(
-        description="best published losses on these test images, this run included, by model and "
-        "code size; the next run is compared with them"
+        description="best published losses on these test images, this run included, by model, "
+        "code size and layers; the next run is compared with them"
     )
 
 

@@ -21,18 +21,12 @@ from tasks.core.versions import installed_versions
 from tasks.models.store import ModelRecord, copy_model
 from tasks.parameters.retrain import Parameters
 from tasks.runs.building import PUBLICATION_LOCK, building_folder, finish_building, list_files
-from tasks.runs.gate import (
-    find_best_losses,
-    judge,
-    list_losses,
-    measure_drift,
-    merge_best,
-    warn_of_drift,
-)
+from tasks.runs.gate import judge, measure_drift, warn_of_drift
 from tasks.runs.journal import read_journal, record_publication
 from tasks.runs.lookup import check_files, find_ever_published, find_published, published_run
 from tasks.runs.manifest import Manifest, RunRecord, read_manifest, short_name
 from tasks.runs.retention import delete_old_runs
+from tasks.runs.rivals import find_rivals, list_losses, merge_best
 
 logger = logging.getLogger(__name__)
 
@@ -87,15 +81,15 @@ def _judge_run(
         previous, unreadable = None, str(error)
     drift = measure_drift(previous, record.baselines.pixels.summary)
     warn_of_drift(drift, parameters.gate.drift)
-    best = find_best_losses(dataset, find_ever_published(dataset.name, root))
-    verdict = judge(record.metrics, best, parameters.gate, parameters.run, unreadable)
-    own = list_losses(record.run, record.metrics) if verdict.published else {}
+    rivals = find_rivals(dataset, record.models, find_ever_published(dataset.name, root))
+    verdict = judge(record, rivals, parameters.gate, parameters.run, unreadable)
+    own = list_losses(record) if verdict.published else {}
     manifest = Manifest(
         **dict(record),
         finished=datetime.now(UTC),
         drift=drift,
         verdict=verdict,
-        best_losses=merge_best((best, own)),
+        best_losses=merge_best((rivals.best, own)),
         versions=installed_versions(),
         files=(),
     )

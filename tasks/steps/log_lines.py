@@ -3,6 +3,7 @@
 from tasks.core.records import DatasetRecord, FileRecord
 from tasks.evaluation.records import Baselines, Metrics
 from tasks.models.store import ModelRecord
+from tasks.reports.metrics_table import describe_worth
 
 
 def summarize_dataset(dataset: DatasetRecord) -> str:
@@ -30,8 +31,9 @@ def summarize_baselines(baselines: Baselines) -> str:
 
 
 def summarize_metrics(metrics: Metrics) -> str:
-    """Loss, error and live code units."""
+    """What the codes are worth, loss, error and live code units."""
     return (
-        f"loss {metrics.validation_loss:.4f}, error {metrics.reconstruction_mse:.5f}, "
+        f"{describe_worth(metrics)}, loss {metrics.validation_loss:.4f}, "
+        f"error {metrics.reconstruction_mse:.5f}, "
         f"{metrics.live_units} of {metrics.code_size} code units live"
     )

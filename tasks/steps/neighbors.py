@@ -1,9 +1,13 @@
 """The steps of `flows/neighbors.py`."""
 
+from pathlib import Path
+
 from tasks.codes.published import PublishedRun, open_published, open_run
 from tasks.core.storage import prepare_artifacts_folder
-from tasks.encoding.neighbors import NeighborsRecord, obtain_neighbors
+from tasks.encoding.neighbors import FeaturesOf, NeighborsRecord, obtain_neighbors
+from tasks.evaluation.baselines import COMPONENTS_FILE, project_split
 from tasks.parameters.published import CodesParameters
+from tasks.runs.manifest import read_manifest
 from tasks.steps.step import step
 
 
@@ -17,4 +21,13 @@ def find_codes(parameters: CodesParameters) -> PublishedRun:
 @step("Search the nearest neighbours")
 def search_neighbors(run: PublishedRun) -> NeighborsRecord:
     """Write the nearest training codes of every test code, for each model."""
-    return obtain_neighbors(run, prepare_artifacts_folder())
+    root = prepare_artifacts_folder()
+    return obtain_neighbors(run, root, _find_pca(run, root))
+
+
+def _find_pca(run: PublishedRun, root: Path) -> FeaturesOf | None:
+    """PCA features of the run's images, to compare with; none if their folder was deleted."""
+    dataset = read_manifest(run.folder).dataset
+    if not (root / dataset.folder / COMPONENTS_FILE).exists():
+        return None
+    return lambda split, components: project_split(dataset, split, components, root)

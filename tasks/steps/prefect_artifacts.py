@@ -15,7 +15,7 @@ from PIL import Image
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 
 from tasks.core.records import FigureRecord
-from tasks.evaluation.records import Metrics
+from tasks.evaluation.records import Metrics, Probes
 from tasks.reports.report import encode_uri
 
 logger = logging.getLogger(__name__)
@@ -70,6 +70,8 @@ def _metrics_table(metrics: dict[str, Metrics]) -> list[dict[str, Any]]:
     return [
         {
             "model": name,
+            **_accuracies(found.probes),
+            "effective dimension": f"{found.effective_dimension:.1f} of {found.code_size}",
             "loss (nats per pixel)": round(found.validation_loss, 4),
             "above the floor": round(found.excess_loss, 4),
             "mean squared error": round(found.reconstruction_mse, 5),
@@ -79,6 +81,16 @@ def _metrics_table(metrics: dict[str, Metrics]) -> list[dict[str, Any]]:
         }
         for name, found in metrics.items()
     ]
+
+
+def _accuracies(probes: Probes | None) -> dict[str, str]:
+    if probes is None:
+        return {}
+    return {
+        "five neighbours": f"{probes.nearest_5:.2%}",
+        "nearest neighbour": f"{probes.nearest_1:.2%}",
+        "linear probe": f"{probes.linear:.2%}",
+    }
 
 
 def thumbnail(path: Path) -> str:

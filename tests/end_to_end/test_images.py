@@ -24,6 +24,7 @@ LEFTOVERS = (
 FLAGS = [
     *("--dataset", SAMPLE.dataset, "--shallow-epochs", "2", "--deep-epochs", "2"),
     *("--pca-ratio", "1000", "--live-share", "0"),
+    *("--dimension-share", "0", "--neighbor-tolerance", "1"),
 ]
 
 

@@ -6,6 +6,7 @@ from prefect.exceptions import ParameterTypeError
 from flows.neighbors import neighbors
 from tasks.core.records import DatasetRecord
 from tasks.encoding.neighbors import neighbors_folder
+from tasks.evaluation.baselines import obtain_baselines
 from tasks.models.store import ModelRecord
 from tasks.parameters.published import CodesParameters
 from tests.conftest import complete
@@ -22,6 +23,21 @@ def test_works_on_what_is_published_or_on_the_run_it_is_told(
     assert neighbors(CodesParameters(dataset=dataset.name, run="run-1")).run == "run-1"
     for run in ("run-1", "run-2"):
         assert (neighbors_folder(run, root) / "shallow-32-euclidean.hdf5").exists()
+
+
+def test_codes_are_compared_with_a_pca_where_it_is_there(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    for run in ("run-1", "run-2"):
+        complete(run, model, dataset, root)
+    before = neighbors(CodesParameters(dataset=dataset.name, run="run-1")).same_class["shallow"]
+    assert before.codes > 0.2
+    assert before.pca is None
+    obtain_baselines(dataset, {32}, root)
+    after = neighbors(CodesParameters(dataset=dataset.name)).same_class["shallow"]
+    assert after.codes == before.codes
+    assert after.pca is not None
+    assert 0.2 < after.pca < 1
 
 
 def test_nothing_published_fails_in_one_line(root: Path) -> None:

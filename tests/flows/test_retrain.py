@@ -138,7 +138,7 @@ def test_a_refused_run_ends_with_exit_code_3_and_the_reason(
     assert main(flags) == 3
     shown = capsys.readouterr().err
     assert "is not published: " in shown
-    assert " of 8 checks failed: " in shown
+    assert " of 12 checks failed: " in shown
     assert "PCA-32" in shown
     assert "Traceback" not in shown
     assert len(list((root / "runs").iterdir())) == 1

@@ -7,7 +7,7 @@ from tasks.core.records import DatasetRecord
 from tasks.models.store import ModelRecord
 from tasks.parameters.retrain import RunParameters
 from tasks.runs.manifest import Outcome
-from tests.conftest import complete
+from tests.conftest import BASELINES, METRICS, complete
 
 
 def test_a_published_run_names_its_link(
@@ -19,9 +19,26 @@ def test_a_published_run_names_its_link(
     assert f"Published as {root / 'published' / dataset.name}" in lines
     assert manifest.verdict.reason in lines
     assert f"Models, codes, figures and report: {root / 'runs' / 'run-1'}" in lines
-    (row,) = (line for line in lines if "32 of 32" in line)
-    assert row.split()[:2] == ["shallow", "0.3000"]
-    assert max(map(len, lines[:8])) <= 80
+    rows = [line.split() for line in lines]
+    (row,) = (row for row in rows if " ".join(row[4:7]) == "32 of 32")
+    assert row[:2] == ["shallow", "0.3000"]
+    assert ["shallow", "85.00%", "80.00%", "80.00%", "20.0", "of", "32"] in rows
+    assert ["PCA-32", "85.00%", "80.00%", "80.00%", "-"] in rows
+    assert max(map(len, lines[:17])) <= 80
+
+
+def test_without_labels_models_alone_have_a_row_of_worth(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = BASELINES.pca[0].model_copy(update={"probes": None})
+    pixels = BASELINES.pixels.model_copy(update={"probes": None})
+    baselines = BASELINES.model_copy(update={"pca": (bare,), "pixels": pixels})
+    metrics = METRICS.model_copy(update={"probes": None, "classes": ()})
+    manifest = complete("run-1", model, dataset, root, metrics, baselines=baselines)
+    print_outcome(Outcome(manifest=manifest, unchanged=False))
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["shallow", "-", "-", "-", "20.0", "of", "32"] in rows
+    assert not [row for row in rows if row[:1] in (["PCA-32"], ["pixels"])]
 
 
 def test_the_next_run_is_compared_with_the_best_published_one(

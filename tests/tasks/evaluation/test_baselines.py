@@ -6,7 +6,13 @@ from sklearn.decomposition import PCA
 
 from tasks.core.records import SPLITS, DatasetRecord
 from tasks.evaluation import baselines
-from tasks.evaluation.baselines import BASELINES_FILE, COMPONENTS_FILE, load_pca, obtain_baselines
+from tasks.evaluation.baselines import (
+    BASELINES_FILE,
+    COMPONENTS_FILE,
+    load_pca,
+    obtain_baselines,
+    project_split,
+)
 from tasks.evaluation.metrics import entropy_floor
 from tasks.images.store import open_images
 
@@ -40,6 +46,15 @@ def test_pca_is_scored_as_scikit_learn_reconstructs(
     assert scores.mse == pytest.approx(errors.mean(), rel=1e-3)
     assert scores.psnr == pytest.approx(np.mean(-10 * np.log10(errors)), rel=1e-3)
     assert 0 < scores.ssim < 1
+
+
+def test_features_of_all_images_are_their_projections(dataset: DatasetRecord, root: Path) -> None:
+    obtain_baselines(dataset, {4}, root)
+    features = project_split(dataset, "test", 4, root)
+    pca, images = load_pca(dataset, 4, root), np.asarray(open_images(dataset, "test", root))
+    expected = (images.reshape(-1, 784) / dataset.scale - pca.mean) @ pca.components.T
+    # Sums of 784 products in float32, of features up to about 10.
+    np.testing.assert_allclose(features, expected, atol=1e-5 * np.abs(expected).max())
 
 
 def test_they_are_computed_once(

@@ -80,4 +80,5 @@ def test_a_unit_that_never_varies_correlates_with_nothing(constant: float) -> No
 
 def test_equal_codes_spread_in_no_direction() -> None:
     assert effective_dimension(np.zeros((3, 2), np.float32)) == 0.0
+    assert effective_dimension(np.ones((1, 2), np.float32)) == 0.0, "one code, and no warning"
     assert effective_dimension(np.array([[1], [2], [0]], np.float32)) == pytest.approx(1)

@@ -23,6 +23,7 @@ HISTORIES = {
 }
 REFERENCES = {"shallow": 0.2842}
 ERRORS = {"shallow": [0.01, 0.03, 0.02], "deep": [0.008, 0.02, 0.015]}
+WORTH = "effective dimension 2.0 of 4"
 NAMES = ["bag", "$x$ & <b>", "coat"]
 
 
@@ -31,7 +32,9 @@ def test_equal_inputs_give_equal_bytes(tmp_path: Path, suffix: str) -> None:
     for name in ("a", "b"):
         draw_learning_curves(HISTORIES, REFERENCES, 0.2422, [tmp_path / f"{name}1{suffix}"])
         draw_classes(NAMES, ERRORS, [tmp_path / f"{name}2{suffix}"])
-        draw_units("deep", np.ones(4), np.arange(4) > 1, np.eye(4), tmp_path / f"{name}3{suffix}")
+        draw_units(
+            "deep", np.ones(4), np.arange(4) > 1, np.eye(4), WORTH, tmp_path / f"{name}3{suffix}"
+        )
     for number in (1, 2, 3):
         left, right = (tmp_path / f"{name}{number}{suffix}" for name in ("a", "b"))
         assert left.read_bytes() == right.read_bytes()
@@ -60,8 +63,10 @@ def test_the_hardest_class_is_on_top_and_names_are_plain_text(tmp_path: Path) ->
 
 def test_dead_units_are_told_apart(tmp_path: Path) -> None:
     alive = np.array([True, True, False])
-    draw_units("deep", np.array([0.9, 0.5, 0.0]), alive, np.eye(3), tmp_path / "some.svg")
-    draw_units("deep", np.array([0.9, 0.5, 0.4]), alive | True, np.eye(3), tmp_path / "all.svg")
+    draw_units("deep", np.array([0.9, 0.5, 0.0]), alive, np.eye(3), WORTH, tmp_path / "some.svg")
+    draw_units(
+        "deep", np.array([0.9, 0.5, 0.4]), alive | True, np.eye(3), WORTH, tmp_path / "all.svg"
+    )
     assert "2 of 3 code units carry information" in (tmp_path / "some.svg").read_text()
     assert "carries no information" in (tmp_path / "some.svg").read_text()
     assert "carries no information" not in (tmp_path / "all.svg").read_text()
@@ -78,16 +83,17 @@ def test_epochs_are_whole_and_begin_at_one(epochs: int, tmp_path: Path) -> None:
 
 
 def test_correlations_are_labelled(tmp_path: Path) -> None:
-    draw_units("deep", np.ones(4), np.ones(4, bool), np.eye(4), tmp_path / "units.svg")
+    draw_units("deep", np.ones(4), np.ones(4, bool), np.eye(4), WORTH, tmp_path / "units.svg")
     drawn = (tmp_path / "units.svg").read_text()
     assert "Pearson correlation" in drawn
     assert drawn.count("code unit, in the same order") == 2
+    assert f">deep: {WORTH}<" in drawn
 
 
 def test_bars_and_correlations_have_the_colours_of_their_values(tmp_path: Path) -> None:
     """Two units of three are alive; all correlate by 1, so that half of the picture is dark red."""
     alive, activity = np.array([True, True, False]), np.array([0.9, 0.5, 0.4])
-    draw_units("deep", activity, alive, np.ones((3, 3)), tmp_path / "units.png")
+    draw_units("deep", activity, alive, np.ones((3, 3)), WORTH, tmp_path / "units.png")
     picture = imread(tmp_path / "units.png")[..., :3]
     blue, vermilion, red = (
         np.isclose(picture, to_rgb(color), atol=0.02).all(axis=2).sum()

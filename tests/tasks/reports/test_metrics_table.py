@@ -1,7 +1,7 @@
 import pytest
 
 from tasks.reports.metrics_table import METRICS as TABLE
-from tasks.reports.metrics_table import find_notes, read_field
+from tasks.reports.metrics_table import describe_worth, find_notes, read_field
 from tests.conftest import BASELINES, METRICS
 from tests.tasks.reports.manifests import example_manifest
 
@@ -20,6 +20,14 @@ def test_every_field_is_a_number_of_its_record() -> None:
 
 def test_a_missing_record_has_no_numbers() -> None:
     assert read_field(METRICS.model_copy(update={"probes": None}), "probes.linear") is None
+
+
+def test_the_worth_of_codes_has_accuracies_where_there_are_labels() -> None:
+    assert describe_worth(METRICS) == (
+        "five nearest neighbours 85.0%, effective dimension 20.0 of 32"
+    )
+    unlabelled = METRICS.model_copy(update={"probes": None})
+    assert describe_worth(unlabelled) == "effective dimension 20.0 of 32"
 
 
 def test_a_code_that_is_almost_one_direction_gets_a_note() -> None:

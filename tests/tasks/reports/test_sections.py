@@ -16,6 +16,13 @@ def test_numbers_stand_to_the_right_and_text_to_the_left() -> None:
 def test_metrics_stand_beside_those_of_pca_and_the_pixels() -> None:
     table = make_sections(example_manifest(), None)["metrics"]
     assert table.columns == ["", "shallow", "PCA-32", "pixels"]
+    assert [row[0] for row in table.rows[:5]] == [
+        "accuracy: five nearest neighbours",
+        "accuracy: nearest neighbour",
+        "accuracy: linear probe",
+        "effective dimension",
+        "cross-entropy per pixel (nats)",
+    ], "what the codes are worth comes first"
     rows = {row[0]: row[1:] for row in table.rows}
     assert rows["cross-entropy per pixel (nats)"] == ["0.3000", "-", "-"]
     assert rows["mean squared error"] == ["0.01200", "0.01500", "-"]
@@ -24,12 +31,17 @@ def test_metrics_stand_beside_those_of_pca_and_the_pixels() -> None:
     assert rows["accuracy: five nearest neighbours"] == ["85.00%", "85.00%", "85.00%"]
 
 
-def test_the_headline_has_loss_error_and_live_units() -> None:
+def test_the_headline_begins_with_what_the_codes_are_worth() -> None:
     (line,) = make_sections(example_manifest(), None)["headline"]
-    assert line == (
-        "shallow: loss 0.3000 nats per pixel, 0.0600 above the entropy floor; mean squared error "
-        "0.0120 (PCA-32: 0.0150); 32 of 32 code units live"
+    rest = (
+        "effective dimension 20.0 of 32; loss 0.3000 nats per pixel, 0.0600 above the entropy "
+        "floor; mean squared error 0.0120 (PCA-32: 0.0150); 32 of 32 code units live"
     )
+    assert line == (
+        f"shallow: accuracy of five nearest neighbours 85.0% (PCA-32: 85.0%, pixels: 85.0%), {rest}"
+    )
+    unlabelled = METRICS.model_copy(update={"probes": None})
+    assert make_sections(example_manifest(unlabelled), None)["headline"] == [f"shallow: {rest}"]
 
 
 def test_the_report_says_whether_stored_codes_stay_valid() -> None:

@@ -1,19 +1,48 @@
 import logging
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from tasks.core.records import Versions
-from tasks.evaluation.records import DataSummary
+from tasks.evaluation.records import DataSummary, Metrics
+from tasks.models.spec import choose_recipe
+from tasks.models.store import ModelRecord
 from tasks.parameters.retrain import GateParameters, RunParameters
-from tasks.runs.gate import find_best_losses, judge, measure_drift, merge_best, warn_of_drift
-from tasks.runs.manifest import BestLoss, Drift, Manifest, Verdict
-from tests.conftest import BASELINES, EXAMPLE_DATASET, METRICS, SUMMARY
+from tasks.runs.gate import judge, measure_drift, warn_of_drift
+from tasks.runs.manifest import BestLoss, Drift, Manifest, RunRecord, Verdict
+from tasks.runs.rivals import NO_RUN, Rivals, find_rivals, loss_key, merge_best
+from tests.conftest import BASELINES, EXAMPLE_DATASET, METRICS, SUMMARY, example_model
+from tests.tasks.runs.test_manifest import RELEASED
 
-BEST = {"deep-32": BestLoss(validation_loss=0.28, run="2b6e6b7a-f6b5-4d4c-8c07-34f3a0a0ad24")}
+DEEP = example_model("deep")
+BEST = {loss_key(DEEP): BestLoss(validation_loss=0.28, run="2b6e6b7a-f6b5-4d4c-8c07-34f3a0a0ad24")}
+LARGE = EXAMPLE_DATASET.model_copy(update={"rows": {"train": 60_000, "test": 10_000}})
 VERSIONS = Versions(python="3", tensorflow="2", keras="3", hdf5="1", project="0")
+
+
+def record(
+    metrics: Mapping[str, Metrics], rows: int = 10_000, models: tuple[ModelRecord, ...] = ()
+) -> RunRecord:
+    dataset = LARGE.model_copy(update={"rows": {"train": 60_000, "test": rows}})
+    sizes = {found.code_size for found in metrics.values()}
+    return RunRecord(
+        run="new",
+        started=datetime.now(UTC),
+        parameters={},
+        dataset=dataset,
+        baselines=BASELINES.model_copy(
+            update={
+                "pca": tuple(
+                    BASELINES.pca[0].model_copy(update={"components": size}) for size in sizes
+                )
+            }
+        ),
+        models=models or tuple(example_model(name, metrics[name].code_size) for name in metrics),
+        metrics=dict(metrics),
+    )
 
 
 def verdict(
@@ -21,58 +50,147 @@ def verdict(
     best: dict[str, BestLoss] = BEST,
     gate: GateParameters = GateParameters(),
     run: RunParameters = RunParameters(),
+    rows: int = 10_000,
 ) -> Verdict:
-    good = {"validation_loss": 0.28, **changes}
-    return judge({"deep": METRICS.model_copy(update=good)}, best, gate, run)
+    good = METRICS.model_copy(update={"validation_loss": 0.28, **changes})
+    reasons = {} if best else {"deep": NO_RUN}
+    return judge(record({"deep": good}, rows), Rivals(best, reasons), gate, run)
 
 
-def manifest(run: str, loss: float, outcome: str = "published", test: str = "t" * 64) -> Manifest:
-    return Manifest(
-        run=run,
-        started=datetime.now(UTC),
-        finished=datetime.now(UTC),
-        parameters={},
-        dataset=EXAMPLE_DATASET.model_copy(update={"payloads": {"test_images": test}}),
-        baselines=BASELINES,
-        drift=None,
-        models=(),
-        metrics={},
-        verdict=Verdict.model_validate({"outcome": outcome, "reason": ""}),
-        best_losses={"deep-32": BestLoss(validation_loss=loss, run=run)},
-        versions=VERSIONS,
-        files=(),
-    )
+def accuracy(nearest_5: float) -> dict[str, Any]:
+    assert METRICS.probes
+    return {"probes": METRICS.probes.model_copy(update={"nearest_5": nearest_5})}
 
 
-BEFORE = manifest("before", 0.27)
+BEFORE = Manifest(
+    **dict(record({"deep": METRICS})),
+    finished=datetime.now(UTC),
+    drift=None,
+    verdict=Verdict(outcome="published", reason=""),
+    best_losses={},
+    versions=VERSIONS,
+    files=(),
+).model_copy(update={"run": "before"})
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"live_units": 23}, "23 of 32 deep code units are live, at least 24 required."),
+        (
+            {"live_units": 23},
+            (
+                "23 of 32 deep code units are live, at least 24 required, 1 too few: train for "
+                "more epochs, or choose a smaller --code-size or --live-share."
+            ),
+        ),
+        (
+            {"effective_dimension": 1.41},
+            (
+                "Deep effective dimension 1.41 is 3.4 below 4.80, the limit (0.15 of 32 units): "
+                "train for more epochs, or choose a smaller --code-size or --dimension-share."
+            ),
+        ),
+        (
+            accuracy(0.8337),
+            (
+                "Deep accuracy of five nearest neighbours 83.37% is 0.63 points below 84.00%, the "
+                "limit (PCA-32: 85.00%, tolerance 1 points): train for more epochs, or raise "
+                "--neighbor-tolerance."
+            ),
+        ),
         (
             {"reconstruction_mse": 0.0151},
-            "Deep mean squared error 0.01510 is worse than 0.01500, the limit (PCA-32: 0.01500",
+            (
+                "Deep mean squared error 0.01510 is 0.00010 above 0.01500, the limit "
+                "(PCA-32: 0.01500, ratio 1): train for more epochs, or raise --pca-ratio."
+            ),
         ),
-        ({"reconstruction_mse": float("nan")}, "mean squared error nan; both must be finite; Deep"),
+        ({"reconstruction_mse": float("nan")}, "mean squared error nan; both must be finite: "),
         (
             {"validation_loss": 0.2821},
-            "the limit (best published: 0.2800 in run 2b6e6b7a, tolerance 5 %).",
+            (
+                "Deep loss 0.2821 is 0.00010 above 0.2820, the limit (best published: 0.2800 in "
+                "run 2b6e6b7a, tolerance 5 %): train for more epochs, or raise --tolerance."
+            ),
         ),
-        ({"validation_loss": 0.2821}, "Deep loss 0.2821 is worse than 0.2820, the limit"),
         ({"validation_loss": float("inf")}, "Deep loss is inf, mean squared error 0.01200"),
     ],
 )
-def test_what_is_not_good_enough_is_refused_with_the_figures(
-    changes: dict[str, Any], reason: str
-) -> None:
+def test_a_refusal_tells_by_how_much_and_what_to_do(changes: dict[str, Any], reason: str) -> None:
     refused = verdict(changes)
     assert refused.outcome == "refused"
     assert not refused.published
     assert reason in refused.reason
-    assert re.match("[12] of 4 checks failed: ", refused.reason)
+    assert re.match("[12] of 6 checks failed: ", refused.reason)
     assert Verdict.model_validate_json(refused.model_dump_json()) == refused
+
+
+def test_the_deep_model_of_version_0_1_is_refused_for_its_codes() -> None:
+    """Effective dimension 1.4 of 32, five neighbours 0.8337, PCA-32 0.8524."""
+    stored = Manifest.model_validate_json((RELEASED / "0.1.0.json").read_text())
+    found = judge(
+        stored, find_rivals(stored.dataset, stored.models, []), GateParameters(), RunParameters()
+    )
+    failed = {check.name for check in found.checks if not check.passed}
+    assert failed == {
+        "deep: effective dimension",
+        "deep: five nearest neighbours compared with PCA",
+    }
+    assert found.outcome == "refused"
+
+
+def test_who_used_the_recipe_of_the_lab_is_told_so() -> None:
+    assert DEEP.spec.recipe.unit_variance
+    lab = choose_recipe("lab", DEEP.spec.architecture, epochs=50, batch_size=256)
+    spec = DEEP.spec.model_copy(update={"recipe": lab})
+    metrics = {"deep": METRICS.model_copy(update={"effective_dimension": 1.4})}
+    made = record(metrics, models=(DEEP.model_copy(update={"spec": spec}),))
+    reason = judge(made, Rivals(BEST, {}), GateParameters(), RunParameters()).reason
+    assert ": train with --recipe default, which gives better models, or choose a" in reason
+
+
+@pytest.mark.parametrize(
+    ("code_size", "dimension", "rows"),
+    [(1, 1.0, 10_000), (2, 1.0, 10_000), (6, 1.0, 10_000), (32, 1.0, 2), (32, 0.0, 1)],
+)
+def test_no_code_is_held_to_more_directions_than_it_can_have(
+    code_size: int, dimension: float, rows: int
+) -> None:
+    """One unit has one direction, and two images differ in one."""
+    changes = {"code_size": code_size, "live_units": code_size, "effective_dimension": dimension}
+    assert verdict(changes, {}, rows=rows).published
+
+
+def test_a_code_that_never_varies_is_refused() -> None:
+    changes = {"code_size": 2, "live_units": 2, "effective_dimension": 0.0}
+    found = verdict(changes, {})
+    assert "Deep effective dimension 0.00 is 0.30 below 0.30, the limit (0.15 of 2" in found.reason
+
+
+def test_few_images_have_few_directions() -> None:
+    found = verdict({"effective_dimension": 1.2}, rows=10)
+    assert "1.20 is 0.15 below 1.35, the limit (0.15 of the 9 directions that 10" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("rows", "least"),
+    [(10_000, 0.84), (100_000, 0.84), (2_500, 0.83), (100, 0.75), (4, 0.35), (1, 0.0)],
+)
+def test_few_test_images_widen_the_tolerance_as_their_sampling_error(
+    rows: int, least: float
+) -> None:
+    """Twice as much for a quarter of the images; probes use 10,000 at most."""
+    assert verdict(accuracy(least), rows=rows).published
+    check = next(check for check in verdict({}, rows=rows).checks if "neighbours" in check.name)
+    assert check.limit == pytest.approx(least, abs=1e-9)
+
+
+def test_images_without_labels_have_no_accuracies() -> None:
+    found = verdict({"probes": None})
+    assert found.published
+    assert "Deep neighbours not compared: the images have no labels" in [
+        check.text for check in found.checks
+    ]
 
 
 def test_a_little_worse_is_within_the_tolerance() -> None:
@@ -81,10 +199,13 @@ def test_a_little_worse_is_within_the_tolerance() -> None:
 
 
 def test_the_limits_are_parameters() -> None:
-    gate = GateParameters(tolerance=1, live_share=0.5, pca_ratio=2)
-    assert verdict(
-        {"validation_loss": 0.31, "live_units": 16, "reconstruction_mse": 0.02}, gate=gate
-    ).published
+    gate = GateParameters(
+        tolerance=1, live_share=0.5, pca_ratio=2, dimension_share=0.03, neighbor_tolerance=0.1
+    )
+    worse = {"validation_loss": 0.31, "live_units": 16, "reconstruction_mse": 0.02}
+    worse |= {"effective_dimension": 1.0, **accuracy(0.76)}
+    assert verdict(worse, gate=gate).published
+    assert not verdict(worse).published
 
 
 def test_the_share_of_live_units_is_a_minimum() -> None:
@@ -96,7 +217,7 @@ def test_the_share_of_live_units_is_a_minimum() -> None:
 def test_publish_anyway_says_what_it_overrode() -> None:
     found = verdict({"live_units": 3}, run=RunParameters(publish_anyway=True))
     assert found.published
-    assert found.reason.startswith("Published although 1 of 4 checks failed: 3 of 32 deep code")
+    assert found.reason.startswith("Published although 1 of 6 checks failed: 3 of 32 deep code")
 
 
 def test_a_quick_look_is_never_published() -> None:
@@ -104,49 +225,42 @@ def test_a_quick_look_is_never_published() -> None:
     assert (found.outcome, found.reason) == ("quick look", "Quick look: not published.")
 
 
-def test_losses_of_other_code_sizes_are_not_compared() -> None:
-    larger = {"deep-64": BestLoss(validation_loss=0.26, run="larger")}
-    assert verdict({}, best=larger).published
-
-
 def test_the_first_run_has_nothing_to_compare_with() -> None:
     assert verdict({}, best={}).reason == (
-        "All 4 checks passed. First published run on these test images: nothing to compare with "
-        "yet."
+        "All 6 checks passed. Losses not compared: no run was published before."
     )
-    assert verdict({}).reason == "All 4 checks passed."
+    assert verdict({}).reason == "All 6 checks passed."
 
 
-def test_each_model_that_was_never_published_is_named() -> None:
+def test_each_model_without_a_rival_is_named_with_the_reason() -> None:
     metrics = {
         name: METRICS.model_copy(update={"validation_loss": 0.28}) for name in ("deep", "wide")
     }
-    found = judge(metrics, BEST, GateParameters(), RunParameters())
+    reason = "Wide loss not compared: no wide model was published before"
+    found = judge(
+        record(metrics), Rivals(BEST, {"wide": reason}), GateParameters(), RunParameters()
+    )
     assert found.published
-    new = "First wide model with 32 units on these test images: nothing to beat"
-    assert found.reason == f"All 8 checks passed. {new}."
+    assert found.reason == f"All 12 checks passed. {reason}."
     rows = {check.name: check for check in found.checks}
     assert rows["deep: loss compared with the best published"].limit is not None
     assert rows["wide: loss compared with the best published"].limit is None
-    assert rows["wide: loss compared with the best published"].text == new
+    assert rows["wide: loss compared with the best published"].text == reason
 
 
 def test_a_refusal_says_so_too() -> None:
     reason = verdict({"live_units": 3}, best={}).reason
-    assert re.search("3 of 32 deep code units.*. No run is published on these test images", reason)
-    other = {"shallow-32": BEST["deep-32"]}
-    reason = verdict({"live_units": 3}, best=other).reason
-    assert re.search("3 of 32 deep code units.*. First deep model with 32 units", reason)
+    assert re.search("3 of 32 deep code units.*. Losses not compared: no run was published", reason)
 
 
-def test_losses_are_compared_with_the_best_ever_published_on_the_same_test_images() -> None:
-    runs = [
-        manifest("good", 0.27),
-        manifest("better, on other images", 0.26, test="u" * 64),
-        manifest("later", 0.275),
-    ]
-    assert find_best_losses(EXAMPLE_DATASET, runs)["deep-32"].run == "good"
-    assert find_best_losses(EXAMPLE_DATASET, runs[1:2]) == {}
+def test_an_unreadable_rival_is_named_once() -> None:
+    made = record({"deep": METRICS})
+    rivals = find_rivals(LARGE, made.models, [])
+    found = judge(made, rivals, GateParameters(), RunParameters(), "x is damaged")
+    assert found.reason == (
+        "1 of 7 checks failed: The published run cannot be read, so the losses cannot be compared: "
+        "x is damaged."
+    )
 
 
 def test_quality_cannot_slip_a_little_each_week() -> None:
@@ -158,39 +272,42 @@ def test_quality_cannot_slip_a_little_each_week() -> None:
         found = verdict({"validation_loss": loss}, best=best)
         outcomes.append(found.outcome)
         if found.published:
-            own = {"deep-32": BestLoss(validation_loss=loss, run=str(week))}
+            own = {loss_key(DEEP): BestLoss(validation_loss=loss, run=str(week))}
             best = merge_best((best, own))
     assert outcomes == ["published"] * 2 + ["refused"] * 8
 
 
-def test_every_model_has_four_checks() -> None:
+def test_every_model_has_six_checks() -> None:
     checks = verdict({"live_units": 31}).checks
-    assert [check.name for check in checks] == [
-        "deep: loss and error are finite numbers",
-        "deep: live code units",
-        "deep: error compared with PCA",
-        "deep: loss compared with the best published",
+    assert [(check.name, check.found) for check in checks] == [
+        ("deep: loss and error are finite numbers", None),
+        ("deep: live code units", 31),
+        ("deep: effective dimension", 20),
+        ("deep: five nearest neighbours compared with PCA", 0.85),
+        ("deep: error compared with PCA", 0.012),
+        ("deep: loss compared with the best published", 0.28),
     ]
-    assert [(check.found, check.limit) for check in checks[:3]] == [
-        (None, None),
-        (31, 24),
-        (0.012, 0.015),
-    ]
-    assert checks[3].found == 0.28
-    assert checks[3].limit == pytest.approx(0.282, rel=1e-12)
-
-
-def test_losses_on_another_scale_are_not_compared() -> None:
-    run = manifest("bright", 0.08)
-    bright = run.model_copy(update={"dataset": run.dataset.model_copy(update={"scale": 65535.0})})
-    assert find_best_losses(run.dataset, [run])
-    assert find_best_losses(run.dataset, [bright]) == {}
+    limits = [check.limit for check in checks]
+    assert limits[:2] == [None, 24]
+    assert limits[2:] == pytest.approx([4.8, 0.84, 0.015, 0.282], rel=1e-12)
+    assert checks[3].text == (
+        "Deep accuracy of five nearest neighbours 85.00% is not below 84.00%, the limit (PCA-32: "
+        "85.00%, tolerance 1 points)"
+    )
 
 
 def test_no_model_is_held_to_a_pca_that_is_exact() -> None:
-    found = verdict({"pca_mse": 1e-15, "reconstruction_mse": 1e-4})
+    """Nor are its codes held to directions that such images may not have."""
+    changes = {"pca_mse": 1e-15, "reconstruction_mse": 1e-4, "effective_dimension": 1.0}
+    found = verdict(changes)
     assert found.published
-    assert "PCA-32 reconstructs these images exactly" in found.checks[2].text
+    texts = [
+        check.text for check in found.checks if "PCA-32 reconstructs these images" in check.text
+    ]
+    assert texts == [
+        "Deep effective dimension not compared: PCA-32 reconstructs these images exactly",
+        "Deep error not compared: PCA-32 reconstructs these images exactly",
+    ]
 
 
 def test_drift_is_measured_in_standard_deviations() -> None:

@@ -1,10 +1,8 @@
 import pytest
 
 from tasks.evaluation.records import BasisMetrics
-from tasks.parameters.retrain import GateParameters, RunParameters
-from tasks.runs.gate import judge
 from tasks.runs.kept_basis import check_kept_basis
-from tests.conftest import METRICS
+from tests.tasks.runs.test_gate import verdict
 
 
 def kept(share: float) -> BasisMetrics:
@@ -24,7 +22,6 @@ def test_a_model_that_defines_its_basis_is_not_checked() -> None:
 
 def test_a_run_that_claims_a_basis_it_does_not_keep_is_refused() -> None:
     for share, outcome in ((0.999, "published"), (0.9, "refused")):
-        metrics = METRICS.model_copy(update={"kept_basis": kept(share)})
-        verdict = judge({"deep": metrics}, {}, GateParameters(), RunParameters())
-        assert verdict.outcome == outcome
-    assert "90.00% of the test images" in verdict.reason
+        judged = verdict({"kept_basis": kept(share)})
+        assert judged.outcome == outcome
+    assert "90.00% of the test images" in judged.reason

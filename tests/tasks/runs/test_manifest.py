@@ -10,10 +10,10 @@ from tasks.core.errors import StepError
 from tasks.core.records import DatasetRecord
 from tasks.models.store import ModelRecord
 from tasks.parameters.retrain import Parameters
-from tasks.runs.gate import find_best_losses, loss_key
 from tasks.runs.lookup import find_published, find_runs
 from tasks.runs.manifest import manifest_schema, read_manifest
 from tasks.runs.retention import needed_folders
+from tasks.runs.rivals import find_best_losses, loss_key
 from tests.conftest import complete
 
 SCHEMA = Path(__file__).parents[3] / "artifacts" / "manifest.schema.json"
@@ -48,8 +48,9 @@ def test_manifests_of_released_versions_are_read(version: str, root: Path) -> No
     assert manifest.versions.project == version
     assert find_runs(root) == [manifest]
     best = find_best_losses(manifest.dataset, [manifest])
-    for name, metrics in manifest.metrics.items():
-        assert best[loss_key(name, 32)].validation_loss == metrics.validation_loss
+    for model in manifest.models:
+        loss = manifest.metrics[model.name].validation_loss
+        assert best[loss_key(model)].validation_loss == loss
     assert needed_folders(root) >= {manifest.dataset.folder, manifest.models[0].folder}
 
 

@@ -90,11 +90,11 @@ def test_a_refused_run_is_kept_and_leaves_what_is_published(
     assert manifest.verdict.outcome == "refused"
     assert manifest == read_manifest(run_folder("run-2", root))
     with pytest.raises(
-        RefusedError, match="Shallow loss 0.3100 is worse than 0.3030, .* in run run-1, "
+        RefusedError, match="Shallow loss 0.3100 is 0.0070 above 0.3030, .* in run run-1, "
     ):
         raise_if_refused(manifest)
     assert published(dataset, root) == "run-1"
-    assert manifest.best_losses["shallow-32"].run == "run-1"
+    assert manifest.best_losses["shallow-32, 784-32-784"].run == "run-1"
 
 
 def test_publish_anyway_publishes_and_keeps_the_better_loss(
@@ -105,8 +105,8 @@ def test_publish_anyway_publishes_and_keeps_the_better_loss(
         "run-2", model, dataset, root, WORSE, settings=RunParameters(publish_anyway=True)
     )
     assert published(dataset, root) == "run-2"
-    assert manifest.verdict.reason.startswith("Published although 1 of 4 checks failed: Shallow")
-    assert manifest.best_losses["shallow-32"].run == "run-1"
+    assert manifest.verdict.reason.startswith("Published although 1 of 6 checks failed: Shallow")
+    assert manifest.best_losses["shallow-32, 784-32-784"].run == "run-1"
 
 
 def test_a_second_attempt_finds_what_the_first_completed(
@@ -128,7 +128,7 @@ def test_a_late_second_attempt_does_not_push_aside_a_newer_run(
         complete("run-1", model, dataset, root)
     better = METRICS.model_copy(update={"validation_loss": 0.29})
     manifest = complete("run-2", model, dataset, root, better)
-    assert "First published run" in manifest.verdict.reason
+    assert "no run was published before" in manifest.verdict.reason
     resume_publication("run-1", root)
     assert published(dataset, root) == "run-2"
 
@@ -304,7 +304,7 @@ def test_publishing_needs_no_window_without_a_link(
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
-        (RunParameters(), "Run run-2 is published. All 4 checks passed."),
+        (RunParameters(), "Run run-2 is published. All 6 checks passed."),
         (RunParameters(quick=True), "Run run-2 is a quick look and is not published"),
     ],
 )

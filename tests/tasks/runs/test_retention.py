@@ -150,12 +150,13 @@ def test_a_dataset_goes_with_its_last_run(
 
 def test_neighbours_go_with_their_run(four_runs: list[str], root: Path) -> None:
     for run in ("run-2", "run-3", "run-gone"):
-        record = NeighborsRecord(run=run, codes_sha256={}, files=())
+        record = NeighborsRecord(run=run, same_class={}, codes_sha256={}, files=())
         write_record(root / "neighbors" / run / "neighbors.json", record)
         make_old(root / "neighbors" / run)
     young = root / "neighbors" / "run-young"
     write_record(
-        young / "neighbors.json", NeighborsRecord(run=young.name, codes_sha256={}, files=())
+        young / "neighbors.json",
+        NeighborsRecord(run=young.name, same_class={}, codes_sha256={}, files=()),
     )
     delete_old_runs("run-3", SAMPLE.dataset, 1, HOUR, root)
     assert sorted(path.name for path in (root / "neighbors").iterdir()) == [

@@ -12,7 +12,8 @@ def test_a_result_is_summarized_in_a_few_words() -> None:
         log_lines.summarize_file(FILE): "codes/test.h5, 2.3 MB",
         log_lines.summarize_baselines(BASELINES): "entropy floor 0.2400, PCA-32 error 0.01500",
         log_lines.summarize_metrics(METRICS): (
-            "loss 0.3000, error 0.01200, 32 of 32 code units live"
+            "five nearest neighbours 85.0%, effective dimension 20.0 of 32, loss 0.3000, "
+            "error 0.01200, 32 of 32 code units live"
         ),
     }
     for found, expected in summarized.items():

@@ -46,7 +46,8 @@ def test_results_are_shown_as_report_metrics_and_figures(tmp_path: Path) -> None
     }
     assert shown["report-my-set"]["data"] == "# A report\n\nIn (words)\n"
     assert shown["report-my-set"]["description"] == "Run 1"
-    assert "32 of 32" in shown["metrics-my-set"]["data"]
+    for text in ("32 of 32", "20.0 of 32", '"five neighbours": "85.00%"'):
+        assert text in shown["metrics-my-set"]["data"]
     map_of_codes = shown["my-set-map-my-model"]
     assert map_of_codes["description"] == "shows map-my_model"
     assert map_of_codes["data"].startswith("data:image/png;base64,")
