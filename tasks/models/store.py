@@ -52,6 +52,11 @@ class ModelRecord(Record):
     encoder_parameters: int
     weights_sha256: Sha256 = Field(description="of the autoencoder's weights")
     encoder_weights_sha256: Sha256
+    basis: Sha256 = Field(
+        default_factory=lambda earlier: earlier.get("encoder_weights_sha256", ""),
+        description="`encoder_weights_sha256` of the encoder that defined the coordinate system of "
+        "the codes: by default this one",
+    )
     loss: float
     validation_loss: float
     seconds: float = Field(description="of training, compilation included")
