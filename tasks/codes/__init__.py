@@ -6,6 +6,7 @@ in it is imported relatively.
 
 from .errors import AutoencoderError, CodesError
 from .provenance import ModelProvenance, SplitProvenance
+from .publications import Publication, changed_models, read_publications
 from .published import PublishedRun, open_published, open_run
 from .reader import Codes, CodesFile, open_codes, read_codes, verify_codes
 from .units import activity, live_units
@@ -16,13 +17,16 @@ __all__ = [
     "CodesError",
     "CodesFile",
     "ModelProvenance",
+    "Publication",
     "PublishedRun",
     "SplitProvenance",
     "activity",
+    "changed_models",
     "live_units",
     "open_codes",
     "open_published",
     "open_run",
     "read_codes",
+    "read_publications",
     "verify_codes",
 ]

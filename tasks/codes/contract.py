@@ -3,7 +3,7 @@
 Layout, for N images:
 
     /index                        (N,) int64     row in the source split
-    /labels                       (N,) int64     class; absent where the source has none
+    /labels                       (N,) int64     class, from 0; absent where the source has none
     /<model>/codes                (N, code_size) float32
     /<model>/reconstruction_mse   (N,) float32   over the image's pixels, on the 0..1 scale
 
@@ -13,13 +13,14 @@ Everything else is an attribute: the fields of `SplitProvenance` on the file, th
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 
 from .errors import CodesError
-from .provenance import CONTENT_SHA256, ModelProvenance, SplitProvenance, read_provenance
+from .provenance import CONTENT_SHA256, ModelProvenance, SplitProvenance, read_provenance, text_type
 
 CHUNK_BYTES = 2**20
 """Largest chunk, before compression."""
@@ -67,16 +68,21 @@ def content_sha256(file: h5py.File, models: tuple[str, ...]) -> str:
     """SHA-256 over all names, types, shapes and values, except this attribute itself.
 
     Over the file, its groups and its datasets in the order of their paths: of each its attributes
-    in the order of their names, then, of a dataset, its rows.
+    in the order of their names, then, of a dataset, its rows. Text of variable length counts as its
+    UTF-8 bytes and a zero byte.
     """
     digest = hashlib.sha256()
     datasets = [entry.path for entry in layout(models, labelled="labels" in file)]
     for path in sorted(["/", *models, *datasets]):
         item = file[path]
         for name in sorted(set(item.attrs) - {CONTENT_SHA256}):
-            value = np.asarray(item.attrs[name])
-            digest.update(f"{path}@{name}{value.dtype.str}{value.shape}".encode())
-            digest.update(value.tobytes())
+            value, text = np.asarray(item.attrs[name]), text_type(item, name)
+            if text and text.length is None:
+                digest.update(f"{path}@{name}utf-8{value.shape}".encode())
+                digest.update(b"".join(entry.encode() + b"\0" for entry in value.flat))
+            else:
+                digest.update(f"{path}@{name}{value.dtype.str}{value.shape}".encode())
+                digest.update(value.tobytes())
         if isinstance(item, h5py.Dataset):
             digest.update(f"{path}{item.dtype.str}{item.shape}".encode())
             for rows in chunks_of(item):
@@ -101,11 +107,16 @@ def check_contract(file: h5py.File) -> tuple[SplitProvenance, dict[str, ModelPro
         raise CodesError("it has no rows, expected at least one")
     for entry, dataset in datasets.items():
         _check_dataset(dataset, entry, rows)
-    if file.attrs.get(CONTENT_SHA256) != content_sha256(file, split.models).encode():
+    content = content_sha256(file, split.models)
+    if file.attrs.get(CONTENT_SHA256) not in (content, content.encode()):
         raise CodesError(f"its contents do not have the SHA-256 in its attribute {CONTENT_SHA256}")
-    for dataset in datasets.values():
-        _check_values(dataset)
-    return split, models
+    digests = {entry.path: _check_values(dataset) for entry, dataset in datasets.items()}
+    if split.schema_version > 1:
+        _check_labels(file, split.class_names)
+    return split, {
+        name: _check_codes(name, model, digests[f"{name}/codes"], split.schema_version)
+        for name, model in models.items()
+    }
 
 
 def _check_links(group: h5py.Group, prefix: str = "") -> None:
@@ -159,12 +170,38 @@ def _check_dataset(dataset: h5py.Dataset, entry: Layout, rows: int) -> None:
         raise CodesError(f"{entry.path} has filters {filters}, expected shuffle, gzip, Fletcher-32")
 
 
-def _check_values(dataset: h5py.Dataset) -> None:
-    previous = -1
+def _check_values(dataset: h5py.Dataset) -> str:
+    """Check that all values are finite, and the index rising; return the SHA-256 of the rows."""
+    previous, digest = -1, hashlib.sha256()
     for rows in chunks_of(dataset):
+        digest.update(rows)
         if not np.isfinite(rows).all():
             raise CodesError(f"{dataset.name} holds values that are not finite")
         if dataset.name == "/index":
             if not (np.diff(rows, prepend=previous) > 0).all():
                 raise CodesError("/index does not rise from row to row")
             previous = rows[-1]
+    return digest.hexdigest()
+
+
+def _check_labels(file: h5py.File, class_names: tuple[str, ...]) -> None:
+    """Labels count from 0 into the class names, where the file has them."""
+    named = "class_names" in file.attrs
+    if "labels" not in file:
+        if named:
+            raise CodesError("attribute class_names is unknown, expected none without labels")
+        return
+    for rows in chunks_of(file["labels"]):
+        if rows.min() < 0 or (named and rows.max() >= len(class_names)):
+            wrong = rows.min() if rows.min() < 0 else rows.max()
+            raise CodesError(
+                f"/labels holds {wrong}, expected one that counts from 0 into the "
+                f"{len(class_names)} class names"
+            )
+
+
+def _check_codes(name: str, model: ModelProvenance, digest: str, version: int) -> ModelProvenance:
+    """Check the digest of a model's codes; fill it in where the file has none."""
+    if version > 1 and model.codes_sha256 != digest:
+        raise CodesError(f"{name}/codes does not have the SHA-256 in the attribute codes_sha256")
+    return replace(model, codes_sha256=digest)

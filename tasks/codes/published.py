@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import reprlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -60,8 +60,14 @@ class PublishedRun:
         raise CodesError(f"The run {self.name} has no file {path}")
 
     def codes(self, split: Split = "test", model: str = "deep") -> Codes:
-        """The codes of one model; `open_codes(run.file(...))` reads several."""
-        return read_codes(self.file(f"codes/{split}.h5"), model)
+        """The codes of one model; `open_codes(run.file(...))` reads several.
+
+        Class names that the file lacks are those of the manifest.
+        """
+        read = read_codes(self.file(f"codes/{split}.h5"), model)
+        if read.labels is None or read.split.class_names:
+            return read
+        return replace(read, split=replace(read.split, class_names=self.class_names))
 
 
 def open_published(dataset: str, root: Path | str | None = None) -> PublishedRun:

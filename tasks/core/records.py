@@ -14,6 +14,8 @@ DeviceKind = Literal["cpu", "gpu"]
 DeviceChoice = Literal["auto", "cpu", "gpu"]
 Sha256 = str
 """64 hexadecimal digits."""
+CodesSha256 = dict[str, dict[Split, Sha256]]
+"""SHA-256 of the codes of a run, by model and split."""
 
 
 class Record(BaseModel, frozen=True, extra="forbid"):
@@ -55,7 +57,7 @@ class DatasetRecord(Record):
     scale: float = Field(gt=0, description="the training maximum; the pixel value that becomes 1.0")
     duplicates: int = Field(0, ge=0, description="test images that are training images too")
     class_names: tuple[str, ...] = Field(
-        (), description="by label; further classes are named by their number"
+        (), description="by label; classes without a name are named by their number"
     )
 
     def class_name(self, label: int) -> str:

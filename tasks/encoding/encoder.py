@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import starmap
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from tasks.core.backend import keras, tf
 from tasks.core.records import DatasetRecord, Split
 from tasks.core.settings import usable_cores
+from tasks.encoding.classes import Relabelling, relabel
 from tasks.encoding.writer import CodesBlock, ModelCodes, write_codes
 from tasks.images.rows import Images, evaluation_rows
 from tasks.images.store import open_images, open_index, open_labels
@@ -100,11 +102,13 @@ def encode_split(
     path: Path,
     root: Path,
     rows: slice = slice(None),
+    relabelled: Relabelling = MappingProxyType({}),
 ) -> None:
     """Write the codes of a split, or of some of its rows, in memory that does not grow with them.
 
     Args:
         models: those whose codes the file is to have, in order.
+        relabelled: labels that are to change.
     """
     images = open_images(dataset, split, root)[rows]
     index, labels = open_index(dataset, split, root)[rows], open_labels(dataset, split, root)
@@ -112,7 +116,8 @@ def encode_split(
         ModelCodes(record, load_autoencoder(record, root).encode(images, dataset.scale))
         for record in models
     ]
-    write_codes(path, split, dataset, index, None if labels is None else labels[rows], encoded)
+    chosen = None if labels is None else relabel(labels[rows], relabelled)
+    write_codes(path, split, dataset, index, chosen, encoded)
 
 
 def reconstruct_rows(autoencoder: Autoencoder, images: Images, scale: float) -> Reconstructed:

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from tasks.codes.contract import chunks_of
 from tasks.codes.errors import CodesError
+from tasks.codes.provenance import SCHEMA_VERSION
 from tasks.codes.published import PublishedRun
 from tasks.codes.reader import open_codes, verify_codes
 from tasks.core.errors import StepError
@@ -30,6 +31,7 @@ from tasks.core.storage import (
     write_record,
 )
 from tasks.core.versions import installed_versions
+from tasks.encoding.classes import match_classes, relabel
 from tasks.encoding.writer import CodesBlock, ModelCodes, write_codes
 from tasks.images.store import open_index, open_labels
 from tasks.models.store import ModelRecord
@@ -48,9 +50,16 @@ class EncodingPlan(Record):
     """Which images are encoded with which models."""
 
     name: str = Field(description="of the folder; derives from the images and the encoders")
-    dataset: DatasetRecord = Field(description="with the scale of the training images")
+    dataset: DatasetRecord = Field(
+        description="with the scale and the names of classes of the training images"
+    )
     run: str = Field(description="the run that trained the encoders")
     models: tuple[ModelRecord, ...] = Field(description="copies of the run's, in the folder")
+    relabelled: dict[int, int] = Field(
+        {},
+        description="the label, among the classes that the models were trained on, of each class "
+        "that has another one among the images",
+    )
 
 
 class EncodingRecord(Record):
@@ -68,7 +77,11 @@ def encoding_folder(name: str, root: Path) -> Path:
 
 
 def plan_encoding(
-    images: DatasetRecord, run: str, training_set: DatasetRecord, models: tuple[ModelRecord, ...]
+    images: DatasetRecord,
+    run: str,
+    training_set: DatasetRecord,
+    models: tuple[ModelRecord, ...],
+    root: Path,
 ) -> EncodingPlan:
     """Plan to encode all images of a set with the encoders of a run.
 
@@ -77,7 +90,7 @@ def plan_encoding(
         training_set: what the run's models were trained on.
 
     Raises:
-        StepError: the encoders were trained on images of another kind.
+        StepError: the encoders were trained on images of another kind or of other classes.
     """
     for name in ("image_shape", "dtype"):
         found, expected = getattr(images, name), getattr(training_set, name)
@@ -87,15 +100,19 @@ def plan_encoding(
                 f"encoders of run {run} were trained on"
             )
     _check_brightness(images, run, training_set.scale)
+    labels = open_labels(images, "all", root)
+    relabelled, class_names = match_classes(images, labels, run, training_set)
     encoders = [(model.fingerprint, model.weights_sha256) for model in models]
-    facts = json.dumps([images.name, images.payload_sha256, encoders])
+    classes = [sorted(relabelled.items()), class_names]
+    facts = json.dumps([SCHEMA_VERSION, images.name, images.payload_sha256, classes, encoders])
     name = f"{images.name}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
     folder = encoding_folder(name, Path())
     return EncodingPlan(
         name=name,
-        dataset=images.model_copy(update={"scale": training_set.scale}),
+        dataset=images.model_copy(update={"scale": training_set.scale, "class_names": class_names}),
         run=run,
         models=tuple(_in_folder(model, folder) for model in models),
+        relabelled=relabelled,
     )
 
 
@@ -161,7 +178,7 @@ def obtain_shard(plan: EncodingPlan, span: tuple[int, int], root: Path) -> bool:
 
     building = partial_folder(encoding_folder(plan.name, Path()))
     models = [_in_folder(model, building) for model in plan.models]
-    encode_split("all", plan.dataset, models, path, root, slice(*span))
+    encode_split("all", plan.dataset, models, path, root, slice(*span), plan.relabelled)
     return True
 
 
@@ -183,7 +200,7 @@ def join_shards(
         "all",
         plan.dataset,
         open_index(plan.dataset, "all", root),
-        open_labels(plan.dataset, "all", root),
+        relabel(open_labels(plan.dataset, "all", root), plan.relabelled),
         [ModelCodes(model, _read_shards(paths, model.name)) for model in plan.models],
     )
     record = EncodingRecord(

@@ -1,5 +1,6 @@
 """Writer of codes files; `tasks.codes.contract` says what they are."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -11,11 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.codes.contract import chunk_rows, content_sha256
-from tasks.codes.provenance import CONTENT_SHA256, ModelProvenance, SplitProvenance
+from tasks.codes.provenance import (
+    CONTENT_SHA256,
+    LONGEST_CLASS_NAMES,
+    ModelProvenance,
+    SplitProvenance,
+)
 from tasks.codes.reader import verify_codes
 from tasks.core.errors import StepError
 from tasks.core.hdf5 import create_hdf5
-from tasks.core.records import DatasetRecord, Split
+from tasks.core.records import DatasetRecord, Sha256, Split
 from tasks.core.storage import atomic_file
 from tasks.images.rows import Index
 from tasks.models.store import ModelRecord
@@ -51,7 +57,7 @@ def write_codes(
 
     Args:
         index: (N,) rows in the source, rising.
-        labels: (N,) integers, usually memory-mapped; none if the source has no labels.
+        labels: (N,) integers from 0, usually memory-mapped; none if the source has no labels.
 
     Raises:
         StepError: a model has another number of rows, or the file cannot be written.
@@ -65,10 +71,11 @@ def write_codes(
         dataset_payload_sha256=dataset.payload_sha256,
         image_shape=dataset.image_shape,
         scale=dataset.scale,
+        class_names=dataset.class_names if labels is not None else (),
     )
     with atomic_file(path) as partial:
         with create_hdf5(partial) as file:
-            write_attributes(file, asdict(provenance))
+            write_attributes(file, _file_attributes(provenance, labels is not None))
             _write_integers(file, "index", index)
             if labels is not None:
                 _write_integers(file, "labels", labels)
@@ -78,14 +85,20 @@ def write_codes(
         verify_codes(partial)
 
 
+def _file_attributes(provenance: SplitProvenance, labelled: bool) -> dict[str, Any]:
+    attributes = asdict(provenance)
+    names = json.dumps(attributes.pop("class_names"))  # in ASCII, which h5dump shows unescaped
+    if labelled and len(names) <= LONGEST_CLASS_NAMES:
+        attributes["class_names"] = names
+    return attributes
+
+
 def write_attributes(group: h5py.Group, attributes: dict[str, Any]) -> None:
-    """Write text as fixed-length UTF-8: some readers lack variable-length strings."""
+    """Write text as variable-length UTF-8: h5py gives fixed-length text as bytes."""
     for name, value in attributes.items():
         array = np.asarray(value)
         if array.dtype.kind == "U":
-            encoded = np.char.encode(array, "utf-8")
-            dtype = h5py.string_dtype("utf-8", encoded.dtype.itemsize)
-            group.attrs.create(name, encoded, dtype=dtype)
+            group.attrs.create(name, array.astype(object), dtype=h5py.string_dtype("utf-8"))
         else:
             group.attrs[name] = array
 
@@ -116,16 +129,17 @@ def _write_model(group: h5py.Group, model: ModelCodes, rows: int) -> None:
     code_size = model.record.spec.architecture.code_size
     codes = _create(group, "codes", (rows, code_size), "<f4")
     mse = _create(group, "reconstruction_mse", (rows,), "<f4")
-    write_attributes(group, asdict(_model_provenance(model.record)))
-    start = 0
+    start, digest = 0, hashlib.sha256()
     for block in _whole_chunks(model.blocks, codes.chunks[0]):
         stop = start + len(block.codes)
         if stop <= rows:
             codes[start:stop] = block.codes
             mse[start:stop] = block.reconstruction_mse
+            digest.update(np.asarray(block.codes, "<f4").tobytes())
         start = stop
     if start != rows:
         raise StepError(f"The {model.record.name} model encoded {start} images, expected {rows}")
+    write_attributes(group, asdict(_model_provenance(model.record, digest.hexdigest())))
 
 
 def _whole_chunks(blocks: Iterable[CodesBlock], rows: int) -> Iterator[CodesBlock]:
@@ -148,12 +162,14 @@ def _join(blocks: list[CodesBlock]) -> CodesBlock:
     return CodesBlock(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
 
 
-def _model_provenance(record: ModelRecord) -> ModelProvenance:
+def _model_provenance(record: ModelRecord, codes_sha256: Sha256) -> ModelProvenance:
     return ModelProvenance(
         fingerprint=record.fingerprint,
         encoder_weights_sha256=record.encoder_weights_sha256,
+        basis=record.basis or record.encoder_weights_sha256,
         architecture=record.layers,
         recipe=json.dumps(record.spec.recipe.model_dump(mode="json"), sort_keys=True),
         seed=record.spec.seed,
         validation_loss=record.validation_loss,
+        codes_sha256=codes_sha256,
     )

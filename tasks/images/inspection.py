@@ -129,7 +129,7 @@ def inspect(
 
     Args:
         source: where the images are read from.
-        class_names: by label.
+        class_names: by label; classes without a name are named by their number.
 
     Raises:
         StepError: something cannot be used; names its file and row.
@@ -141,6 +141,7 @@ def inspect(
     payloads = {f"{split}_images": facts[split].sha256 for split in sorted(splits)}
     payloads |= {part: rows_sha256(rows) for part, rows in arrays.items()}
     duplicates = _compare_splits(images, facts) if compared else 0
+    labels = [rows for part, rows in arrays.items() if part.endswith("_labels")]
     training = next(iter(splits))
     return DatasetRecord(
         name=name,
@@ -153,8 +154,14 @@ def inspect(
         rows={split: len(rows) for split, rows in images.items()},
         scale=facts[training].maximum or 1.0,
         duplicates=duplicates,
-        class_names=class_names,
+        class_names=_complete_names(class_names, labels),
     )
+
+
+def _complete_names(names: tuple[str, ...], labels: list[Rows]) -> tuple[str, ...]:
+    """A name for each class, so that labels count into them."""
+    classes = max((1 + int(block.max()) for rows in labels for block in rows.blocks()), default=0)
+    return names + tuple(map(str, range(len(names), classes)))
 
 
 class _ImageFacts(NamedTuple):

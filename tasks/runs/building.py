@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tasks.codes.provenance import SCHEMA_VERSION
+from tasks.codes.reader import open_codes
 from tasks.core.locks import lock
-from tasks.core.records import DatasetRecord, FileRecord, Record
+from tasks.core.records import CodesSha256, DatasetRecord, FileRecord, Record
 from tasks.core.storage import (
     describe_file,
     move_into_place,
@@ -20,7 +22,7 @@ from tasks.models.store import ModelRecord
 ATTEMPT_FOLDER = ".attempt"
 """In a building folder: intermediate results for the next attempt at the same run."""
 INPUTS_FILE = "inputs.txt"
-"""In that folder: the dataset and the models that everything was made from."""
+"""In that folder: the dataset and the models that everything was made from, and its format."""
 ANCHORS_FOLDER = "anchors"
 """In that folder: what was chosen before anything was made."""
 PUBLICATION_LOCK = "publication"
@@ -59,7 +61,8 @@ def begin_run(run: str, dataset: DatasetRecord, models: list[ModelRecord], root:
     folder = building_folder(run, root)
     path = folder / ATTEMPT_FOLDER / INPUTS_FILE
     weights = [f"{model.fingerprint} {model.weights_sha256}" for model in models]
-    inputs = "\n".join([dataset.model_dump_json(), *weights]).encode()
+    codes = f"codes files of version {SCHEMA_VERSION}"
+    inputs = "\n".join([codes, dataset.model_dump_json(), *weights]).encode()
     if not path.exists() or path.read_bytes() != inputs:
         attempt = folder / ATTEMPT_FOLDER
         kept = {attempt, attempt / ANCHORS_FOLDER}
@@ -74,6 +77,20 @@ def begin_run(run: str, dataset: DatasetRecord, models: list[ModelRecord], root:
 def discard_building(run: str, root: Path) -> None:
     """Delete the building folder of a run that ends without results."""
     shutil.rmtree(building_folder(run, root))
+
+
+def digest_codes(folder: Path) -> CodesSha256:
+    """Verify the codes files of a run; return the SHA-256 of the codes in them.
+
+    Raises:
+        CodesError: one does not follow the contract.
+    """
+    digests: CodesSha256 = {}
+    for path in sorted((folder / "codes").glob("*.h5")):
+        with open_codes(path) as file:
+            for name, model in file.models.items():
+                digests.setdefault(name, {})[file.split.split] = model.codes_sha256
+    return digests
 
 
 def file_names(folder: Path, record_file: str) -> list[str]:

@@ -3,10 +3,10 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from tasks.core.errors import StepError
-from tasks.core.records import Record
+from tasks.core.records import CodesSha256, Record
 from tasks.core.storage import write_record
 
 
@@ -15,6 +15,9 @@ class Publication(Record):
 
     run: str
     time: datetime
+    codes_sha256: CodesSha256 = Field(
+        {}, description="as in the manifest; empty if published by version 0.1.0"
+    )
 
 
 class Journal(Record):
@@ -44,12 +47,15 @@ def read_journal(dataset: str, root: Path) -> Journal:
         ) from None
 
 
-def record_publication(run: str, dataset: str, root: Path, current: str | None) -> None:
+def record_publication(
+    run: str, dataset: str, root: Path, current: str | None, codes_sha256: CodesSha256
+) -> None:
     """Record that a run is published, just before the link is switched to it.
 
     Args:
         current: the run that the link leads to. Later entries of the journal are removed: their
             processes were killed before the switch.
+        codes_sha256: of the run's codes; empty if they are not known.
     """
     now = datetime.now(UTC)
     publications = list(read_journal(dataset, root).publications)
@@ -58,7 +64,7 @@ def record_publication(run: str, dataset: str, root: Path, current: str | None) 
     if current is not None and not publications:  # the journal was lost
         publications.append(Publication(run=current, time=now))
     if current != run:
-        publications.append(Publication(run=run, time=now))
+        publications.append(Publication(run=run, time=now, codes_sha256=codes_sha256))
     write_record(_path(dataset, root), Journal(publications=tuple(publications)))
 
 

@@ -95,6 +95,9 @@ def find_unchanged(
         logger.warning("The published run is damaged and will be replaced: %s", error)
         return None
     sound = all(stored_model(root / model.folder) for model in run.models)
+    if not run.codes_sha256:
+        logger.info("The published run is of an earlier version: its codes are written anew")
+        return None
     if not sound or run.dataset.class_names != dataset.class_names:
         return None
     logger.info("Unchanged: the published run %s would be repeated", short_name(run.run))

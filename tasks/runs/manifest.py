@@ -9,7 +9,14 @@ from pydantic import Field
 from pydantic.json_schema import GenerateJsonSchema
 
 from tasks.codes.published import MANIFEST_FILE
-from tasks.core.records import DatasetRecord, FigureRecord, FileRecord, Record, Versions
+from tasks.core.records import (
+    CodesSha256,
+    DatasetRecord,
+    FigureRecord,
+    FileRecord,
+    Record,
+    Versions,
+)
 from tasks.core.storage import read_record
 from tasks.evaluation.records import Baselines, Metrics
 from tasks.models.store import ModelRecord
@@ -105,6 +112,11 @@ class RunRecord(ResultRecord):
 class Manifest(FinishedRecord, RunRecord):
     """The record of a finished run. All paths are relative to its folder."""
 
+    codes_sha256: CodesSha256 = Field(
+        {},
+        description="SHA-256 of the bytes of each model's codes, by model and split; empty in runs "
+        "of version 0.1.0",
+    )
     drift: Drift | None = Field(description="null if nothing was published before")
     verdict: Verdict
     best_losses: dict[str, BestLoss] = Field(

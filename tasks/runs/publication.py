@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tasks.codes.published import MANIFEST_FILE, published_link, run_folder
-from tasks.codes.reader import verify_codes
 from tasks.core.errors import RefusedError, StepError, TransientError
 from tasks.core.locks import lock
 from tasks.core.storage import (
@@ -20,7 +19,13 @@ from tasks.core.storage import (
 from tasks.core.versions import installed_versions
 from tasks.models.store import ModelRecord, copy_model
 from tasks.parameters.retrain import Parameters
-from tasks.runs.building import PUBLICATION_LOCK, building_folder, finish_building, list_files
+from tasks.runs.building import (
+    PUBLICATION_LOCK,
+    building_folder,
+    digest_codes,
+    finish_building,
+    list_files,
+)
 from tasks.runs.gate import judge, measure_drift, warn_of_drift
 from tasks.runs.journal import read_journal, record_publication
 from tasks.runs.lookup import check_files, find_ever_published, find_published, published_run
@@ -53,7 +58,7 @@ def complete_run(record: RunRecord, root: Path, render: RenderReport) -> Manifes
         manifest = _judge_run(record, parameters, building, root, render)
         finish_building(building, MANIFEST_FILE, manifest, folder)
         if manifest.verdict.published:
-            switch_link(record.run, dataset, root)
+            switch_link(manifest, root)
         keep, grace = parameters.run.keep, timedelta(hours=parameters.run.grace)
         delete_old_runs(record.run, dataset, keep, grace, root)
     _log_outcome(manifest)
@@ -90,6 +95,7 @@ def _judge_run(
         drift=drift,
         verdict=verdict,
         best_losses=merge_best((rivals.best, own)),
+        codes_sha256=digest_codes(building),
         versions=installed_versions(),
         files=(),
     )
@@ -145,7 +151,7 @@ def resume_publication(run: str, root: Path) -> Manifest | None:
             for entry in read_journal(dataset, root).publications
         )
         if manifest.verdict.published and not superseded:
-            switch_link(run, dataset, root)
+            switch_link(manifest, root)
     return manifest
 
 
@@ -161,11 +167,11 @@ def publish(run: str, root: Path, anyway: bool = False) -> Manifest:
     with lock(PUBLICATION_LOCK, root):
         folder = run_folder(run, root)
         manifest = _read_verified(folder)
-        for codes in (folder / "codes").glob("*.h5"):
-            verify_codes(codes)
+        codes_sha256 = digest_codes(folder)
         if not (manifest.verdict.published or anyway):
             raise StepError(f"{manifest.verdict.reason} Add --anyway to publish {run}")
-        switch_link(run, manifest.dataset.name, root)
+        # The manifest of version 0.1.0 lacks them.
+        switch_link(manifest.model_copy(update={"codes_sha256": codes_sha256}), root)
     return manifest
 
 
@@ -175,12 +181,14 @@ def _read_verified(folder: Path) -> Manifest:
     return manifest
 
 
-def switch_link(run: str, dataset: str, root: Path) -> None:
+def switch_link(manifest: Manifest, root: Path) -> None:
     """Switch the link in one atomic rename; the caller holds the publication lock."""
+    run, dataset = manifest.run, manifest.dataset.name
     link = published_link(dataset, root)
     with write_errors_explained(link):
         link.parent.mkdir(exist_ok=True)
-        record_publication(run, dataset, root, published_run(dataset, root))
+        current = published_run(dataset, root)
+        record_publication(run, dataset, root, current, manifest.codes_sha256)
         new = partial_folder(link)
         new.unlink(missing_ok=True)
         new.symlink_to(os.path.relpath(run_folder(run, root), link.parent))

@@ -30,7 +30,8 @@ def fetch_images(parameters: ImagesParameters) -> DatasetRecord:
 def plan_encoding(dataset: DatasetRecord, run: PublishedRun) -> EncodingPlan:
     """Plan which images are encoded with which models."""
     manifest = read_manifest(run.folder)
-    return shards.plan_encoding(dataset, run.name, manifest.dataset, manifest.models)
+    root = prepare_artifacts_folder()
+    return shards.plan_encoding(dataset, run.name, manifest.dataset, manifest.models, root)
 
 
 @step("Look for an earlier encoding")

@@ -216,7 +216,7 @@ def _plan(images: Path, root: Path) -> tuple[EncodingPlan, PublishedRun]:
     run = open_published(fashion_mnist.NAME, root)
     manifest = read_manifest(run.folder)
     augmented = fetch_images("augmented", source, root)
-    return plan_encoding(augmented, run.name, manifest.dataset, manifest.models), run
+    return plan_encoding(augmented, run.name, manifest.dataset, manifest.models, root), run
 
 
 def slope(results: dict[int, dict[str, Result]], stage: str, what: str) -> float:

@@ -148,7 +148,7 @@ def search(root: Path) -> None:
 
 
 def write_journal(root: Path) -> None:
-    record_publication(NEXT_RUN, SAMPLE.dataset, root, current="run-1")
+    record_publication(NEXT_RUN, SAMPLE.dataset, root, current="run-1", codes_sha256={})
 
 
 class Standing(NamedTuple):

@@ -17,13 +17,12 @@ from tasks.codes.provenance import read_attributes
 from tasks.codes.published import PublishedRun
 from tasks.codes.reader import Codes
 from tasks.core.records import SPLITS, Split
+from tests.conftest import SAMPLE
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
 ARTIFACTS_README = REPOSITORY / "artifacts" / "README.md"
 MODELS = ("shallow", "deep")
-PADDING = r"\000"
-"""h5dump shows the zeros that fill up a text shorter than others of its array."""
 DATASETS = [entry.path for entry in layout(MODELS, labelled=True)]
 
 
@@ -88,8 +87,28 @@ def test_h5dump_shows_every_attribute(path: Path, attributes: dict[str, dict[str
         for name, value in expected.items():
             shown = run("h5dump", *options, "-a", f"{item.rstrip('/')}/{name}", path)
             lines = re.findall(r"^ *\(\d+\): (.*)$", shown, re.MULTILINE)
-            values = json.loads(f"[{''.join(lines).replace(PADDING, '')}]")
+            values = json.loads(f"[{''.join(lines)}]")
             assert values == (value if isinstance(value, list) else [value])
+
+
+def test_ncdump_shows_every_text_of_the_file(
+    path: Path, attributes: dict[str, dict[str, Any]]
+) -> None:
+    shown = run("ncdump", "-h", path)
+    for values in attributes.values():
+        for name, value in values.items():
+            if isinstance(value, str) or name == "models":
+                texts = ", ".join(map(json.dumps, value if isinstance(value, list) else [value]))
+                assert f"\t\tstring :{name} = {texts} ;\n" in shown
+
+
+def test_h5py_gives_text_that_compares(
+    path: Path, attributes: dict[str, dict[str, Any]], published: PublishedRun
+) -> None:
+    with h5py.File(path) as file:
+        assert file.attrs["content_sha256"] == attributes["/"]["content_sha256"]
+        assert list(file.attrs["models"]) == list(MODELS)
+        assert tuple(json.loads(file.attrs["class_names"])) == published.class_names
 
 
 def test_h5stat_finds_every_dataset_filtered(path: Path) -> None:
@@ -153,6 +172,9 @@ def workplace(published: PublishedRun, tmp_path: Path) -> Path:
     link = tmp_path / "artifacts" / "published" / "fashion-mnist"
     link.parent.mkdir(parents=True)
     link.symlink_to(published.folder)
+    journal = tmp_path / "artifacts" / "publications" / "fashion-mnist.json"
+    journal.parent.mkdir()
+    journal.symlink_to(published.folder.parents[1] / "publications" / f"{SAMPLE.dataset}.json")
     (tmp_path / "node_modules").symlink_to(HERE / "node_modules")
     return tmp_path
 
@@ -176,21 +198,21 @@ def labels_of(codes: Codes) -> NDArray[np.int64]:
 def test_the_example_in_plain_python_reads_the_codes(
     workplace: Path, published: PublishedRun
 ) -> None:
-    show = "import json\nprint(json.dumps([codes.tolist(), labels.tolist(), models]))\n"
+    show = "print(json.dumps([codes.tolist(), labels.tolist(), models, names]))\n"
     # -I: of this project, it finds nothing.
-    codes, labels, models = json.loads(
+    codes, labels, models, names = json.loads(
         run(sys.executable, "-I", "-c", example("python", "import h5py") + show, cwd=workplace)
     )
     expected = published.codes("test", "deep")
     assert np.array_equal(np.array(codes), expected.codes)
     assert np.array_equal(labels, labels_of(expected))
-    assert models == list(MODELS)
+    assert (models, names) == (list(MODELS), list(published.class_names))
 
 
 def test_the_example_with_this_project_reads_the_codes(
     workplace: Path, published: PublishedRun
 ) -> None:
-    code = example("python", "tasks.codes") + "print(encoder)\n"
+    code = example("python", "tasks.codes import open_published") + "print(encoder)\n"
     root = str(workplace / "artifacts")
     shown = run(sys.executable, "-c", code, cwd=REPOSITORY, AUTOENCODER_ARTIFACTS=root)
     expected = published.codes("test", "deep")
@@ -199,18 +221,29 @@ def test_the_example_with_this_project_reads_the_codes(
     assert shown == f"{' '.join(map(str, facts))}\n{encoder}\n"
 
 
+def test_the_example_says_which_codes_changed(workplace: Path, published: PublishedRun) -> None:
+    code = example("python", "changed_models")
+    root = str(workplace / "artifacts")
+    shown = run(sys.executable, "-c", code, cwd=REPOSITORY, AUTOENCODER_ARTIFACTS=root)
+    changed, last = shown.splitlines()
+    assert changed == "('deep', 'shallow')", "nothing was published a week ago"
+    assert last.split()[0] == published.name
+    assert last.split()[-1] == published.codes("test", "deep").model.codes_sha256
+
+
 def test_the_example_in_javascript_reads_the_codes(
     workplace: Path, published: PublishedRun
 ) -> None:
-    show = "console.log(JSON.stringify([[...codes], [rows, codeSize], `${labels}`, models]));\n"
+    results = "[[...codes], [rows, codeSize], `${labels}`, models, names]"
+    show = f"console.log(JSON.stringify({results}));\n"
     (workplace / "read.mjs").write_text(example("js", "h5wasm") + show)
-    codes, shape, labels, models = json.loads(
+    codes, shape, labels, models, names = json.loads(
         run("node", "read.mjs", "artifacts/published/fashion-mnist", cwd=workplace)
     )
     expected = published.codes("test", "deep")
     assert np.array_equal(np.array(codes).reshape(shape), expected.codes)
     assert np.array_equal(np.array(labels.split(","), int), labels_of(expected))
-    assert models == list(MODELS)
+    assert (models, names) == (list(MODELS), list(published.class_names))
 
 
 def test_hugging_face_takes_the_files_as_one_table_each(

@@ -67,7 +67,7 @@ def test_a_run_leaves_models_codes_and_figures_and_publishes_them(
         ),
     }
     with h5py.File(published / "codes" / "test.h5") as file:
-        assert list(file.attrs["models"]) == [b"shallow", b"deep"]
+        assert list(file.attrs["models"]) == ["shallow", "deep"]
         assert np.isclose(
             file["deep/reconstruction_mse"][...].mean(),
             first.metrics["deep"].reconstruction_mse,

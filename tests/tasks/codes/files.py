@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.core.records import DatasetRecord
 from tasks.encoding.writer import CodesBlock, ModelCodes, write_codes
 from tests.conftest import EXAMPLE_DATASET, example_model
 
@@ -21,6 +22,11 @@ def blocks(
         start, index = stop, index + 1
 
 
+def with_classes(count: int) -> DatasetRecord:
+    """Facts about images of classes that are named by their numbers."""
+    return EXAMPLE_DATASET.model_copy(update={"class_names": tuple(map(str, range(count)))})
+
+
 def write_random_codes(
     path: Path,
     rows: int,
@@ -34,5 +40,6 @@ def write_random_codes(
     codes = generator.random((rows, code_size), np.float32)
     mse = generator.random(rows, np.float32)
     models = [ModelCodes(example_model(code_size=code_size), blocks(codes, mse, sizes))]
-    write_codes(path, "test", EXAMPLE_DATASET, np.arange(announced or rows), labels, models)
+    dataset = with_classes(0 if labels is None else int(labels.max()) + 1)
+    write_codes(path, "test", dataset, np.arange(announced or rows), labels, models)
     return codes, mse

@@ -10,8 +10,8 @@ from tasks.codes import CodesError, read_codes, verify_codes
 from tasks.codes.contract import content_sha256
 from tasks.codes.provenance import CONTENT_SHA256
 from tasks.encoding.writer import CodesBlock, ModelCodes, write_attributes, write_codes
-from tests.conftest import EXAMPLE_DATASET, example_model
-from tests.tasks.codes.files import write_random_codes
+from tests.conftest import example_model
+from tests.tasks.codes.files import with_classes, write_random_codes
 
 ROWS = 300
 
@@ -29,7 +29,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in ("shallow", "deep")
     ]
     labels = np.arange(ROWS, dtype=np.int64)
-    write_codes(path, "test", EXAMPLE_DATASET, np.arange(ROWS), labels, models)
+    write_codes(path, "test", with_classes(ROWS), np.arange(ROWS), labels, models)
     return path
 
 
@@ -42,7 +42,7 @@ def path(sound: Path, tmp_path: Path) -> Path:
 def seal(file: h5py.File) -> None:
     """Make the checksum fit again, as someone would who means harm."""
     del file.attrs[CONTENT_SHA256]
-    models = tuple(name.decode() for name in file.attrs["models"])
+    models = tuple(file.attrs["models"])
     write_attributes(file, {CONTENT_SHA256: content_sha256(file, models)})
 
 
@@ -100,8 +100,30 @@ def put_nan(file: h5py.File) -> None:
     seal(file)
 
 
-def write_variable_length_text(file: h5py.File) -> None:
-    file.attrs["split"] = "test"
+def change_code(file: h5py.File) -> None:
+    file["deep/codes"][3, 4] += 1
+    seal(file)
+
+
+def put_label(label: int) -> Callable[[h5py.File], None]:
+    def put(file: h5py.File) -> None:
+        file["labels"][3] = label
+        seal(file)
+
+    return put
+
+
+def drop_labels(file: h5py.File) -> None:
+    del file["labels"]
+    seal(file)
+
+
+def write_fixed_length_text(file: h5py.File) -> None:
+    file.attrs.create("split", b"test", dtype=h5py.string_dtype("utf-8", 4))
+
+
+def write_latin_text(file: h5py.File) -> None:
+    file.attrs.create("split", b"gr\xf6\xdfer", dtype=h5py.string_dtype("utf-8"))
 
 
 def describe_dataset(file: h5py.File) -> None:
@@ -140,7 +162,23 @@ DAMAGES: dict[str, Callable[[h5py.File], None]] = {
     "index has the attribute CLASS, expected none": make_dimension_scale,
     "deep/codes has another name too": share_codes,
     "deep has another name too": share_group,
-    "split is neither a number nor fixed-length UTF-8": write_variable_length_text,
+    "deep/codes does not have the SHA-256 in the attribute codes_sha256": change_code,
+    "labels holds 300, expected one that counts from 0 into the 300 class": put_label(ROWS),
+    "labels holds -1, expected one that counts from 0": put_label(-1),
+    "attribute class_names is unknown, expected none without labels": drop_labels,
+    "attribute class_names is 'T-shirt', expected a JSON array of texts": (
+        lambda file: write_attributes(file, {"class_names": "T-shirt"})
+    ),
+    "attribute class_names is (1, 2), expected a JSON array of texts": (
+        lambda file: write_attributes(file, {"class_names": "[1, 2]"})
+    ),
+    "attribute class_names is 7, expected a JSON array of texts": (
+        lambda file: write_attributes(file, {"class_names": 7})
+    ),
+    "attribute basis is missing": lambda file: file["deep"].attrs.pop("basis"),
+    "attribute codes_sha256 is missing": lambda file: file["deep"].attrs.pop("codes_sha256"),
+    "attribute split is not variable-length text": write_fixed_length_text,
+    "attribute split is not UTF-8 text": write_latin_text,
     "deep/codes is missing": lambda file: file.pop("deep/codes"),
     "index is missing": lambda file: file.move("index", "indices"),
     "attribute scale is missing": lambda file: file.attrs.pop("scale"),
@@ -172,10 +210,10 @@ DAMAGES: dict[str, Callable[[h5py.File], None]] = {
     "its schema is not autoencoder-flow/codes": lambda file: write_attributes(
         file, {"schema_name": "another"}
     ),
-    "schema version is 2, and this reader supports 1: read it with autoencoder-flow 0.9 or newer": (
-        lambda file: write_attributes(file, {"schema_version": 2, "schema_since": "0.9"})
+    "schema version is 3, and this reader supports 2: read it with autoencoder-flow 0.9 or newer": (
+        lambda file: write_attributes(file, {"schema_version": 3, "schema_since": "0.9"})
     ),
-    "attribute schema_version is 0, expected 1": lambda file: write_attributes(
+    "attribute schema_version is 0, expected 1 to 2": lambda file: write_attributes(
         file, {"schema_version": 0}
     ),
     "deep/more is not part of the contract": lambda file: file.create_dataset(

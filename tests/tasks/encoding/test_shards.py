@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from tasks.encoding.shards import (
     stored_encoding,
 )
 from tasks.images.dataset import fetch_images
+from tasks.images.store import open_labels
 from tasks.models.store import ModelRecord
 from tasks.parameters.published import EncodeParameters
 from tasks.runs.manifest import read_manifest
@@ -32,16 +34,18 @@ def run(model: ModelRecord, dataset: DatasetRecord, root: Path) -> PublishedRun:
     return open_published(dataset.name, root)
 
 
-def plan_with(run: PublishedRun, images: DatasetRecord, **changes: object) -> EncodingPlan:
+def plan_with(
+    run: PublishedRun, images: DatasetRecord, root: Path, **changes: object
+) -> EncodingPlan:
     """Plan with the models of a run, changed."""
     manifest = read_manifest(run.folder)
     models = tuple(model.model_copy(update=changes) for model in manifest.models)
-    return plan_encoding(images, run.name, manifest.dataset, models)
+    return plan_encoding(images, run.name, manifest.dataset, models, root)
 
 
 @pytest.fixture
 def plan(run: PublishedRun, root: Path) -> EncodingPlan:
-    plan = plan_with(run, fetch_images(SAMPLE.dataset, SAMPLE.source, root))
+    plan = plan_with(run, fetch_images(SAMPLE.dataset, SAMPLE.source, root), root)
     begin_encoding(plan, run, root)
     return plan
 
@@ -65,7 +69,7 @@ def test_shards_are_joined_to_what_the_encoder_gives(
     assert whole.split.split == "all"
     assert np.array_equal(whole.index, np.arange(640))
     assert whole.labels is not None
-    assert whole.model == parts[0].model
+    assert whole.model == replace(parts[0].model, codes_sha256=whole.model.codes_sha256)
     left = [entry.name for entry in path.parents[1].parent.iterdir()]
     assert left == [plan.name]
     assert {entry.name for entry in path.parents[1].iterdir()} == {
@@ -130,7 +134,7 @@ def test_the_run_may_go_while_its_encoders_are_used(
 
 
 def test_a_damaged_encoder_is_not_used(run: PublishedRun, root: Path) -> None:
-    plan = plan_with(run, fetch_images(SAMPLE.dataset, SAMPLE.source, root))
+    plan = plan_with(run, fetch_images(SAMPLE.dataset, SAMPLE.source, root), root)
     (run.folder / "models" / "shallow" / "autoencoder.keras").write_bytes(b"")
     with pytest.raises(CodesError, match="differs from its manifest"):
         begin_encoding(plan, run, root)
@@ -148,7 +152,7 @@ def test_images_of_another_kind_are_refused(
 ) -> None:
     dataset = fetch_images(SAMPLE.dataset, SAMPLE.source, root).model_copy(update=update)
     with pytest.raises(StepError, match=reason):
-        plan_with(run, dataset)
+        plan_with(run, dataset, root)
 
 
 def test_the_name_is_that_of_the_images_and_the_encoders(
@@ -158,10 +162,10 @@ def test_the_name_is_that_of_the_images_and_the_encoders(
     other = fetch_images(SAMPLE.dataset, SAMPLE.source, root).model_copy(
         update={"payload_sha256": "e" * 64}
     )
-    assert plan_with(run, other).name != plan.name
+    assert plan_with(run, other, root).name != plan.name
     images = fetch_images(SAMPLE.dataset, SAMPLE.source, root)
-    assert plan_with(run, images, weights_sha256="e" * 64).name != plan.name
-    assert plan_with(run, images).name == plan.name
+    assert plan_with(run, images, root, weights_sha256="e" * 64).name != plan.name
+    assert plan_with(run, images, root).name == plan.name
 
 
 def test_what_was_joined_but_not_named_yet_is_not_encoded_again(
@@ -186,7 +190,46 @@ def test_images_of_another_unit_are_refused(
     images = fetch_images(SAMPLE.dataset, SAMPLE.source, root)
     scale = read_manifest(run.folder).dataset.scale
     with pytest.raises(StepError, match="convert them to the same unit"):
-        plan_with(run, images.model_copy(update={"scale": 255 * scale}))
-    plan = plan_with(run, images.model_copy(update={"scale": 2 * scale}))
+        plan_with(run, images.model_copy(update={"scale": 255 * scale}), root)
+    plan = plan_with(run, images.model_copy(update={"scale": 2 * scale}), root)
     assert plan.dataset.scale == scale
     assert "brighter pixels count as white" in caplog.text
+
+
+def test_labels_are_those_of_the_encoder_s_classes(run: PublishedRun, root: Path) -> None:
+    """Folders of which one is missing number their classes in another way."""
+    images = fetch_images(SAMPLE.dataset, SAMPLE.source, root)
+    manifest = read_manifest(run.folder)
+    learned = ("zero", *map(str, range(2, 10)), "one")
+    training_set = manifest.dataset.model_copy(update={"class_names": learned})
+    own = images.model_copy(update={"class_names": ("zero", "one", *map(str, range(2, 10)))})
+    plan = plan_encoding(own, run.name, training_set, manifest.models, root)
+    begin_encoding(plan, run, root)
+    found = read_codes(encode(plan, 100, root), "shallow")
+    before = open_labels(images, "all", root)
+    assert before is not None
+    assert found.labels is not None
+    assert found.split.class_names == learned
+    assert [learned[label] for label in found.labels] == [own.class_names[k] for k in before]
+    assert not np.array_equal(found.labels, before)
+    as_they_are = plan_with(run, images, root)
+    assert as_they_are.relabelled == {}
+    assert as_they_are.name != plan.name
+
+
+def test_a_class_that_the_encoder_did_not_learn_is_refused(run: PublishedRun, root: Path) -> None:
+    images = fetch_images(SAMPLE.dataset, SAMPLE.source, root)
+    with pytest.raises(StepError, match="has images of 'hat', which the encoders of run run-1 do"):
+        plan_with(run, images.model_copy(update={"class_names": ("hat",)}), root)
+
+
+def test_a_shard_is_relabelled_with_its_file(run: PublishedRun, root: Path) -> None:
+    images = fetch_images(SAMPLE.dataset, SAMPLE.source, root)
+    names = tuple(reversed(images.class_names))
+    plan = plan_with(run, images.model_copy(update={"class_names": names}), root)
+    begin_encoding(plan, run, root)
+    obtain_shard(plan, (0, 50), root)
+    (path,) = (root / "encodings").rglob("0*-0*.h5")
+    labels = open_labels(images, "all", root)
+    assert labels is not None
+    np.testing.assert_array_equal(read_codes(path, "shallow").labels, 9 - labels[:50].astype(int))

@@ -1,13 +1,16 @@
 import hashlib
+import json
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tasks.codes.contract import CHUNK_BYTES
 from tasks.codes.errors import CodesError
@@ -53,27 +56,72 @@ def test_attributes_say_where_the_codes_come_from(
 ) -> None:
     with h5py.File(path) as file:
         attributes = dict(file.attrs)
-        assert attributes["schema_name"] == b"autoencoder-flow/codes"
-        assert attributes["schema_version"] == 1
-        assert list(attributes["models"]) == [b"shallow"]
-        assert attributes["split"] == b"test"
-        assert attributes["dataset"] == dataset.name.encode()
-        assert attributes["dataset_payload_sha256"] == dataset.payload_sha256.encode()
+        assert attributes["schema_name"] == "autoencoder-flow/codes"
+        assert attributes["schema_version"] == 2
+        assert list(attributes["models"]) == ["shallow"]
+        assert attributes["split"] == "test"
+        assert attributes["dataset"] == dataset.name
+        assert attributes["dataset_payload_sha256"] == dataset.payload_sha256
+        assert json.loads(attributes["class_names"]) == [str(label) for label in range(10)]
         assert tuple(attributes["image_shape"]) == (28, 28)
         assert attributes["scale"] == 255.0
         group = dict(file["shallow"].attrs)
-        assert group["fingerprint"] == model.fingerprint.encode()
-        assert group["encoder_weights_sha256"] == model.encoder_weights_sha256.encode()
-        assert group["architecture"] == b"784-32-784"
+        assert group["fingerprint"] == model.fingerprint
+        assert group["encoder_weights_sha256"] == model.encoder_weights_sha256
+        assert group["basis"] == model.encoder_weights_sha256
+        codes = file["shallow/codes"][...]
+        assert group["codes_sha256"] == hashlib.sha256(codes.tobytes()).hexdigest()
+        assert group["architecture"] == "784-32-784"
         assert group["validation_loss"] == model.validation_loss
 
 
-def test_text_is_fixed_length_utf8(path: Path) -> None:
+def test_text_is_variable_length_utf8_in_attributes_alone(path: Path) -> None:
     with h5py.File(path) as file:
-        for name in ("schema_name", "models", "split"):
+        for name in ("schema_name", "models", "class_names", "content_sha256"):
             info = h5py.check_string_dtype(file.attrs.get_id(name).dtype)
-            assert info.encoding == "utf-8"
-            assert info.length is not None
+            assert (info.encoding, info.length) == ("utf-8", None)
+
+
+def names_written(names: tuple[str, ...], labels: NDArray[Any] | None, folder: Path) -> str | None:
+    """The attribute `class_names` of a file of one image."""
+    dataset = EXAMPLE_DATASET.model_copy(update={"class_names": names})
+    model = ModelCodes(
+        example_model(), [CodesBlock(np.ones((1, 32), np.float32), np.ones(1, np.float32))]
+    )
+    write_codes(folder / "codes.h5", "test", dataset, np.arange(1), labels, [model])
+    with h5py.File(folder / "codes.h5") as file:
+        text: str | None = file.attrs.get("class_names")
+    assert read_codes(folder / "codes.h5", "shallow").split.class_names == (names if text else ())
+    return text
+
+
+LABEL = np.zeros(1, np.uint8)
+
+
+def test_class_names_of_any_characters_are_json_in_ascii(tmp_path: Path) -> None:
+    names = ("Stiefel für Größe 日本", 'a "quoted" \\ name', "", "<\0\n>", "\udcff")
+    text = names_written(names, LABEL, tmp_path)
+    assert text is not None
+    assert text.isascii()
+    assert tuple(json.loads(text)) == names
+
+
+def test_class_names_of_more_than_64_kib_are_left_out(tmp_path: Path) -> None:
+    longest = ("x" * (64 * 1024 - 4),)
+    assert names_written(longest, LABEL, tmp_path) == json.dumps(list(longest))
+    assert names_written((longest[0] + "x",), LABEL, tmp_path) is None
+
+
+def test_without_labels_there_are_no_class_names(tmp_path: Path) -> None:
+    assert names_written(("boot",), None, tmp_path) is None
+
+
+def test_the_basis_is_that_of_the_record(tmp_path: Path) -> None:
+    anchored = example_model().model_copy(update={"basis": "e" * 64})
+    block = CodesBlock(np.ones((1, 32), np.float32), np.ones(1, np.float32))
+    model = ModelCodes(anchored, [block])
+    write_codes(tmp_path / "c.h5", "test", EXAMPLE_DATASET, np.arange(1), None, [model])
+    assert read_codes(tmp_path / "c.h5", "shallow").model.basis == "e" * 64
 
 
 def test_identical_inputs_give_identical_bytes(
@@ -108,6 +156,7 @@ def test_what_is_written_is_read(
     assert read.split.dataset_payload_sha256 == EXAMPLE_DATASET.payload_sha256
     assert read.model.fingerprint == "f" * 64
     assert read.model.seed == 0
+    assert read.model.codes_sha256 == hashlib.sha256(codes.tobytes()).hexdigest()
 
 
 @pytest.mark.parametrize("rows", [1, 3000, 20_000, 300_000])

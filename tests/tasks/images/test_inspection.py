@@ -5,6 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tasks.core.errors import StepError
+from tasks.core.records import Split
 from tasks.images import rows
 from tasks.images.inspection import checked_arrays, checked_images, checked_labels, inspect
 from tasks.images.rows import ArrayRows, RawSplit
@@ -132,3 +133,23 @@ def test_the_type_of_a_source_does_not_matter_but_its_values() -> None:
         inspect("mine", "test", {"train": RawSplit(held((IMAGES > 60).astype(d)))}) for d in dtypes
     ]
     assert len({facts.payloads["train_images"] for facts in found}) == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "complete"),
+    [((), ("0", "1", "2", "3")), (("a", "b"), ("a", "b", "2", "3")), (tuple("abcde"),) * 2],
+)
+def test_labels_count_into_the_class_names(
+    names: tuple[str, ...], complete: tuple[str, ...]
+) -> None:
+    labels = np.arange(10) % 4
+    splits: dict[Split, RawSplit] = {
+        "train": RawSplit(held(IMAGES), held(labels % 2)),
+        "test": RawSplit(held(IMAGES), held(labels)),
+    }
+    assert inspect("mine", "test", splits, names).class_names == complete
+
+
+def test_images_without_labels_have_the_class_names_that_were_given() -> None:
+    splits: dict[Split, RawSplit] = {"train": RawSplit(held(IMAGES), source_rows=np.arange(10))}
+    assert inspect("mine", "test", splits).class_names == ()

@@ -1,5 +1,8 @@
 from pathlib import Path
 
+import pytest
+
+from tasks.codes.provenance import SCHEMA_VERSION
 from tasks.codes.published import run_folder
 from tasks.core.records import DatasetRecord
 from tasks.core.storage import write_bytes
@@ -27,3 +30,15 @@ def test_a_second_attempt_keeps_what_was_made_from_the_same_inputs(
     assert not [file for file in manifest.files if ".attempt" in file.path]
     check_files(run_folder("run-1", root), manifest.files)
     assert not (run_folder("run-1", root) / ".attempt").exists()
+
+
+def test_a_second_attempt_keeps_no_codes_of_an_earlier_format(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = building_folder("run-1", root) / "codes" / "test.h5"
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.runs.building.SCHEMA_VERSION", SCHEMA_VERSION - 1)
+        begin_run("run-1", dataset, [model], root)
+    write_bytes(made, b"")
+    begin_run("run-1", dataset, [model], root)
+    assert not made.exists()

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from tasks.codes.errors import AutoencoderError
-from tasks.codes.published import published_link, run_folder
+from tasks.codes.published import MANIFEST_FILE, published_link, run_folder
 from tasks.core.records import DatasetRecord
+from tasks.core.storage import write_record
 from tasks.models.store import ModelRecord
 from tasks.runs.lookup import (
     check_files,
@@ -82,3 +83,13 @@ def test_a_published_run_that_is_gone_counts_as_none(root: Path) -> None:
     link.symlink_to("../runs/gone")
     assert published_run("mine", root) == "gone"
     assert find_published("mine", root) is None
+
+
+def test_a_run_of_version_0_1_0_is_replaced_for_the_sake_of_its_codes(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    manifest = complete("run-1", model, dataset, root)
+    write_record(
+        run_folder("run-1", root) / MANIFEST_FILE, manifest.model_copy(update={"codes_sha256": {}})
+    )
+    assert find_unchanged([model.fingerprint], dataset, root) is None

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from pathlib import Path
 
@@ -5,9 +6,9 @@ import jsonschema
 import pytest
 from pydantic import ValidationError
 
-from tasks.codes.published import MANIFEST_FILE, run_folder
+from tasks.codes.published import MANIFEST_FILE, open_published, run_folder
 from tasks.core.errors import StepError
-from tasks.core.records import DatasetRecord
+from tasks.core.records import SPLITS, DatasetRecord
 from tasks.models.store import ModelRecord
 from tasks.parameters.retrain import Parameters
 from tasks.runs.lookup import find_published, find_runs
@@ -89,3 +90,21 @@ def test_a_damaged_manifest_is_named_with_the_field(
     with pytest.raises(StepError, match="is damaged"):
         find_published(dataset.name, root)
     assert find_runs(root) == []
+
+
+def test_codes_have_their_digests_and_models_their_basis(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    manifest = complete("run-1", model, dataset, root)
+    run = open_published(dataset.name, root)
+    assert manifest.codes_sha256 == {
+        "shallow": {
+            split: hashlib.sha256(run.codes(split, "shallow").codes.tobytes()).hexdigest()
+            for split in SPLITS
+        }
+    }
+    assert read_manifest(run.folder) == manifest
+    stored = json.loads((run.folder / MANIFEST_FILE).read_text())["models"][0]
+    assert stored["basis"] == model.encoder_weights_sha256
+    del stored["basis"]
+    assert ModelRecord.model_validate(stored).basis is None  # it gives no later model a basis

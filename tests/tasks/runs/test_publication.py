@@ -320,3 +320,16 @@ def test_the_outcome_is_logged(
     caplog.set_level(logging.INFO)
     complete("run-2", model, dataset, root, settings=settings)
     assert line in [record.message for record in caplog.records]
+
+
+def test_a_run_of_version_0_1_0_is_published_again_with_the_digests_of_its_codes(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    """Its manifest lacks them: they are computed."""
+    manifest = complete("run-1", model, dataset, root)
+    complete("run-2", model, dataset, root)
+    earlier = manifest.model_copy(update={"codes_sha256": {}})
+    write_record(run_folder("run-1", root) / "manifest.json", earlier)
+    assert publish("run-1", root) == earlier
+    last = read_journal(dataset.name, root).publications[-1]
+    assert (last.run, last.codes_sha256) == ("run-1", manifest.codes_sha256)
