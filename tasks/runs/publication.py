@@ -10,7 +10,9 @@ from tasks.codes.published import MANIFEST_FILE, published_link, run_folder
 from tasks.codes.reader import verify_codes
 from tasks.core.errors import RefusedError, StepError, TransientError
 from tasks.core.locks import lock
+from tasks.core.records import FileRecord
 from tasks.core.storage import (
+    describe_file,
     partial_folder,
     remove_partial_files,
     sync,
@@ -21,6 +23,7 @@ from tasks.core.versions import installed_versions
 from tasks.models.store import ModelRecord, copy_model
 from tasks.parameters.retrain import Parameters
 from tasks.runs.building import PUBLICATION_LOCK, building_folder, finish_building, list_files
+from tasks.runs.croissant import CROISSANT_FILE, describe_run
 from tasks.runs.gate import (
     find_best_losses,
     judge,
@@ -103,7 +106,16 @@ def _judge_run(
         _warn_of_missing_models(manifest, previous)
     for name, text in render(manifest, previous, building).items():
         write_bytes(building / name, text.encode())
-    return manifest.model_copy(update={"files": list_files(building, MANIFEST_FILE)})
+    return manifest.model_copy(update={"files": _describe_files(manifest, building)})
+
+
+def _describe_files(manifest: Manifest, building: Path) -> tuple[FileRecord, ...]:
+    """Write the description of all files for other tools; return the files, this one included."""
+    # A killed attempt may have left one.
+    files = [file for file in list_files(building, MANIFEST_FILE) if file.path != CROISSANT_FILE]
+    write_bytes(building / CROISSANT_FILE, describe_run(manifest, files).encode())
+    files.append(describe_file(building, CROISSANT_FILE))
+    return tuple(sorted(files, key=lambda file: file.path))
 
 
 def _warn_of_missing_models(manifest: Manifest, previous: Manifest) -> None:
