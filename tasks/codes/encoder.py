@@ -32,6 +32,7 @@ ENCODER_ATTRIBUTES: dict[str, type] = {
     "model": str,
     "fingerprint": str,
     "encoder_weights_sha256": str,
+    "basis": str,
     "image_shape": list,
     "dtype": str,
     "scale": float,
@@ -70,7 +71,10 @@ class Encoder:
     fingerprint: str
     """SHA-256 that identifies the training."""
     encoder_weights_sha256: str
-    """That of the codes which are comparable."""
+    """As in the codes files that this encoder wrote."""
+    basis: str
+    """The `encoder_weights_sha256` of the encoder that defined the coordinate system; codes of one
+    basis can be compared."""
     image_shape: tuple[int, ...]
     """Height, width and, in colour, 3."""
     dtype: str

@@ -102,6 +102,7 @@ def write_encoder(
         "model": record.name,
         "fingerprint": record.fingerprint,
         "encoder_weights_sha256": record.encoder_weights_sha256,
+        "basis": record.basis or record.encoder_weights_sha256,
         "image_shape": dataset.image_shape,
         "dtype": dataset.dtype,
         "scale": dataset.scale,

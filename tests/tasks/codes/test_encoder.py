@@ -34,7 +34,7 @@ def small(dtype: str, scale: float) -> Encoder:
     """An encoder of images with two pixels; the code is their sum and their difference."""
     kernel = np.array([[1, 1], [1, -1]], np.float32)
     layer = DenseLayer(kernel, np.zeros(2, np.float32), "linear")
-    return Encoder("small", "f", "e", (1, 2), dtype, scale, (layer,))
+    return Encoder("small", "f", "e", "b", (1, 2), dtype, scale, (layer,))
 
 
 def test_the_codes_are_those_published(
@@ -55,6 +55,7 @@ def test_the_encoder_says_what_it_takes_and_whose_codes_it_gives(
     codes = run.codes("test", "shallow").model
     assert encoder.encoder_weights_sha256 == codes.encoder_weights_sha256
     assert encoder.fingerprint == codes.fingerprint
+    assert encoder.basis == codes.encoder_weights_sha256, "the model defines its own basis"
 
 
 def test_flat_images_and_images_in_rows_and_columns_give_the_same(encoder: Encoder) -> None:
@@ -79,7 +80,7 @@ def test_ten_thousand_images_take_less_than_a_second() -> None:
         DenseLayer(np.ones(shape, np.float32), np.ones(shape[1], np.float32), "relu")
         for shape in pairwise(sizes)
     )
-    encode = Encoder("deep", "f", "e", (28, 28), "uint8", 255.0, layers)
+    encode = Encoder("deep", "f", "e", "b", (28, 28), "uint8", 255.0, layers)
     images = np.ones((10_000, 28, 28), np.uint8)
     seconds = []
     for _ in range(3):

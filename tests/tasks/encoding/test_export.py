@@ -77,6 +77,15 @@ def test_the_bytes_are_a_function_of_the_encoder(tmp_path: Path) -> None:
     assert first == second
 
 
+def test_an_anchored_encoder_names_the_basis_that_it_keeps(tmp_path: Path) -> None:
+    encoder = build_autoencoder(MODEL.spec.architecture, (28, 28), RECIPE, seed=1).encoder
+    update = {"encoder_weights_sha256": weights_sha256(encoder), "basis": "b" * 64}
+    path = tmp_path / "encoder.h5"
+    write_encoder(path, encoder, MODEL.model_copy(update=update), EXAMPLE_DATASET)
+    assert read_encoder(path).basis == "b" * 64
+    assert read_encoder(path).encoder_weights_sha256 == weights_sha256(encoder)
+
+
 def test_what_numpy_cannot_compute_is_named(tmp_path: Path) -> None:
     encoder = build_autoencoder(CONVOLUTIONAL, (28, 28), RECIPE, seed=1).encoder
     path = export(encoder, tmp_path)
