@@ -13,7 +13,7 @@ and instead of `layers` the attribute `unsupported`, which says why.
 import hashlib
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ class Encoder:
     """Type of the images that were learned from: uint8, uint16 or float32."""
     scale: float
     """Pixel values are divided by it; greater ones count as 1."""
-    layers: tuple[DenseLayer, ...]
+    layers: tuple[DenseLayer, ...] = field(repr=False)
 
     @property
     def pixels(self) -> int:
