@@ -54,6 +54,7 @@ def run_steps(run: CurrentRun, parameters: Parameters) -> Outcome:
         ]
     for split in SPLITS:
         steps.encode_images(run.name, split, dataset, models)
+    steps.export_encoders(run.name, dataset, models)
     baselines = steps.compute_baselines(dataset, specs)
     metrics = {
         model.name: steps.evaluate_model(run.name, model, dataset, baselines) for model in models

@@ -18,6 +18,7 @@ from tasks.core.records import (
 )
 from tasks.core.storage import write_bytes
 from tasks.encoding.encoder import encode_split
+from tasks.encoding.export import obtain_encoder, write_arrays
 from tasks.evaluation.records import (
     Baselines,
     ClassMetrics,
@@ -253,6 +254,8 @@ def complete(
             building_folder(run, root) / "codes" / f"{split}.h5",
             codes_file(split, model, dataset, root),
         )
+        write_arrays(split, [model], building_folder(run, root))
+    obtain_encoder(model, dataset, building_folder(run, root), root)
     record = RunRecord(
         run=run,
         started=datetime.now(UTC),

@@ -9,14 +9,19 @@ import os
 import reprlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from .errors import CodesError
 from .provenance import Split
 from .reader import Codes, read_codes
 
+if TYPE_CHECKING:
+    from .encoder import Encoder
+
 ROOT_VARIABLE = "AUTOENCODER_ARTIFACTS"
 MANIFEST_FILE = "manifest.json"
+PLAIN_ENCODER_FILE = "encoder.h5"
+"""In the folder of a model; the others there are Keras's."""
 CHECKOUT = Path(__file__).resolve().parents[2] if __package__ == "tasks.codes" else None
 """The checkout that this package is part of; none where it is installed by itself."""
 
@@ -68,6 +73,26 @@ class PublishedRun:
         if read.labels is None or read.split.class_names:
             return read
         return replace(read, split=replace(read.split, class_names=self.class_names))
+
+    def encoder(self, model: str = "deep") -> "Encoder":
+        """The encoder of one model: a function from images to codes, computed by NumPy.
+
+        Raises:
+            CodesError: the run has none of this model, or NumPy cannot compute it; says why.
+        """
+        from .encoder import read_encoder  # most readers do without
+
+        if model not in self.models:
+            raise CodesError(
+                f"The run {self.name} has no model {model}, only {', '.join(self.models)}"
+            )
+        path = f"models/{model}/{PLAIN_ENCODER_FILE}"
+        if path not in {file.path for file in self.files}:
+            raise CodesError(
+                f"The run {self.name} has no file {path}, as an earlier version published it: use "
+                f"models/{model}/encoder.keras with Keras, or run the flow again"
+            )
+        return read_encoder(self.file(path))
 
 
 def open_published(dataset: str, root: Path | str | None = None) -> PublishedRun:

@@ -94,24 +94,25 @@ def open_codes(path: Path | str) -> Iterator[CodesFile]:
         CodesError: the file is missing, damaged or does not follow the contract.
     """
     path = Path(path)
-    with _refusals_explained(path):
+    with refusals_explained(path):
         hdf5 = h5py.File(path, "r", locking=False)
     with hdf5:
-        with _refusals_explained(path):
+        with refusals_explained(path):
             split, models = check_contract(hdf5)
         yield CodesFile(path, hdf5, split, models)
 
 
 @contextmanager
-def _refusals_explained(path: Path) -> Iterator[None]:
+def refusals_explained(path: Path, kind: str = "a codes file") -> Iterator[None]:
+    """Raise whatever goes wrong while a file is read as a CodesError of one line."""
     try:
         yield
     except CodesError as error:
-        raise CodesError(f"{path} does not follow the contract of codes files: {error}") from error
+        raise CodesError(f"{path} does not follow the contract of {kind}: {error}") from error
     except Exception as error:  # on damaged bytes, h5py raises almost any type
         code = getattr(error, "errno", None)  # set where the operating system refused
         reason = os.strerror(code) if code else " ".join(str(error).split())
-        raise CodesError(f"{path} cannot be read as a codes file: {reason}") from error
+        raise CodesError(f"{path} cannot be read as {kind}: {reason}") from error
 
 
 def read_codes(

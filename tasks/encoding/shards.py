@@ -14,6 +14,7 @@ import h5py
 from pydantic import Field
 
 from tasks.codes.contract import chunks_of
+from tasks.codes.encoder import LARGEST_SCALE_RATIO
 from tasks.codes.errors import CodesError
 from tasks.codes.provenance import SCHEMA_VERSION
 from tasks.codes.published import PublishedRun
@@ -42,8 +43,6 @@ logger = logging.getLogger(__name__)
 RECORD_FILE = "encoding.json"
 CODES_FILE = "codes/all.h5"
 SHARDS_FOLDER = "shards"
-LARGEST_SCALE_RATIO = 100
-"""Images this many times brighter than the brightest training image have another unit."""
 
 
 class EncodingPlan(Record):

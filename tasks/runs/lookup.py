@@ -11,6 +11,7 @@ from tasks.core.records import DatasetRecord, FileRecord, Sha256
 from tasks.core.storage import read_record
 from tasks.models.store import stored_model
 from tasks.runs.building import file_names
+from tasks.runs.croissant import CROISSANT_FILE, describe_files
 from tasks.runs.journal import read_journal
 from tasks.runs.manifest import FinishedRecord, Manifest, read_manifest, short_name
 
@@ -91,8 +92,9 @@ def find_unchanged(
         if run is None or [model.fingerprint for model in run.models] != fingerprints:
             return None
         check_files(run_folder(run.run, root), run.files)
+        _check_complete(run)
     except AutoencoderError as error:
-        logger.warning("The published run is damaged and will be replaced: %s", error)
+        logger.warning("The published run will be replaced: %s", error)
         return None
     sound = all(stored_model(root / model.folder) for model in run.models)
     if not run.codes_sha256:
@@ -102,6 +104,13 @@ def find_unchanged(
         return None
     logger.info("Unchanged: the published run %s would be repeated", short_name(run.run))
     return run
+
+
+def _check_complete(run: Manifest) -> None:
+    """Refuse a run of an earlier version, which lacks files that readers get today."""
+    files = {file.path for file in run.files}
+    if missing := {CROISSANT_FILE, *describe_files(run)} - files:
+        raise StepError(f"it has no {min(missing)}, as an earlier version published it")
 
 
 def check_files(

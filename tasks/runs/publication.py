@@ -9,7 +9,9 @@ from pathlib import Path
 from tasks.codes.published import MANIFEST_FILE, published_link, run_folder
 from tasks.core.errors import RefusedError, StepError, TransientError
 from tasks.core.locks import lock
+from tasks.core.records import FileRecord
 from tasks.core.storage import (
+    describe_file,
     partial_folder,
     remove_partial_files,
     sync,
@@ -26,6 +28,7 @@ from tasks.runs.building import (
     finish_building,
     list_files,
 )
+from tasks.runs.croissant import CROISSANT_FILE, describe_run
 from tasks.runs.gate import judge, measure_drift, warn_of_drift
 from tasks.runs.journal import read_journal, record_publication
 from tasks.runs.lookup import check_files, find_ever_published, find_published, published_run
@@ -103,7 +106,16 @@ def _judge_run(
         _warn_of_missing_models(manifest, previous)
     for name, text in render(manifest, previous, building).items():
         write_bytes(building / name, text.encode())
-    return manifest.model_copy(update={"files": list_files(building, MANIFEST_FILE)})
+    return manifest.model_copy(update={"files": _describe_files(manifest, building)})
+
+
+def _describe_files(manifest: Manifest, building: Path) -> tuple[FileRecord, ...]:
+    """Write the description of all files for other tools; return the files, this one included."""
+    # A killed attempt may have left one.
+    files = [file for file in list_files(building, MANIFEST_FILE) if file.path != CROISSANT_FILE]
+    write_bytes(building / CROISSANT_FILE, describe_run(manifest, files).encode())
+    files.append(describe_file(building, CROISSANT_FILE))
+    return tuple(sorted(files, key=lambda file: file.path))
 
 
 def _warn_of_missing_models(manifest: Manifest, previous: Manifest) -> None:

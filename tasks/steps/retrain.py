@@ -18,6 +18,7 @@ from tasks.core.records import (
     Split,
 )
 from tasks.core.storage import describe_file, load_or_compute, prepare_artifacts_folder
+from tasks.encoding.export import codes_file, obtain_encoder, write_arrays
 from tasks.evaluation.baselines import obtain_baselines
 from tasks.evaluation.records import Baselines, Metrics
 from tasks.images import dataset as datasets
@@ -123,15 +124,28 @@ def train_model(
 def encode_images(
     run: str, split: Split, dataset: DatasetRecord, models: list[ModelRecord]
 ) -> FileRecord:
-    """Write the codes file of a split, unless an earlier attempt with these models did."""
+    """Write the codes of a split, unless an earlier attempt with these models did.
+
+    The arrays beside the codes file are always written: that takes no longer than to check them.
+    """
     root = prepare_artifacts_folder()
     begin_run(run, dataset, models, root)
-    folder, name = building_folder(run, root), f"codes/{split}.h5"
+    folder, name = building_folder(run, root), codes_file(split)
     if not is_valid(folder / name):
         from tasks.encoding.encoder import encode_split
 
         encode_split(split, dataset, models, folder / name, root)
+    write_arrays(split, models, folder)
     return describe_file(folder, name)
+
+
+@step("Export the encoders")
+def export_encoders(run: str, dataset: DatasetRecord, models: list[ModelRecord]) -> None:
+    """Write the encoders for readers without TensorFlow, unless an earlier attempt did."""
+    root = prepare_artifacts_folder()
+    begin_run(run, dataset, models, root)
+    for model in models:
+        obtain_encoder(model, dataset, building_folder(run, root), root)
 
 
 @step("Compute the baselines", log_lines.summarize_baselines)

@@ -100,7 +100,7 @@ def results(root: Path, dataset: str) -> dict[str, str]:
         path = folder / file.path
         if hashlib.sha256(path.read_bytes()).hexdigest() != file.sha256:
             raise AssertionError(f"{file.path} is not what the manifest says")
-        if path.suffix in (".h5", ".png") or path.name == "history.json":
+        if path.suffix in (".h5", ".npy", ".png") or path.name == "history.json":
             found[file.path] = file.sha256
     return found
 

@@ -13,6 +13,7 @@ from typing import Any
 from unittest import mock
 
 from tasks.core import storage
+from tasks.encoding import export
 from tasks.encoding import writer as codes_writer
 from tasks.models import checkpoints
 from tasks.models.checkpoints import Checkpoints
@@ -104,6 +105,7 @@ ARMS: dict[str, Callable[[Kill], None]] = {
     "after a checkpoint's rename": lambda kill: around_rename(_nothing, kill),
     "between the models": lambda kill: _call_after(Checkpoints, "clear", kill),
     "amid the codes' write": lambda kill: _call_after(codes_writer, "_write_model", kill),
+    "amid the export": lambda kill: _call_after(export, "_write_array", kill),
     "before the switch": lambda kill: _call_before(publication, "switch_link", kill),
     "after the switch": lambda kill: _call_after(publication, "switch_link", kill),
 }

@@ -11,6 +11,7 @@ import pytest
 from tasks.codes.published import PublishedRun, open_published
 from tasks.core.records import SPLITS, DatasetRecord
 from tasks.encoding.encoder import encode_split
+from tasks.encoding.export import obtain_encoder, write_arrays
 from tasks.evaluation.baselines import obtain_baselines
 from tasks.models.architectures import DEEP
 from tasks.models.obtain import obtain_model
@@ -68,13 +69,23 @@ def artifacts(
     shutil.copytree(source, root)
     models = (shallow, obtain_model(dataset, DEEP_SPEC, "cpu", root, lambda progress: None))
     folder = building_folder("run-1", root)
-    for split in SPLITS:
-        encode_split(split, dataset, list(models), folder / "codes" / f"{split}.h5", root)
+    write_files(folder, dataset, list(models), root)
     record = run_record("run-1", dataset, models)
     obtain_baselines(dataset, {32}, root)
     figures = draw_figures(dataset, list(models), record.metrics, folder, root)
     complete_run(record.model_copy(update={"figures": tuple(figures)}), root, render_files)
     return root
+
+
+def write_files(
+    folder: Path, dataset: DatasetRecord, models: list[ModelRecord], root: Path
+) -> None:
+    """Write what the steps of a run derive from its models, except figures."""
+    for split in SPLITS:
+        encode_split(split, dataset, models, folder / "codes" / f"{split}.h5", root)
+        write_arrays(split, models, folder)
+    for model in models:
+        obtain_encoder(model, dataset, folder, root)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import pytest
 from prefect import flow
 
 from flows.retrain import main, retrain
+from tasks.core.records import SPLITS
 from tasks.images.sources import IdxFolder
 from tasks.models.store import ModelRecord, stored_model
 from tasks.parameters.images import DataParameters
@@ -50,6 +51,8 @@ def test_a_run_leaves_models_codes_and_figures_and_publishes_them(
     assert {file.path for file in first.files} == {
         "codes/test.h5",
         "codes/train.h5",
+        *(f"codes/{split}-{model}.npy" for split in SPLITS for model in ("shallow", "deep")),
+        "croissant.json",
         "report.html",
         "report.md",
         "figures/classes.svg",
@@ -63,7 +66,10 @@ def test_a_run_leaves_models_codes_and_figures_and_publishes_them(
         *(
             f"models/{model}/{file}"
             for model in ("shallow", "deep")
-            for file in ("autoencoder.keras", "encoder.keras", "history.json", "model.json")
+            for file in (
+                *("autoencoder.keras", "encoder.keras", "encoder.h5"),
+                *("history.json", "model.json"),
+            )
         ),
     }
     with h5py.File(published / "codes" / "test.h5") as file:
@@ -91,7 +97,8 @@ def test_training_again_gives_the_same_bits(first: Manifest, root: Path) -> None
         {file.path: file.sha256 for file in manifest.files} for manifest in (first, forced.manifest)
     )
     same = [path for path in first_files if first_files[path] == forced_files[path]]
-    assert {"codes/test.h5", "models/deep/history.json", "figures/codes-deep.png"} <= set(same)
+    assert {"codes/test.h5", "codes/test-deep.npy", "models/deep/encoder.h5"} <= set(same)
+    assert {"models/deep/history.json", "figures/codes-deep.png"} <= set(same)
 
 
 def test_only_a_damaged_model_is_trained_again(first: Manifest, root: Path) -> None:

@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 import pytest
 
+from tasks.codes import CodesError, open_published
 from tasks.models import architectures
 from tasks.models.architectures import CODE_LAYER, LOGITS_LAYER, Architecture, BuiltIn
 from tasks.models.recipes import Recipe
@@ -134,6 +135,10 @@ def test_the_model_is_trained_published_and_reused(root: Path) -> None:
     files = {file["path"] for file in manifest["files"]}
     assert {"figures/codes-conv.png", "models/conv/encoder.keras", "report.html"} <= files
     assert "conv" in (folder / "report.md").read_text()
+    published = open_published(SAMPLE.dataset, root)
+    assert published.encoder("deep").code_size == 16
+    with pytest.raises(CodesError, match="conv model: its layer reshape.* is Reshape, not Dense"):
+        published.encoder("conv")
 
     again = retrain(*flags)
     assert again.returncode == 0, again.stderr

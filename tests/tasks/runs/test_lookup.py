@@ -65,6 +65,18 @@ def test_an_unchanged_run_is_found_if_all_is_sound(
     assert find_unchanged([model.fingerprint], dataset, root) is None
 
 
+def test_a_run_of_an_earlier_version_is_made_anew(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifest = complete("run-1", model, dataset, root)
+    folder = run_folder("run-1", root)
+    (folder / "codes" / "test-shallow.npy").unlink()
+    files = tuple(file for file in manifest.files if not file.path.endswith("test-shallow.npy"))
+    write_record(folder / "manifest.json", manifest.model_copy(update={"files": files}))
+    assert find_unchanged([model.fingerprint], dataset, root) is None
+    assert "it has no codes/test-shallow.npy, as an earlier version published it" in caplog.text
+
+
 def test_runs_that_were_refused_were_never_published(
     model: ModelRecord, dataset: DatasetRecord, root: Path
 ) -> None:

@@ -48,9 +48,13 @@ def test_a_run_is_complete_self_contained_and_published(
     folder = run_folder("run-1", root)
     assert read_manifest(folder) == manifest
     assert {file.path for file in manifest.files} == {
+        "codes/test-shallow.npy",
         "codes/test.h5",
+        "codes/train-shallow.npy",
         "codes/train.h5",
+        "croissant.json",
         "models/shallow/autoencoder.keras",
+        "models/shallow/encoder.h5",
         "models/shallow/encoder.keras",
         "models/shallow/history.json",
         "models/shallow/model.json",
