@@ -13,7 +13,7 @@ from tasks.core.errors import StepError
 from tasks.models.architectures import DEEP, SHALLOW, WIDE, Architecture
 from tasks.models.batches import NO_CODE, Codes, SegmentPlan
 from tasks.models.checkpoints import TrainingState
-from tasks.models.compiled import compile_segment, find_code_layers
+from tasks.models.compiled import SegmentInputs, compile_segment, find_code_layers
 from tasks.models.fingerprint import TRAINING_VERSION
 from tasks.models.recipes import learning_rates
 from tasks.models.spec import STRENGTH, Anchor, TrainingSpec, choose_recipe
@@ -140,16 +140,17 @@ class Spy(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
 
 def test_training_sees_what_numpy_would_compute() -> None:
     values = np.arange(256, dtype=np.uint8).reshape(1, 256)
-    inputs = keras.Input((256,))
+    pixels = keras.Input((256,))
     spy = Spy()
-    model = keras.Model(inputs, keras.layers.Dense(256)(spy(inputs)))
+    model = keras.Model(pixels, keras.layers.Dense(256)(spy(pixels)))
     optimizer = keras.optimizers.Adam()
     optimizer.build(model.trainable_variables)
     plan = SegmentPlan(batch_size=1, steps=1, segment_steps=1)
     run = compile_segment(model, optimizer, plan)
     zeros = np.zeros(256, np.float32)
     one = tf.constant(1)
-    run(tf.constant(values), one, tf.constant(255.0), zeros, zeros[:1], tf.constant(0), one)
+    inputs = SegmentInputs(tf.constant(values), one, tf.constant(255.0), zeros, zeros[:1])
+    run(inputs, tf.constant(0), one)
     assert spy.seen.numpy().tobytes() == (values.astype("float32") / np.float32(255)).tobytes()
 
 
