@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from xdist.scheduler import LoadFileScheduling
 
 from tasks.core.records import (
     SPLITS,
@@ -66,8 +67,27 @@ SPEC = TrainingSpec(
 
 MOST_WORKERS = 4
 """More gain little: the tests that share the Prefect server are a quarter of all."""
-LONG_GROUPS = ("prefect", "training")
-"""Groups of tests that share something expensive, each in one worker; they start first."""
+PREFECT_TESTS = (
+    "tests/flows/",
+    "tests/tasks/steps/",
+    "tests/tasks/models/test_new_architecture.py",
+)
+"""Where the Prefect server is used; it takes 10 s to start, and two might choose the same port."""
+SLOW_TESTS = "tests/tasks/models/test_training.py"
+"""After those of the server, the file that takes most time."""
+
+
+class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # it ships no types
+    """The tests of a file run in one process, all those of the Prefect server too."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        scope: str = super()._split_scope(nodeid)
+        return "prefect" if scope.startswith(PREFECT_TESTS) else scope
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    """Called where tests run in several processes (`-n`)."""
+    return Scheduling(config, log)
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -77,17 +97,16 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests of the Prefect server, which takes 10 s to start; put long groups first."""
+    """Start with what takes longest, so that no process waits for it at the end."""
     for item in items:
         if "prefect_server" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("prefect"))
-    items.sort(key=_place_of_group)
-
-
-def _place_of_group(item: pytest.Item) -> int:
-    marker = item.get_closest_marker("xdist_group")
-    name = marker.args[0] if marker else None
-    return LONG_GROUPS.index(name) if name in LONG_GROUPS else len(LONG_GROUPS)
+            assert item.nodeid.startswith(PREFECT_TESTS), f"Add {item.nodeid} to PREFECT_TESTS"
+    items.sort(
+        key=lambda item: (
+            not item.nodeid.startswith(PREFECT_TESTS),
+            not item.nodeid.startswith(SLOW_TESTS),
+        )
+    )
 
 
 def read_all(rows: Rows | None) -> NDArray[Any]:

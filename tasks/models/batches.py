@@ -132,12 +132,14 @@ def shuffled_segments(
         anchored = None if gathered is None else tf.constant(gathered)
         return Segment(epoch, number, first_step, _as_block(block, rows), anchored)
 
-    positions = (
-        (epoch, number)
-        for epoch in range(start[0], epochs)
-        for number in range(start[1] if epoch == start[0] else 0, plan.segments)
-    )
-    yield from map_ahead(gather, positions, threads=1)
+    yield from map_ahead(gather, _positions(start, epochs, plan.segments), threads=1)
+
+
+def _positions(start: tuple[int, int], epochs: int, segments: int) -> Iterator[tuple[int, int]]:
+    """All pairs of epoch and segment from `start` on."""
+    for epoch in range(start[0], epochs):
+        for number in range(start[1] if epoch == start[0] else 0, segments):
+            yield epoch, number
 
 
 def choose_moves(rows: int, share: float, seed: int, epoch: int) -> NDArray[np.int8]:

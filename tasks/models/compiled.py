@@ -4,7 +4,7 @@ Each is compiled once, for one shape of block.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from tasks.core.backend import keras, tf
 from tasks.images.rows import evaluation_rows
@@ -100,12 +100,27 @@ def compile_pre_activations(model: keras.Model) -> Callable[..., tf.Tensor]:
     return pre_activate
 
 
+class SegmentInputs(NamedTuple):
+    """What the optimizer steps of a segment work on."""
+
+    images: tf.Tensor
+    """(segment_steps * batch_size, pixels)."""
+    rows: tf.Tensor
+    """How many of them are not padding."""
+    scale: tf.Tensor
+    centre: tf.Tensor
+    rates: tf.Tensor
+    """Learning rates, (segment_steps,) float32."""
+    anchor_codes: tf.Tensor | None = None
+    """With an anchor its codes of the images, (segment_steps * batch_size, code_size)."""
+
+
 def compile_segment(
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
     plan: SegmentPlan,
     anchor_strength: float = 0.0,
-) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+) -> Callable[[SegmentInputs, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     """Compile a loop of optimizer steps over some of the batches of a block.
 
     Rows beyond those of the block have weight 0, so the last batch of an epoch needs no
@@ -115,58 +130,58 @@ def compile_segment(
         anchor_strength: see `tasks.models.spec.Anchor`; 0 without an anchor.
 
     Returns:
-        (images (segment_steps * batch_size, pixels), rows, scale, centre,
-        rates (segment_steps,), first batch, batch after the last one, with an anchor its codes
-        (segment_steps * batch_size, code_size)) ->
+        (inputs, first batch, batch after the last one) ->
         (sum of the per-pixel losses of the sampled rows, number of sampled rows).
     """
-    size = plan.batch_size
-    forward = _split_at_code(model) if anchor_strength else lambda inputs: [model(inputs)]
-    variables = model.trainable_variables
+    take_step = _build_step(model, optimizer, plan.batch_size, anchor_strength)
 
     @tf.function(jit_compile=True, autograph=False)
     def run_segment(
-        images: tf.Tensor,
-        rows: tf.Tensor,
-        scale: tf.Tensor,
-        centre: tf.Tensor,
-        rates: tf.Tensor,
-        first: tf.Tensor,
-        stop: tf.Tensor,
-        anchor_codes: tf.Tensor | None = None,
+        inputs: SegmentInputs, first: tf.Tensor, stop: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        pixels = images.shape[1]
-
         def step(index: tf.Tensor, loss_sum: tf.Tensor, loss_rows: tf.Tensor) -> Any:
-            targets = normalize(tf.slice(images, [index * size, 0], [size, pixels]), scale)
-            count = tf.minimum(rows - index * size, size)
-            weights = tf.cast(tf.range(size) < count, tf.float32)[:, tf.newaxis]  # (size, 1)
-            mean_weights = weights / (tf.cast(count, tf.float32) * pixels)
-            optimizer.learning_rate.assign(rates[index])
+            sampled, sampled_rows = take_step(inputs, index)
+            return index + 1, loss_sum + sampled, loss_rows + sampled_rows
 
-            def differentiate(logits: tf.Tensor, *codes: tf.Tensor) -> list[tf.Tensor]:
-                gradients = [(tf.sigmoid(logits) - targets) * mean_weights]
-                for code in codes:
-                    wanted = tf.slice(anchor_codes, [index * size, 0], code.shape)
-                    factor = 2 * anchor_strength * pixels / code.shape[1]
-                    gradients.append(_distance_to_anchor(code, wanted) * factor * mean_weights)
-                return gradients
-
-            logits = _descend(forward, variables, optimizer, targets - centre, differentiate)
-            sampled, sampled_rows = tf.cond(
-                index % LOSS_EVERY == 0,
-                lambda: (tf.reduce_sum(cross_entropy(targets, logits) * weights[:, 0]), count),
-                lambda: (tf.constant(0.0), tf.constant(0)),
-            )
-            return index + 1, loss_sum + sampled / pixels, loss_rows + sampled_rows
-
-        return tf.while_loop(
-            lambda index, *_: index < stop,
-            step,
-            (first, tf.constant(0.0), tf.constant(0)),
-        )[1:]
+        start = (first, tf.constant(0.0), tf.constant(0))
+        return tf.while_loop(lambda index, *_: index < stop, step, start)[1:]
 
     return run_segment
+
+
+def _build_step(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer, size: int, anchor_strength: float
+) -> Callable[[SegmentInputs, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """(inputs, number of the batch) -> per-pixel losses and number of the sampled rows."""
+    forward = _split_at_code(model) if anchor_strength else lambda inputs: [model(inputs)]
+    variables = model.trainable_variables
+
+    def take_step(inputs: SegmentInputs, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        images, rows, scale, centre, rates, anchor_codes = inputs
+        pixels = images.shape[1]
+        targets = normalize(tf.slice(images, [index * size, 0], [size, pixels]), scale)
+        count = tf.minimum(rows - index * size, size)
+        weights = tf.cast(tf.range(size) < count, tf.float32)[:, tf.newaxis]  # (size, 1)
+        mean_weights = weights / (tf.cast(count, tf.float32) * pixels)
+        optimizer.learning_rate.assign(rates[index])
+
+        def differentiate(logits: tf.Tensor, *codes: tf.Tensor) -> list[tf.Tensor]:
+            gradients = [(tf.sigmoid(logits) - targets) * mean_weights]
+            for code in codes:
+                wanted = tf.slice(anchor_codes, [index * size, 0], code.shape)
+                factor = 2 * anchor_strength * pixels / code.shape[1]
+                gradients.append(_distance_to_anchor(code, wanted) * factor * mean_weights)
+            return gradients
+
+        logits = _descend(forward, variables, optimizer, targets - centre, differentiate)
+        sampled, sampled_rows = tf.cond(
+            index % LOSS_EVERY == 0,
+            lambda: (tf.reduce_sum(cross_entropy(targets, logits) * weights[:, 0]), count),
+            lambda: (tf.constant(0.0), tf.constant(0)),
+        )
+        return sampled / pixels, sampled_rows
+
+    return take_step
 
 
 def _descend(

@@ -97,16 +97,8 @@ def store_model(
     autoencoder, encoder, _ = training.models
     fingerprint = digest_of(facts)
     folder = root / "models" / fingerprint
-    for name, model in ((AUTOENCODER_FILE, autoencoder), (ENCODER_FILE, encoder)):
-        with atomic_file(folder / name) as partial:
-            model.save(partial)
-    names = [AUTOENCODER_FILE, ENCODER_FILE, HISTORY_FILE]
-    if anchor and training.spec.anchor:
-        names.append(ANCHOR_FILE)
-        copy_file(anchor, folder / ANCHOR_FILE)
-    history = History(epochs=training.history)
-    write_record(folder / HISTORY_FILE, history)
-    write_bytes(folder / FACTS_FILE, json.dumps(facts, indent=2, sort_keys=True).encode())
+    names = _write_files(training, facts, folder, anchor)
+    history = training.history
     spec, architecture = training.spec, training.spec.architecture
     record = ModelRecord(
         name=architecture.name,
@@ -121,13 +113,30 @@ def store_model(
         weights_sha256=weights_sha256(autoencoder),
         encoder_weights_sha256=(own_basis := weights_sha256(encoder)),
         basis=spec.anchor.basis if spec.anchor else own_basis,
-        loss=history.epochs[-1].loss,
-        validation_loss=history.epochs[-1].validation_loss,
+        loss=history[-1].loss,
+        validation_loss=history[-1].validation_loss,
         seconds=round(seconds, 3),
         files=tuple(describe_file(folder, name) for name in names),
     )
     write_record(folder / RECORD_FILE, record)
     return record
+
+
+def _write_files(
+    training: "Training", facts: Facts, folder: Path, anchor: Path | None
+) -> list[str]:
+    """Write all files but the record; return the names of those that it lists."""
+    autoencoder, encoder, _ = training.models
+    for name, model in ((AUTOENCODER_FILE, autoencoder), (ENCODER_FILE, encoder)):
+        with atomic_file(folder / name) as partial:
+            model.save(partial)
+    names = [AUTOENCODER_FILE, ENCODER_FILE, HISTORY_FILE]
+    if anchor and training.spec.anchor:
+        names.append(ANCHOR_FILE)
+        copy_file(anchor, folder / ANCHOR_FILE)
+    write_record(folder / HISTORY_FILE, History(epochs=training.history))
+    write_bytes(folder / FACTS_FILE, json.dumps(facts, indent=2, sort_keys=True).encode())
+    return names
 
 
 def stored_model(folder: Path) -> ModelRecord | None:

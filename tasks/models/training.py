@@ -31,6 +31,7 @@ from tasks.models.batches import (
 )
 from tasks.models.checkpoints import Position, Progress, TrainingState
 from tasks.models.compiled import (
+    SegmentInputs,
     compile_losses,
     compile_pre_activations,
     compile_segment,
@@ -93,7 +94,12 @@ class Training:
         self._centre = tf.Variable(centre)
         self._variables = [*logits.variables, *self._optimizer.variables, self._centre]
         self._rates = learning_rates(recipe, recipe.epochs * self.plan.steps)
-        strength = spec.anchor.strength if spec.anchor else 0.0
+        self._position = Position()
+        self._compile()
+
+    def _compile(self) -> None:
+        logits, recipe, anchor = self.models.logits, self.spec.recipe, self.spec.anchor
+        strength = anchor.strength if anchor else 0.0
         self._run_segment = compile_segment(logits, self._optimizer, self.plan, strength)
         self._sum_losses = compile_losses(logits)
         if recipe.centred:
@@ -101,7 +107,6 @@ class Training:
         if recipe.whiten or recipe.unit_variance:
             self._code_layers = find_code_layers(logits)
             self._pre_activate = compile_pre_activations(logits)
-        self._position = Position()
 
     @property
     def history(self) -> tuple[EpochRecord, ...]:
@@ -154,20 +159,19 @@ class Training:
         rates = np.zeros(plan.segment_steps, np.float32)
         steps = min(plan.segment_steps, plan.steps - segment.first_step)
         rates[:steps] = self._rates[first : first + steps]
-        images, rows = segment.block.images, tf.constant(segment.block.rows)
+        inputs = SegmentInputs(
+            segment.block.images,
+            tf.constant(segment.block.rows),
+            self._scale,
+            self._centre,
+            rates,
+            segment.anchor_codes,
+        )
         loss_sum, loss_rows = position.loss_sum, position.loss_rows
         due = {step for step in range(1, steps) if self._is_basis_due(first + step)}
         for start, stop in pairwise(sorted({0, steps} | due)):
-            sampled, sampled_rows = self._run_segment(
-                images,
-                rows,
-                self._scale,
-                self._centre,
-                rates,
-                tf.constant(start),
-                tf.constant(stop),
-                segment.anchor_codes,
-            )
+            ends = tf.constant(start), tf.constant(stop)
+            sampled, sampled_rows = self._run_segment(inputs, *ends)
             loss_sum, loss_rows = loss_sum + float(sampled), loss_rows + int(sampled_rows)
             if self._is_basis_due(first + stop):
                 self._optimizer.update_bases()

@@ -1,6 +1,8 @@
 import hashlib
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,14 +12,13 @@ from tasks.core.backend import keras, tf
 from tasks.core.errors import StepError
 from tasks.models.architectures import DEEP, SHALLOW, WIDE, Architecture
 from tasks.models.batches import NO_CODE, Codes, SegmentPlan
-from tasks.models.compiled import compile_segment, find_code_layers
+from tasks.models.checkpoints import TrainingState
+from tasks.models.compiled import SegmentInputs, compile_segment, find_code_layers
 from tasks.models.fingerprint import TRAINING_VERSION
 from tasks.models.recipes import learning_rates
 from tasks.models.spec import STRENGTH, Anchor, TrainingSpec, choose_recipe
 from tasks.models.training import Training
 from tests.conftest import SPEC, sample_images
-
-pytestmark = pytest.mark.xdist_group("training")  # finished trainings are shared
 
 Images = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -65,7 +66,14 @@ def training_of(architecture: Architecture, epochs: int = 2) -> TrainingSpec:
 
 
 ANCHORED = training_of(DEEP).anchored_to(ANCHOR)
-SPECS = {"shallow": training_of(SHALLOW), "deep": training_of(DEEP), "anchored": ANCHORED}
+SPECS = {
+    "shallow": training_of(SHALLOW),
+    "deep": training_of(DEEP),
+    "wide": training_of(WIDE),
+    "anchored": ANCHORED,
+}
+BITS = ("shallow", "deep", "anchored")
+"""Those whose bits are compared."""
 
 
 def finish(training: Training) -> None:
@@ -74,12 +82,41 @@ def finish(training: Training) -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(sample: Sample) -> dict[str, Training]:
-    """Two epochs of each of `SPECS`; nothing may train them on."""
-    trainings = {name: start(spec, sample) for name, spec in SPECS.items()}
-    for training in trainings.values():
+def finished(sample: Sample) -> Callable[[str], Training]:
+    """Two epochs of one of `SPECS`, trained once for all tests; nothing may train it on."""
+
+    @cache
+    def train(name: str) -> Training:
+        training = start(SPECS[name], sample)
         finish(training)
-    return trainings
+        return training
+
+    return train
+
+
+class CutTraining(NamedTuple):
+    """A finished training, and its states after all its segments."""
+
+    training: Training
+    states: list[TrainingState]
+
+
+@pytest.fixture
+def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three segments an epoch."""
+    monkeypatch.setattr("tasks.models.batches.SEGMENT_BYTES", 200 * 784)
+
+
+@pytest.fixture(scope="module")
+def cut(sample: Sample) -> Callable[[str], CutTraining]:
+    """Like `finished`, in short segments."""
+
+    @cache
+    def train(name: str) -> CutTraining:
+        training = start(SPECS[name], sample)
+        return CutTraining(training, [training.state for _ in training.advance()])
+
+    return train
 
 
 def weights(training: Training) -> str:
@@ -103,16 +140,17 @@ class Spy(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
 
 def test_training_sees_what_numpy_would_compute() -> None:
     values = np.arange(256, dtype=np.uint8).reshape(1, 256)
-    inputs = keras.Input((256,))
+    pixels = keras.Input((256,))
     spy = Spy()
-    model = keras.Model(inputs, keras.layers.Dense(256)(spy(inputs)))
+    model = keras.Model(pixels, keras.layers.Dense(256)(spy(pixels)))
     optimizer = keras.optimizers.Adam()
     optimizer.build(model.trainable_variables)
     plan = SegmentPlan(batch_size=1, steps=1, segment_steps=1)
     run = compile_segment(model, optimizer, plan)
     zeros = np.zeros(256, np.float32)
     one = tf.constant(1)
-    run(tf.constant(values), one, tf.constant(255.0), zeros, zeros[:1], tf.constant(0), one)
+    inputs = SegmentInputs(tf.constant(values), one, tf.constant(255.0), zeros, zeros[:1])
+    run(inputs, tf.constant(0), one)
     assert spy.seen.numpy().tobytes() == (values.astype("float32") / np.float32(255)).tobytes()
 
 
@@ -158,24 +196,24 @@ def test_one_segment_does_what_keras_would_do(anchored: bool, sample: Sample) ->
     assert ours.history[-1].validation_loss == pytest.approx(expected, rel=2e-4)
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", BITS)
 def test_the_same_training_gives_the_same_bits(
-    name: str, sample: Sample, finished: dict[str, Training]
+    name: str, sample: Sample, finished: Callable[[str], Training]
 ) -> None:
-    first, second = finished[name], start(SPECS[name], sample)
+    first, second = finished(name), start(SPECS[name], sample)
     finish(second)
     assert weights(first) == weights(second)
     assert first.history == second.history
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", BITS)
+@pytest.mark.usefixtures("short_segments")
 def test_resuming_after_any_segment_ends_with_the_same_bits(
-    name: str, sample: Sample, monkeypatch: pytest.MonkeyPatch
+    name: str, sample: Sample, cut: Callable[[str], CutTraining]
 ) -> None:
     """Each state is restored into the training that was finished from the one before it."""
-    monkeypatch.setattr("tasks.models.batches.SEGMENT_BYTES", 200 * 784)  # three segments an epoch
-    whole, resumed = start(SPECS[name], sample), start(SPECS[name], sample)
-    states = [whole.state for _ in whole.advance()]
+    whole, states = cut(name)
+    resumed = start(SPECS[name], sample)
     assert len(states) == 6
     for state in states:
         resumed.restore(state)
@@ -184,25 +222,23 @@ def test_resuming_after_any_segment_ends_with_the_same_bits(
         assert resumed.history == whole.history
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", BITS)
+@pytest.mark.usefixtures("short_segments")
 def test_segment_length_leaves_the_weights_alone(
-    name: str, sample: Sample, finished: dict[str, Training], monkeypatch: pytest.MonkeyPatch
+    name: str, finished: Callable[[str], Training], cut: Callable[[str], CutTraining]
 ) -> None:
-    whole = finished[name]
-    monkeypatch.setattr("tasks.models.batches.SEGMENT_BYTES", 200 * 784)
-    cut = start(SPECS[name], sample)
-    finish(cut)
-    assert cut.plan.segments > whole.plan.segments
-    assert weights(cut) == weights(whole)
+    whole, in_parts = finished(name), cut(name).training
+    assert in_parts.plan.segments > whole.plan.segments
+    assert weights(in_parts) == weights(whole)
 
 
-def test_what_one_core_computes_is_what_all_compute(finished: dict[str, Training]) -> None:
+def test_what_one_core_computes_is_what_all_compute(finished: Callable[[str], Training]) -> None:
     """The eigenbases too."""
     program = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n" + ONE_CORE
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
-    expected = [weights(finished[name]) for name in ("deep", "anchored")]
+    expected = [weights(finished(name)) for name in ("deep", "anchored")]
     assert done.stdout.split() == expected, done.stderr
 
 
@@ -213,25 +249,27 @@ def test_a_deep_code_is_whitened_after_some_epochs(
     monkeypatch.setattr(
         Training, "_whiten_code", lambda training: epochs.append(len(training.history))
     )
-    finish(start(training_of(DEEP, epochs=10), sample))
+    spec = training_of(DEEP, epochs=10)
+    adam = spec.recipe.model_copy(update={"optimizer": "adam"})  # compiled in a third of the time
+    finish(start(spec.model_copy(update={"recipe": adam}), sample))
     assert epochs == [5, 7, 8, 9]
 
 
-@pytest.mark.parametrize("architecture", [SHALLOW, DEEP, WIDE], ids=lambda a: a.name)
+@pytest.mark.parametrize("name", ["shallow", "deep", "wide"])
 def test_codes_have_units_of_standard_deviation_1(
-    architecture: Architecture, sample: Sample
+    name: str, sample: Sample, finished: Callable[[str], Training]
 ) -> None:
-    training = start(training_of(architecture), sample)
-    finish(training)
+    training = finished(name)
     spread = training.models.encoder(unit_scale(sample.train)).numpy().std(axis=0)
     assert (spread > 0).sum() > 16  # so short a training revives no dead unit
     np.testing.assert_allclose(spread[spread > 0], 1, rtol=1e-3)
 
 
-def test_the_last_loss_is_that_of_the_finished_model(sample: Sample) -> None:
+def test_the_last_loss_is_that_of_the_finished_model(
+    sample: Sample, finished: Callable[[str], Training]
+) -> None:
     """It takes the images as they are, although it was trained on centred ones."""
-    training = start(training_of(DEEP, epochs=3), sample)
-    finish(training)
+    training = finished("deep")
     targets = unit_scale(sample.test)
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
     expected = float(loss(targets, training.models.logits(targets)))
@@ -297,10 +335,12 @@ def test_a_loss_that_is_no_number_stops_the_training(sample: Sample) -> None:
         finish(training)
 
 
-def test_training_version_is_raised_when_weights_change(finished: dict[str, Training]) -> None:
+def test_training_version_is_raised_when_weights_change(
+    finished: Callable[[str], Training],
+) -> None:
     """Rounded, so that it holds on other processors too, which may choose other eigenvectors."""
     losses = {
-        name: [round(epoch.validation_loss, digits) for epoch in finished[name].history]
+        name: [round(epoch.validation_loss, digits) for epoch in finished(name).history]
         for name, digits in (("shallow", 4), ("deep", 2))
     }
     expected = {"shallow": [0.5645, 0.515], "deep": [0.53, 0.48]}
