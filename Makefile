@@ -75,6 +75,7 @@ test-e2e: .venv-e2e/installed-e2e  ## readers that are not ours, full disks; nee
 bench: .venv-bench/installed-bench  ## compare training speeds; some 15 minutes, 3 GB to install
 	.venv-bench/bin/python -m tests.benchmarks.training
 	.venv-bench/bin/python -m tests.benchmarks.encoding
+	.venv-bench/bin/python -m tests.benchmarks.job
 
 bench-scale: .venv/installed-dev  ## time and memory from 10,000 to a million images; some 10 minutes
 	.venv/bin/python -m tests.benchmarks.scaling

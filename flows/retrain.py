@@ -52,14 +52,14 @@ def run_steps(run: CurrentRun, parameters: Parameters) -> Outcome:
         models += [
             steps.train_model(run.name, dataset, spec, device, options.retrain, anchors, models)
         ]
-    for split in SPLITS:
-        steps.encode_images(run.name, split, dataset, models)
+    codes = {split: steps.encode_images(run.name, split, dataset, models) for split in SPLITS}
     steps.export_encoders(run.name, dataset, models)
     baselines = steps.compute_baselines(dataset, specs)
     metrics = {
-        model.name: steps.evaluate_model(run.name, model, dataset, baselines) for model in models
+        model.name: steps.evaluate_model(run.name, model, dataset, baselines, codes)
+        for model in models
     }
-    figures = steps.draw_figures(run.name, dataset, models, metrics)
+    figures = steps.draw_figures(run.name, dataset, models, metrics, codes["test"])
     return steps.publish_run(run, parameters, dataset, baselines, models, metrics, figures)
 
 

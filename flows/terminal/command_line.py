@@ -9,7 +9,6 @@ from inspect import getdoc
 from typing import Any, TypeVar
 
 from prefect import Flow
-from prefect.settings import get_current_settings
 from pydantic import BaseModel, ValidationError, create_model
 from pydantic_settings import (
     BaseSettings,
@@ -19,6 +18,7 @@ from pydantic_settings import (
 )
 
 from flows.terminal.failures import EXPECTED_ERRORS
+from flows.terminal.temporary_server import temporary_server
 from tasks.core.errors import RefusedError, explain
 from tasks.core.settings import read_settings
 
@@ -98,10 +98,11 @@ def run(
     """
     values = parse(flow, parameters, arguments)
     signal.signal(signal.SIGTERM, exit_on_signal)
+    importing = threading.Thread(target=import_ahead, args=(modules,), daemon=True)
     try:
-        read_settings()  # before the server starts, and before a module reads them in a thread
-        threading.Thread(target=import_ahead, args=(modules,), daemon=True).start()
-        result = flow(**dict(values))
+        settings = read_settings()  # before a module reads them in a thread
+        with temporary_server(settings.server_seconds, importing.start):
+            result = flow(**dict(values))
     except EXPECTED_ERRORS as error:
         print(f"{flow.name}: {error}", file=sys.stderr)
         return REFUSED if isinstance(error, RefusedError) else FAILURE
@@ -118,11 +119,6 @@ def exit_on_signal(number: int, _frame: object) -> None:
 
 
 def import_ahead(modules: tuple[str, ...]) -> None:
-    """Import slow modules while Prefect's temporary server, another process, starts.
-
-    The module that starts the server comes first, as the flow waits for the server.
-    """
-    if get_current_settings().api.url is None:
-        import_module("prefect.server.api.server")
+    """Import slow modules while Prefect's temporary server, another process, starts."""
     for module in modules:
         import_module(module)

@@ -3,7 +3,6 @@
 Whatever is missing or damaged raises `CodesError`.
 """
 
-import hashlib
 import json
 import os
 import reprlib
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from .errors import CodesError
 from .provenance import Split
-from .reader import Codes, read_codes
+from .reader import Codes, read_codes, sha256_of_file
 
 if TYPE_CHECKING:
     from .encoder import Encoder
@@ -205,9 +204,3 @@ def check_file(folder: Path, path: str, size: int, sha256: str) -> Path:
             f"{found[1][:12]}..., expected {size} with {sha256[:12]}..."
         )
     return folder / path
-
-
-def sha256_of_file(path: Path) -> str:
-    """SHA-256 of the file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     """Threads, or processes of a local Dask cluster; ignored with `dask_scheduler`."""
     dask_scheduler: str | None = Field(None, pattern=r"^(tcp|tls)://")
     """Address of a running Dask cluster; if unset, each run starts a local one."""
+    server_seconds: float = Field(600, gt=0)
+    """How long the temporary Prefect server of a run may take to start."""
     xla_flags: str = ""
     """Flags for XLA; part of the fingerprint, because they may change the trained weights."""
 

@@ -15,7 +15,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from tasks.codes.published import ROOT_VARIABLE, artifacts_folder, sha256_of_file
+from tasks.codes.published import ROOT_VARIABLE, artifacts_folder
+from tasks.codes.reader import sha256_of_file
 from tasks.core.errors import StepError
 from tasks.core.records import FileRecord
 

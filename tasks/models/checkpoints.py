@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.codes.published import sha256_of_file
+from tasks.codes.reader import sha256_of_file
 from tasks.core.errors import StepError
 from tasks.core.records import EpochRecord, Record, Sha256
 from tasks.core.storage import write_bytes

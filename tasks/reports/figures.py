@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tasks.codes.reader import Codes, open_codes
 from tasks.codes.units import activity, live_units
-from tasks.core.records import DatasetRecord, FigureRecord
+from tasks.core.records import DatasetRecord, FigureRecord, FileRecord
 from tasks.encoding.encoder import load_autoencoder, reconstruct_rows
 from tasks.evaluation.baselines import load_pca
 from tasks.evaluation.metrics import correlations, mean_squared_errors, on_unit_scale
@@ -62,19 +62,21 @@ def draw_figures(
     dataset: DatasetRecord,
     models: list[ModelRecord],
     metrics: dict[str, Metrics],
+    test_codes: FileRecord,
     folder: Path,
     root: Path,
 ) -> list[FigureRecord]:
     """Draw every figure of a run; return what they show, in the order of the report.
 
     Args:
+        test_codes: the codes file of the test images, which was checked when it was written.
         folder: of the run, where its codes are.
     """
     subject = Subject(dataset, models, metrics, folder, root)
     figures = [_draw_comparison(subject), _draw_learning_curves(subject)]
     if all(found.classes for found in metrics.values()):
         figures.append(_draw_classes(subject))
-    with open_codes(folder / "codes" / "test.h5") as file:
+    with open_codes(folder / test_codes.path, test_codes.sha256) as file:
         for model in models:
             codes = file.read(model.name)
             figures.append(_draw_extremes(subject, model))

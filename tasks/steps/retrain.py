@@ -7,8 +7,9 @@ early, without them.
 from pathlib import Path
 
 from tasks.codes.published import run_folder
-from tasks.codes.reader import is_valid, open_codes
+from tasks.codes.reader import CodesFile, is_valid, open_codes
 from tasks.core.records import (
+    SPLITS,
     DatasetRecord,
     DeviceChoice,
     DeviceKind,
@@ -157,7 +158,11 @@ def compute_baselines(dataset: DatasetRecord, specs: list[TrainingSpec]) -> Base
 
 @step("Evaluate the {model.name} model", log_lines.summarize_metrics)
 def evaluate_model(
-    run: str, model: ModelRecord, dataset: DatasetRecord, baselines: Baselines
+    run: str,
+    model: ModelRecord,
+    dataset: DatasetRecord,
+    baselines: Baselines,
+    codes: dict[Split, FileRecord],
 ) -> Metrics:
     """Measure how good the model is on the test images, unless an earlier attempt did."""
     root = prepare_artifacts_folder()
@@ -166,9 +171,13 @@ def evaluate_model(
     def evaluate() -> Metrics:
         from tasks.evaluation.evaluate import evaluate_model
 
-        codes = folder / "codes"
-        with open_codes(codes / "train.h5") as train, open_codes(codes / "test.h5") as test:
-            return evaluate_model(model, dataset, baselines, {"train": train, "test": test}, root)
+        train, test = (codes[split] for split in SPLITS)
+        with (
+            open_codes(folder / train.path, train.sha256) as train_file,
+            open_codes(folder / test.path, test.sha256) as test_file,
+        ):
+            files: dict[Split, CodesFile] = {"train": train_file, "test": test_file}
+            return evaluate_model(model, dataset, baselines, files, root)
 
     path = folder / ATTEMPT_FOLDER / f"metrics-{model.name}.json"
     return load_or_compute(path, Metrics, evaluate)
@@ -176,7 +185,11 @@ def evaluate_model(
 
 @step("Draw the figures")
 def draw_figures(
-    run: str, dataset: DatasetRecord, models: list[ModelRecord], metrics: dict[str, Metrics]
+    run: str,
+    dataset: DatasetRecord,
+    models: list[ModelRecord],
+    metrics: dict[str, Metrics],
+    test_codes: FileRecord,
 ) -> tuple[FigureRecord, ...]:
     """Draw the figures of the report, unless an earlier attempt did."""
     root = prepare_artifacts_folder()
@@ -185,7 +198,9 @@ def draw_figures(
     def draw() -> FigureList:
         from tasks.reports import figures
 
-        return FigureList(tuple(figures.draw_figures(dataset, models, metrics, folder, root)))
+        return FigureList(
+            tuple(figures.draw_figures(dataset, models, metrics, test_codes, folder, root))
+        )
 
     return load_or_compute(folder / ATTEMPT_FOLDER / "figures.json", FigureList, draw).root
 

@@ -10,6 +10,7 @@ import pytest
 
 from tasks.codes.published import PublishedRun, open_published
 from tasks.core.records import SPLITS, DatasetRecord
+from tasks.core.storage import describe_file
 from tasks.encoding.encoder import encode_split
 from tasks.encoding.export import obtain_encoder, write_arrays
 from tasks.evaluation.baselines import obtain_baselines
@@ -72,7 +73,8 @@ def artifacts(
     write_files(folder, dataset, list(models), root)
     record = run_record("run-1", dataset, models)
     obtain_baselines(dataset, {32}, root)
-    figures = draw_figures(dataset, list(models), record.metrics, folder, root)
+    codes = describe_file(folder, "codes/test.h5")
+    figures = draw_figures(dataset, list(models), record.metrics, codes, folder, root)
     complete_run(record.model_copy(update={"figures": tuple(figures)}), root, render_files)
     return root
 

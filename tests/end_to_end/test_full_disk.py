@@ -13,7 +13,7 @@ import pytest
 from tasks.codes.errors import AutoencoderError
 from tasks.codes.published import open_published, run_folder
 from tasks.core.records import SPLITS
-from tasks.core.storage import PARTIAL_PREFIX
+from tasks.core.storage import PARTIAL_PREFIX, describe_file
 from tasks.encoding.encoder import encode_split
 from tasks.encoding.neighbors import obtain_neighbors
 from tasks.evaluation.baselines import obtain_baselines
@@ -137,7 +137,8 @@ def measure(root: Path) -> None:
 def draw(root: Path) -> None:
     run = published_manifest(root)
     folder, models = building_folder(NEXT_RUN, root), list(run.models[:1])
-    for figure in draw_figures(run.dataset, models, run.metrics, folder, root):
+    codes = describe_file(folder, "codes/test.h5")
+    for figure in draw_figures(run.dataset, models, run.metrics, codes, folder, root):
         assert (folder / figure.path).stat().st_size > 1000
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tasks.codes import CodesError, open_codes, read_codes
+from tasks.codes.reader import sha256_of_file
 from tasks.encoding.writer import CodesBlock, ModelCodes, write_codes
 from tests.conftest import EXAMPLE_DATASET, example_model
 from tests.tasks.codes.files import write_random_codes
@@ -73,3 +74,15 @@ def test_a_file_is_read_where_locks_are_refused(
         with pytest.raises(OSError, match="unable to lock file"):
             h5py.File(path, "r", locking=True)
         assert len(read_codes(path, "shallow").codes) == 3
+
+
+def test_a_file_that_was_checked_before_is_compared_with_its_sha256(tmp_path: Path) -> None:
+    path = tmp_path / "codes.h5"
+    codes, _ = write_random_codes(path, 3, [3])
+    with open_codes(path, sha256_of_file(path)) as file:
+        assert np.array_equal(file.read("shallow").codes, codes)
+    with (
+        pytest.raises(CodesError, match="has SHA-256 .*, expected 000000000000"),
+        open_codes(path, "0" * 64),
+    ):
+        pass

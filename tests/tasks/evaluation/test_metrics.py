@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tasks.core.backend import tf
 from tasks.evaluation.metrics import (
     correlations,
     effective_dimension,
@@ -50,6 +51,23 @@ def test_structural_similarity_of_constant_images_has_a_closed_form() -> None:
     values = structural_similarity(np.full((1, 7, 5), 0.4), np.full((1, 7, 5), 0.6))
     expected = (2 * 0.24 + 1e-4) / (0.16 + 0.36 + 1e-4)
     assert values[0] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (7, 5), (11, 90), (150, 100, 3)])
+def test_structural_similarity_is_tensorflow_s(shape: tuple[int, ...]) -> None:
+    generator = np.random.default_rng(0)
+    # Smooth images, part of them black, where rounding weighs most: variances are near zero.
+    images = np.cumsum(generator.random((40, *shape), np.float32), axis=1) / shape[0] - 0.2
+    images = np.clip(images, 0, 1)
+    others = np.clip(images + generator.normal(0, 0.05, images.shape), 0, 1).astype(np.float32)
+    expected = tf.image.ssim(
+        *(array.reshape(*array.shape[:3], -1) for array in (images, others)),
+        max_val=1.0,
+        filter_size=min(11, *shape[:2]),
+    )
+    # Similarities reach 1. A variance is a difference of two numbers near 1, each with an error of
+    # 1e-7, beside the constant 9e-4.
+    np.testing.assert_allclose(structural_similarity(images, others), expected, atol=1e-4)
 
 
 def test_code_statistics_of_independent_and_of_equal_units() -> None:

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.image import imread
 
 from tasks.core.records import DatasetRecord, FigureRecord
-from tasks.core.storage import write_bytes
+from tasks.core.storage import describe_file, write_bytes
 from tasks.evaluation.baselines import obtain_baselines
 from tasks.evaluation.records import Metrics
 from tasks.models.store import ModelRecord
@@ -18,7 +18,8 @@ def draw(
 ) -> list[FigureRecord]:
     obtain_baselines(dataset, {32}, root)
     write_bytes(root / "run" / "codes" / "test.h5", codes_file("test", model, dataset, root))
-    return draw_figures(dataset, [model], {"shallow": metrics}, root / "run", root)
+    codes = describe_file(root / "run", "codes/test.h5")
+    return draw_figures(dataset, [model], {"shallow": metrics}, codes, root / "run", root)
 
 
 def test_draws_every_figure_and_says_what_it_shows(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tasks.codes.published import sha256_of_file
+from tasks.codes.reader import sha256_of_file
 from tasks.core.records import DatasetRecord
 from tasks.models.store import ModelRecord
 from tasks.runs.croissant import describe_files, describe_run

@@ -1,0 +1,48 @@
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from prefect.settings import PREFECT_HOME, temporary_settings
+
+from flows.terminal import database
+from flows.terminal.template import create_template
+
+
+@pytest.mark.timeout(600)  # a server starts in 10 s, on a busy machine in a minute
+def test_a_template_is_a_database_with_every_table(tmp_path: Path) -> None:
+    target = tmp_path / "share" / "prefect.db"
+    create_template(target, 600)
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+    with closing(sqlite3.connect(target)) as found:
+        tables = {name for (name,) in found.execute("SELECT name FROM sqlite_master")}
+        assert {"flow_run", "task_run", "artifact", "log", "alembic_version"} <= tables
+        assert found.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_the_template_is_copied_where_there_is_no_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template, home = tmp_path / "template.db", tmp_path / "home"
+    monkeypatch.setattr(database, "TEMPLATE", template)
+    with temporary_settings({PREFECT_HOME: home}):
+        database.prepare_database()
+        assert not home.exists()
+        template.write_text("template")
+        database.prepare_database()
+        copy = home / database.DATABASE_FILE
+        assert copy.read_text() == "template"
+        copy.write_text("of a run")
+        database.prepare_database()
+    assert copy.read_text() == "of a run"
+    assert [path.name for path in home.iterdir()] == [copy.name]
+
+
+def test_another_database_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    template, home = tmp_path / "template.db", tmp_path / "home"
+    template.write_text("template")
+    monkeypatch.setattr(database, "TEMPLATE", template)
+    monkeypatch.setenv("PREFECT_API_DATABASE_CONNECTION_URL", "sqlite+aiosqlite:////elsewhere.db")
+    with temporary_settings({PREFECT_HOME: home}):
+        database.prepare_database()
+    assert not home.exists()
