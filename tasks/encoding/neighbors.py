@@ -98,6 +98,7 @@ def _write_all(
     """Write a file for each model; return their names, and the shares by model."""
     train_path, test_path = (run.file(f"codes/{split}.h5") for split in SPLITS)
     names, shares = [], {}
+    pca_shares: dict[int, float] = {}  # by size: models of one size are compared with one PCA
     with open_codes(train_path) as train_file, open_codes(test_path) as test_file:
         for model in run.models:
             train, test = train_file.read(model), test_file.read(model)
@@ -109,12 +110,12 @@ def _write_all(
             )
             if train.labels is None or test.labels is None:
                 continue
-            by_pca = None
-            if pca:
+            if pca and size not in pca_shares:
                 found, _ = search_neighbors(pca("train", size), pca("test", size))
-                by_pca = same_class_share(found, train.labels, test.labels)
+                pca_shares[size] = same_class_share(found, train.labels, test.labels)
             shares[model] = ClassShares(
-                codes=same_class_share(nearest, train.labels, test.labels), pca=by_pca
+                codes=same_class_share(nearest, train.labels, test.labels),
+                pca=pca_shares.get(size),
             )
             _log_shares(model, size, shares[model])
     return names, shares
