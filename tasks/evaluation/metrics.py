@@ -128,21 +128,29 @@ def _gaussian(size: int) -> NDArray[np.float32]:
 def _blur(planes: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
     """Weighted means of each window that lies within the image, (N, height, width) -> smaller.
 
-    One product with a band matrix for each axis: much faster than a convolution for small images.
+    A product with a band matrix for each axis: much faster than a convolution for small images.
     Long sides are cut, as a band is mostly zeros.
     """
-    for _ in range(2):  # along the last axis, which then becomes the one before it
-        means = []
-        for start in range(0, planes.shape[2] - len(weights) + 1, BLUR_PIXELS):
-            part = planes[:, :, start : start + BLUR_PIXELS + len(weights) - 1]
-            means.append(part.reshape(-1, part.shape[2]) @ _band(part.shape[2], weights))
-        blurred = np.concatenate(means, axis=1).reshape(*planes.shape[:2], -1)
-        planes = blurred.swapaxes(1, 2)
-    return planes
+    count, height, width = planes.shape
+    flat = planes.reshape(-1, width)  # one product, not one an image
+    rows = [flat[:, part] @ _band(part, weights) for part in _parts(width, len(weights))]
+    blurred = np.hstack(rows).reshape(count, height, -1)
+    columns = [_band(part, weights).T @ blurred[:, part] for part in _parts(height, len(weights))]
+    return np.concatenate(columns, axis=1)
 
 
-def _band(pixels: int, weights: NDArray[np.float32]) -> NDArray[np.float32]:
+def _parts(pixels: int, size: int) -> list[slice]:
+    """Parts of a side of an image; each overlaps the next by what a window needs."""
+    last = size - 1
+    return [
+        slice(start, min(start + BLUR_PIXELS + last, pixels))
+        for start in range(0, pixels - last, BLUR_PIXELS)
+    ]
+
+
+def _band(part: slice, weights: NDArray[np.float32]) -> NDArray[np.float32]:
     """The matrix, (pixels, windows), whose columns are the weights, one row further down each."""
+    pixels = part.stop - part.start
     windows = pixels - len(weights) + 1
     band = np.zeros((pixels, windows), np.float32)
     for offset, weight in enumerate(weights):
