@@ -218,7 +218,10 @@ def sweep(call: Call, disk: Disk, resource: Resource, stride: int = 1) -> list[s
 BUILDING = "runs/.partial-run-2"
 COMPLETING = [
     BUILDING,
-    *(f"{BUILDING}/{name}" for name in ("report.html", "report.md", "manifest.json")),
+    *(
+        f"{BUILDING}/{name}"
+        for name in ("report.html", "report.md", "croissant.json", "manifest.json")
+    ),
     JOURNAL,
 ]
 REPORTING = COMPLETING[:3]
