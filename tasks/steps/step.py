@@ -12,6 +12,7 @@ from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run, task_run
 
+from tasks.core.memory import release_memory
 from tasks.core.storage import prepare_artifacts_folder
 from tasks.runs.building import run_in_progress
 from tasks.steps.retries import DELAYS, JITTER, RETRIES, is_transient
@@ -58,7 +59,10 @@ def step(
         @wraps(function)
         def logged(*args: P.args, **kwargs: P.kwargs) -> R:
             started = time.monotonic()
-            result = function(*args, **kwargs)
+            try:
+                result = function(*args, **kwargs)
+            finally:
+                release_memory()
             seconds = time.monotonic() - started
             facts = f"{summarize(result)}, " if summarize else ""
             logger.info("%s: %s%.1f s", task_run.get_name() or name, facts, seconds)

@@ -1,0 +1,30 @@
+import ctypes
+from pathlib import Path
+
+import pytest
+
+from tasks.core import memory
+from tasks.core.memory import release_memory
+
+
+def anonymous_kib() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+
+
+@pytest.mark.skipif(memory._find_trim() is None, reason="the C library is not glibc")
+def test_freed_memory_goes_back_to_the_system() -> None:
+    blocks = [b"x" * 50_000 for _ in range(4000)]
+    last = blocks[-1]  # what is used at the end of the heap keeps all of it
+    del blocks
+    before = anonymous_kib()
+    release_memory()
+    assert before - anonymous_kib() > 100_000
+    assert len(last) == 50_000
+
+
+def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    memory._find_trim.cache_clear()
+    release_memory()
+    memory._find_trim.cache_clear()
