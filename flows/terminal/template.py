@@ -5,7 +5,11 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
-from prefect.settings import PREFECT_HOME, temporary_settings
+from prefect.settings import (
+    PREFECT_API_DATABASE_CONNECTION_URL,
+    PREFECT_HOME,
+    temporary_settings,
+)
 
 from flows.terminal.database import DATABASE_FILE, TEMPLATE
 from flows.terminal.temporary_server import Server
@@ -21,7 +25,9 @@ def create_template(target: Path, start_seconds: float) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=target.parent) as name:
         home, whole = Path(name) / "home", Path(name) / target.name
-        with temporary_settings({PREFECT_HOME: home}):
+        # Whatever database is configured, the template is one of its own.
+        url = f"sqlite+aiosqlite:///{home / DATABASE_FILE}"
+        with temporary_settings({PREFECT_HOME: home, PREFECT_API_DATABASE_CONNECTION_URL: url}):
             server = Server()
             try:
                 server.wait(start_seconds)

@@ -1,18 +1,35 @@
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from prefect.settings import PREFECT_HOME, temporary_settings
+from prefect.settings import (
+    PREFECT_API_DATABASE_CONNECTION_URL,
+    PREFECT_HOME,
+    temporary_settings,
+)
 
 from flows.terminal import database
 from flows.terminal.template import create_template
 
 
+@pytest.fixture(autouse=True)
+def no_database(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The server that other tests share has one."""
+    for name in ("PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_SERVER_DATABASE_CONNECTION_URL"):
+        monkeypatch.delenv(name, raising=False)
+    with temporary_settings(restore_defaults={PREFECT_API_DATABASE_CONNECTION_URL}):
+        yield
+
+
 @pytest.mark.timeout(600)  # a server starts in 10 s, on a busy machine in a minute
 def test_a_template_is_a_database_with_every_table(tmp_path: Path) -> None:
-    target = tmp_path / "share" / "prefect.db"
-    create_template(target, 600)
+    target, elsewhere = tmp_path / "share" / "prefect.db", tmp_path / "elsewhere.db"
+    url = f"sqlite+aiosqlite:///{elsewhere}"
+    with temporary_settings({PREFECT_API_DATABASE_CONNECTION_URL: url}):
+        create_template(target, 600)
+    assert not elsewhere.exists()
     assert [path.name for path in target.parent.iterdir()] == [target.name]
     with closing(sqlite3.connect(target)) as found:
         tables = {name for (name,) in found.execute("SELECT name FROM sqlite_master")}
