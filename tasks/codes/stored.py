@@ -149,7 +149,11 @@ def read_stored(path: Path | str) -> StoredCodes:
         CodesError: the file is missing, damaged or another.
     """
     path = Path(path)
-    with refusals_explained(path, "a file of stored codes"), np.load(path) as arrays:
+    with (
+        refusals_explained(path, "a file of stored codes"),
+        path.open("rb") as file,  # NumPy leaves one open that is damaged
+        np.load(file) as arrays,
+    ):
         found = StoredCodes(
             codes=arrays["codes"],
             labels=arrays.get("labels"),
