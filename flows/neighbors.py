@@ -4,7 +4,7 @@ import sys
 
 from prefect import flow
 
-from tasks.encoding.neighbors import NeighborsRecord
+from tasks.encoding.stored_neighbors import NeighborsRecord
 from tasks.parameters.published import CodesParameters, NeighborsParameters
 from tasks.steps import neighbors as steps
 from tasks.steps.step import current_run

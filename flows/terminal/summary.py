@@ -9,8 +9,8 @@ from rich.table import Column, Table
 
 from tasks.codes.published import published_link, run_folder
 from tasks.core.storage import prepare_artifacts_folder
-from tasks.encoding.neighbors import NeighborsRecord, neighbors_folder
 from tasks.encoding.shards import EncodingRecord, encoding_folder
+from tasks.encoding.stored_neighbors import NeighborsRecord, neighbors_folder
 from tasks.evaluation.records import Probes
 from tasks.evaluation.references import LAB_LOSSES
 from tasks.images import fashion_mnist

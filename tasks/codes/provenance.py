@@ -127,6 +127,11 @@ class ModelProvenance(Provenance):
     the reader computes it."""
 
 
+def short_basis(basis: str) -> str:
+    """The start of a basis, for messages."""
+    return basis[:12]
+
+
 def read_provenance(file: h5py.File) -> tuple[SplitProvenance, dict[str, ModelProvenance]]:
     """The attributes of a file and, by name, of its models.
 

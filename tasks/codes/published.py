@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from .errors import CodesError
-from .provenance import Split
+from .provenance import Split, short_basis
 from .reader import Codes, read_codes, sha256_of_file
 
 if TYPE_CHECKING:
@@ -51,6 +51,10 @@ class PublishedRun:
     """By label; empty where the dataset has none."""
     models: tuple[str, ...]
     files: tuple[RunFile, ...]
+    bases: dict[str, str]
+    """The basis of each model's codes, by model."""
+    basis: str | None = None
+    """The only basis of which codes and encoders are given; none if any may be."""
 
     def file(self, path: str) -> Path:
         """The path of one of the run's files, whose size and SHA-256 were checked.
@@ -67,8 +71,13 @@ class PublishedRun:
         """The codes of one model; `open_codes(run.file(...))` reads several.
 
         Class names that the file lacks are those of the manifest.
+
+        Raises:
+            CodesError: the file is damaged or has no such model, or the codes have another basis
+                than the run was opened with.
         """
         read = read_codes(self.file(f"codes/{split}.h5"), model)
+        self._check_basis(read.basis, model)
         if read.labels is None or read.split.class_names:
             return read
         return replace(read, split=replace(read.split, class_names=self.class_names))
@@ -77,7 +86,8 @@ class PublishedRun:
         """The encoder of one model: a function from images to codes, computed by NumPy.
 
         Raises:
-            CodesError: the run has none of this model, or NumPy cannot compute it; says why.
+            CodesError: the run has none of this model, it has another basis than the run was
+                opened with, or NumPy cannot compute it; says why.
         """
         from .encoder import read_encoder  # most readers do without
 
@@ -91,22 +101,52 @@ class PublishedRun:
                 f"The run {self.name} has no file {path}, as an earlier version published it: use "
                 f"models/{model}/encoder.keras with Keras, or run the flow again"
             )
-        return read_encoder(self.file(path))
+        encoder = read_encoder(self.file(path))
+        self._check_basis(encoder.basis, model)
+        return encoder
+
+    def _check_basis(self, found: str, model: str) -> None:
+        if self.basis not in (None, found):
+            kept = ", ".join(name for name, basis in self.bases.items() if basis == self.basis)
+            raise CodesError(
+                f"The {model} codes of run {self.name} have basis {short_basis(found)}, not "
+                f"{short_basis(self.basis)}, with which the run was opened: take those of {kept}, "
+                f"or open it without"
+            )
+
+    def restrict(self, basis: str | None) -> "PublishedRun":
+        """The same run, which gives nothing of another basis.
+
+        Raises:
+            CodesError: none of its models has the basis.
+        """
+        if basis is None or basis in self.bases.values():
+            return replace(self, basis=basis)
+        found = ", ".join(f"{name} {short_basis(text)}" for name, text in self.bases.items())
+        raise CodesError(
+            f"The run {self.name} has codes of a new basis ({found}), expected "
+            f"{short_basis(basis)}: rebuild what you stored from the codes of this run, and store "
+            "their basis with it"
+        )
 
 
-def open_published(dataset: str, root: Path | str | None = None) -> PublishedRun:
+def open_published(
+    dataset: str, root: Path | str | None = None, basis: str | None = None
+) -> PublishedRun:
     """Resolve `published/<dataset>` once; a run published later does not disturb the reader.
 
     Args:
         root: the artifacts folder; by default `artifacts_folder()`.
+        basis: of what you stored earlier; codes and encoders of another basis are then refused.
 
     Raises:
-        CodesError: no run is published, or the published one cannot be used.
+        CodesError: no run is published, the published one cannot be used, or none of its models
+            has the basis.
     """
     root = artifacts_folder(root)
     link = published_link(dataset, root)
     try:
-        return read_run(link.resolve(strict=True))
+        return read_run(link.resolve(strict=True)).restrict(basis)
     except FileNotFoundError:
         if link.is_symlink():
             raise CodesError(
@@ -118,9 +158,9 @@ def open_published(dataset: str, root: Path | str | None = None) -> PublishedRun
         ) from None
 
 
-def open_run(run: str, root: Path | str | None = None) -> PublishedRun:
+def open_run(run: str, root: Path | str | None = None, basis: str | None = None) -> PublishedRun:
     """Open a finished run by its name, published or not; as `open_published` otherwise."""
-    return read_run(run_folder(run, artifacts_folder(root)))
+    return read_run(run_folder(run, artifacts_folder(root))).restrict(basis)
 
 
 def artifacts_folder(root: Path | str | None = None) -> Path:
@@ -169,6 +209,11 @@ def read_run(folder: Path) -> PublishedRun:
                 RunFile(_get(file, "path", str), _get(file, "size", int), _get(file, "sha256", str))
                 for file in _get(manifest, "files", list)
             ),
+            bases={
+                _get(model, "name", str): basis
+                for model in _get(manifest, "models", list)
+                if isinstance(basis := _basis(model), str)
+            },
         )
     except CodesError as error:
         raise CodesError(f"{path} cannot be used: {error}") from None
@@ -183,6 +228,11 @@ def _get(record: Any, path: str, kind: type[T]) -> T:
         found = "missing" if value is None else reprlib.repr(value)
         raise CodesError(f"{path} is {found}, expected {kind.__name__}")
     return value
+
+
+def _basis(model: dict[str, Any]) -> Any:
+    """Runs of version 0.1.0 give none: each of their encoders defines its own."""
+    return model.get("basis") or model.get("encoder_weights_sha256")
 
 
 def _class_names(dataset: dict[str, Any]) -> tuple[str, ...]:

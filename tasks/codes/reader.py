@@ -38,6 +38,11 @@ class Codes:
     split: SplitProvenance
     model: ModelProvenance
 
+    @property
+    def basis(self) -> str:
+        """Names the coordinate system: only codes of one basis can be compared."""
+        return self.model.basis
+
 
 @dataclass(frozen=True)
 class CodesFile:

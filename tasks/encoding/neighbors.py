@@ -3,60 +3,41 @@
 Layout: https://github.com/erikbern/ann-benchmarks, `ann_benchmarks/datasets.py`.
 """
 
+import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from tasks.codes.published import PublishedRun
-from tasks.codes.reader import open_codes
+from tasks.codes.reader import Codes, open_codes
 from tasks.core.errors import StepError
 from tasks.core.hdf5 import create_hdf5
 from tasks.core.locks import lock
-from tasks.core.records import SPLITS, FileRecord, Record, Sha256, Split
+from tasks.core.records import SPLITS, Sha256, Split
 from tasks.core.storage import atomic_folder, describe_file, read_intact, write_record
+from tasks.encoding.stored_neighbors import (
+    RECORD_FILE,
+    ClassShares,
+    NeighborsRecord,
+    SearchedCodes,
+    copy_equal,
+    describe_codes,
+    find_others,
+    log_comparable,
+    neighbors_folder,
+)
 
 logger = logging.getLogger(__name__)
 
-RECORD_FILE = "neighbors.json"
 NEIGHBORS = 100
-
 
 FeaturesOf = Callable[[Split, int], NDArray[np.float32]]
 """Features of all images of a split, (N, count), from the split and their count."""
-
-
-class ClassShares(Record):
-    """How many of the nearest neighbours have the class of the query: precision at 100.
-
-    The share of the (at most) 100 neighbours, mean over the queries.
-    """
-
-    codes: float
-    pca: float | None = Field(
-        description="the same among neighbours in a PCA with as many components as the code has "
-        "units; null where the dataset's PCA is not there"
-    )
-
-
-class NeighborsRecord(Record):
-    """A folder of neighbours, and the codes they were computed from."""
-
-    run: str
-    same_class: dict[str, ClassShares] = Field(
-        description="by model; empty where the images have no labels"
-    )
-    codes_sha256: dict[str, Sha256] = Field(description="of the codes files, by path")
-    files: tuple[FileRecord, ...]
-
-
-def neighbors_folder(run: str, root: Path) -> Path:
-    """The folder with the neighbours of a run's codes."""
-    return root / "neighbors" / run
 
 
 def obtain_neighbors(
@@ -65,7 +46,7 @@ def obtain_neighbors(
     """Write the neighbours of a run's codes, unless they are there already.
 
     For each model one file, `neighbors/<run>/<model>-<code size>-euclidean.hdf5`: for each test
-    code its nearest training codes.
+    code its nearest training codes. Those of a model that another run has too are copied.
 
     Args:
         pca: gives the PCA features that the codes are compared with, if there are any.
@@ -77,48 +58,85 @@ def obtain_neighbors(
     codes_sha256 = {file.path: file.sha256 for file in run.files if file.path.startswith("codes/")}
     with lock(f"neighbors-{run.name}", root):
         stored = read_intact(folder / RECORD_FILE, NeighborsRecord, lambda record: record.files)
-        if stored and stored.codes_sha256 == codes_sha256:
+        if stored and stored.models and stored.codes_sha256 == codes_sha256:
             logger.info("Unchanged: the neighbours of run %s are there already", run.name)
             return stored
         with atomic_folder(folder) as partial:
-            names, shares = _write_all(run, partial, pca)
+            found = list(_write_all(run, partial, root, pca))
             record = NeighborsRecord(
                 run=run.name,
-                same_class=shares,
+                models={one.model: one.codes for one in found},
+                same_class={one.model: one.shares for one in found if one.shares},
                 codes_sha256=codes_sha256,
-                files=tuple(describe_file(partial, name) for name in names),
+                files=tuple(describe_file(partial, one.file) for one in found),
             )
             write_record(partial / RECORD_FILE, record)
     return record
 
 
+class Found(NamedTuple):
+    """The neighbours of one model's codes."""
+
+    model: str
+    codes: SearchedCodes
+    file: str
+    """In the run's folder."""
+    shares: ClassShares | None
+    """None where the images have no labels."""
+
+
 def _write_all(
-    run: PublishedRun, folder: Path, pca: FeaturesOf | None
-) -> tuple[list[str], dict[str, ClassShares]]:
-    """Write a file for each model; return their names, and the shares by model."""
+    run: PublishedRun, folder: Path, root: Path, pca: FeaturesOf | None
+) -> Iterator[Found]:
+    """Write a file for each model, or copy it."""
+    others = find_others(run.name, root)
+    by_pca = pca and functools.cache(
+        functools.partial(_search_pca, pca)
+    )  # once for all models of a size
     train_path, test_path = (run.file(f"codes/{split}.h5") for split in SPLITS)
-    names, shares = [], {}
-    pca_shares: dict[int, float] = {}  # by size: models of one size are compared with one PCA
     with open_codes(train_path) as train_file, open_codes(test_path) as test_file:
         for model in run.models:
             train, test = train_file.read(model), test_file.read(model)
-            size = train.codes.shape[1]
-            names.append(f"{model}-{size}-euclidean.hdf5")
-            nearest = write_neighbors(folder / names[-1], train.codes, test.codes)
-            logger.info(
-                "Wrote %s: %d queries against %d codes", names[-1], len(nearest), len(train.codes)
-            )
-            if train.labels is None or test.labels is None:
+            codes = describe_codes(train, test)
+            name = f"{model}-{train.codes.shape[1]}-euclidean.hdf5"
+            if other := copy_equal(model, codes, others, name, folder, with_pca=pca is not None):
+                yield Found(model, codes, name, other.same_class.get(model))
                 continue
-            if pca and size not in pca_shares:
-                found, _ = search_neighbors(pca("train", size), pca("test", size))
-                pca_shares[size] = same_class_share(found, train.labels, test.labels)
-            shares[model] = ClassShares(
-                codes=same_class_share(nearest, train.labels, test.labels),
-                pca=pca_shares.get(size),
+            log_comparable(model, codes, others)
+            nearest = write_neighbors(folder / name, train.codes, test.codes, codes.basis)
+            logger.info(
+                "Wrote %s: %d queries against %d codes", name, len(nearest), len(train.codes)
             )
-            _log_shares(model, size, shares[model])
-    return names, shares
+            shares = _measure_shares(nearest, train, test, by_pca)
+            if shares:
+                _log_shares(model, train.codes.shape[1], shares)
+            yield Found(model, codes, name, shares)
+
+
+def _search_pca(pca: FeaturesOf, components: int) -> NDArray[np.int64]:
+    """Rows of the nearest training images of every test image in a PCA."""
+    return search_neighbors(pca("train", components), pca("test", components))[0]
+
+
+def _measure_shares(
+    nearest: NDArray[np.int64],
+    train: Codes,
+    test: Codes,
+    by_pca: Callable[[int], NDArray[np.int64]] | None,
+) -> ClassShares | None:
+    """How many of the neighbours have the class of the query; none without labels.
+
+    Args:
+        nearest: (Q, count) rows of `train`.
+        by_pca: gives the neighbours in a PCA with a number of components.
+    """
+    if train.labels is None or test.labels is None:
+        return None
+    among = by_pca(train.codes.shape[1]) if by_pca else None
+    return ClassShares(
+        codes=same_class_share(nearest, train.labels, test.labels),
+        pca=None if among is None else same_class_share(among, train.labels, test.labels),
+    )
 
 
 def _log_shares(model: str, size: int, shares: ClassShares) -> None:
@@ -171,13 +189,18 @@ def search_neighbors(
 
 
 def write_neighbors(
-    path: Path, train: NDArray[np.float32], test: NDArray[np.float32], count: int = NEIGHBORS
+    path: Path,
+    train: NDArray[np.float32],
+    test: NDArray[np.float32],
+    basis: Sha256,
+    count: int = NEIGHBORS,
 ) -> NDArray[np.int64]:
     """Search the nearest training codes of every test code; write codes and neighbours to a file.
 
     Args:
         train: (N, code_size).
         test: (Q, code_size).
+        basis: of the codes, an attribute of the file.
 
     Returns:
         The neighbours, as `search_neighbors` gives them.
@@ -193,7 +216,7 @@ def write_neighbors(
     }
     with create_hdf5(path) as file:
         file.attrs.update(type="dense", distance="euclidean", point_type="float")
-        file.attrs["dimension"] = train.shape[1]
+        file.attrs.update(dimension=train.shape[1], basis=basis)
         for name, array in arrays.items():
             file.create_dataset(name, data=array, track_times=False)
     with h5py.File(path) as file:

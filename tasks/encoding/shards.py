@@ -8,6 +8,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
@@ -27,6 +28,7 @@ from tasks.core.storage import (
     move_into_place,
     partial_folder,
     read_intact,
+    read_record,
     remove_partial_files,
     write_errors_explained,
     write_record,
@@ -134,11 +136,41 @@ def _in_folder(model: ModelRecord, folder: Path) -> ModelRecord:
 def stored_encoding(plan: EncodingPlan, root: Path) -> EncodingRecord | None:
     """The encoded set, if it is there and its codes file is intact."""
     folder = encoding_folder(plan.name, root)
-    if record := _read_record(folder):
-        return record
-    if record := _read_record(partial_folder(folder)):  # complete, but not renamed yet
-        _finish(folder)
+    record = _read_record(folder)
+    if record is None and (record := _read_record(partial_folder(folder))):
+        _finish(folder)  # complete, but not renamed yet
+    if record:
+        logger.info(
+            "Unchanged: the codes of %s are there already: same images, same weights", folder
+        )
+    else:
+        _log_comparable(plan, root)
     return record
+
+
+def _log_comparable(plan: EncodingPlan, root: Path) -> None:
+    """Say which stored codes of these images are of the same basis, but of older weights."""
+    weights = {model.name: model.encoder_weights_sha256 for model in plan.models}
+    bases = {model.name: model.basis for model in plan.models if model.basis}
+    for path in sorted(encoding_folder("", root).glob(f"[!.]*/{RECORD_FILE}")):
+        with suppress(StepError):  # damaged
+            stored = read_record(path, EncodingRecord).plan
+            if stored.dataset.payload_sha256 != plan.dataset.payload_sha256:
+                continue
+            names = [
+                model.name
+                for model in stored.models
+                if model.basis == bases.get(model.name, "")
+                and model.encoder_weights_sha256 != weights[model.name]
+            ]
+            if names:
+                logger.info(
+                    "The %s codes in %s are of the same basis, but of older weights: they can "
+                    "still be compared with those of run %s",
+                    " and ".join(names),
+                    path.parent,
+                    plan.run,
+                )
 
 
 def _read_record(folder: Path) -> EncodingRecord | None:

@@ -1,9 +1,9 @@
 """The contents of a report: a run's manifest as text and tables."""
 
 import re
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from tasks.codes.provenance import short_basis
 from tasks.evaluation.records import Baselines, Metrics
 from tasks.evaluation.references import REFERENCES
 from tasks.images import fashion_mnist
@@ -28,6 +28,13 @@ class Table(NamedTuple):
         return [all(map(NUMBER.fullmatch, cells)) for cells in zip(*self.rows, strict=True)]
 
 
+class BasisLine(NamedTuple):
+    """What holds for codes that others stored of some models."""
+
+    answer: str
+    models: str
+
+
 def make_sections(manifest: Manifest, other: Manifest | None) -> dict[str, Any]:
     """Everything that a template shows.
 
@@ -39,7 +46,8 @@ def make_sections(manifest: Manifest, other: Manifest | None) -> dict[str, Any]:
         "manifest": manifest,
         "other": other,
         "headline": _headline(manifest),
-        "bases": list(_bases(manifest, other)),
+        "bases": _bases(manifest, other),
+        "keeps_basis": any(metrics.kept_basis for metrics in manifest.metrics.values()),
         "checks": _checks(manifest),
         "metrics": _metrics(manifest),
         "notes": list(find_notes(manifest)),
@@ -63,22 +71,27 @@ def _headline(manifest: Manifest) -> list[str]:
     ]
 
 
-def _bases(manifest: Manifest, other: Manifest | None) -> Iterator[str]:
-    """Whether codes that others stored can still be used, model by model."""
+def _bases(manifest: Manifest, other: Manifest | None) -> list[BasisLine]:
+    """Whether codes that others stored can still be used, the models with one answer together."""
     before = {model.basis for model in other.models} if other else set()
+    lines: dict[str, list[str]] = {}
     for model in manifest.models:
-        checks = [c for c in manifest.verdict.checks if c.name == basis_check_name(model.name)]
         if model.basis is None:  # of an earlier version
             continue
+        checks = [c for c in manifest.verdict.checks if c.name == basis_check_name(model.name)]
+        text = f"{model.name}, basis {short_basis(model.basis)}"
+        if kept := manifest.metrics[model.name].kept_basis:
+            text += (
+                f" ({kept.own_nearest:.2%} of the test images are nearest to their own old code)"
+            )
         if not all(check.passed for check in checks):
-            text = f"The basis is not kept: do not use stored codes. {checks[0].text}."
-        elif model.spec.anchor:
-            text = "Stored codes of this basis stay valid."
-        elif model.basis in before:
-            text = "Stored codes of this basis stay valid: the model that defined it is unchanged."
+            answer = "Basis not kept: do not use stored codes with these"
+        elif model.spec.anchor or model.basis in before:
+            answer = "Stored codes of this basis stay valid"
         else:
-            text = "New basis: rebuild what you stored of other codes."
-        yield f"{model.name}: {text} Basis {model.basis[:12]}"
+            answer = "New basis: rebuild what you stored"
+        lines.setdefault(answer, []).append(text)
+    return [BasisLine(answer, "; ".join(models)) for answer, models in lines.items()]
 
 
 def _worth(metrics: Metrics, baselines: Baselines) -> str:

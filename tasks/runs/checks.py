@@ -55,6 +55,8 @@ class Candidate(NamedTuple):
         first = "train for more epochs"
         if spec.recipe == lab:
             first = "train with --recipe default, which gives better models"
+        if spec.anchor:  # the basis was chosen on other images, or for another architecture
+            first += ", start a new basis with --new-basis"
         return f"{first}, or {otherwise}"
 
 

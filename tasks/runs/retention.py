@@ -17,7 +17,7 @@ from tasks.codes.published import run_folder
 from tasks.core.errors import StepError
 from tasks.core.locks import lock_if_free
 from tasks.core.storage import PARTIAL_PREFIX, delete_folder, read_record
-from tasks.encoding import neighbors
+from tasks.encoding import stored_neighbors
 from tasks.images import store as images
 from tasks.models import store as models
 from tasks.runs.building import RUN_LOCK_PREFIX
@@ -30,7 +30,7 @@ RESULT_RECORDS = ("runs/[!.]*/manifest.json", "sweeps/[!.]*/sweep.json")
 OWN_RECORDS = {
     "models": (models.RECORD_FILE, "fingerprint"),
     "datasets": (images.RECORD_FILE, "folder"),
-    "neighbors": (neighbors.RECORD_FILE, "run"),
+    "neighbors": (stored_neighbors.RECORD_FILE, "run"),
 }
 """By kind of folder: its record, and the field of it that ends with the folder's name."""
 

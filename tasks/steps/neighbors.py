@@ -4,7 +4,8 @@ from pathlib import Path
 
 from tasks.codes.published import PublishedRun, open_published, open_run
 from tasks.core.storage import prepare_artifacts_folder
-from tasks.encoding.neighbors import FeaturesOf, NeighborsRecord, obtain_neighbors
+from tasks.encoding.neighbors import FeaturesOf, obtain_neighbors
+from tasks.encoding.stored_neighbors import NeighborsRecord
 from tasks.evaluation.baselines import COMPONENTS_FILE, project_split
 from tasks.parameters.published import CodesParameters
 from tasks.runs.manifest import read_manifest

@@ -121,7 +121,7 @@ def search(dataset: DatasetRecord, spec: TrainingSpec, root: Path) -> float:
     encode_split("test", dataset, [_model(dataset, spec, root)], root / "test.h5", root)
     train_codes, test_codes = (read_codes(root / f"{split}.h5").codes for split in SPLITS)
     started = time.perf_counter()
-    write_neighbors(root / "neighbors.hdf5", train_codes, test_codes)
+    write_neighbors(root / "neighbors.hdf5", train_codes, test_codes, "b" * 64)
     return time.perf_counter() - started
 
 

@@ -5,7 +5,7 @@ from prefect.exceptions import ParameterTypeError
 
 from flows.neighbors import neighbors
 from tasks.core.records import DatasetRecord
-from tasks.encoding.neighbors import neighbors_folder
+from tasks.encoding.stored_neighbors import neighbors_folder
 from tasks.evaluation.baselines import obtain_baselines
 from tasks.models.store import ModelRecord
 from tasks.parameters.published import CodesParameters

@@ -103,6 +103,47 @@ def test_what_is_missing_or_of_another_type_is_named(
     assert "\n" not in str(refusal.value)
 
 
+def test_a_run_of_another_basis_is_refused(manifest: Path, root: Path) -> None:
+    models = [{"name": "shallow", "basis": "a" * 64}, {"name": "deep", "basis": "b" * 64}]
+    manifest.write_text(json.dumps(MANIFEST | {"models": models}))
+    link = published_link("mine", root)
+    link.parent.mkdir()
+    link.symlink_to("../runs/later")
+    assert open_published("mine", root).bases == {"shallow": "a" * 64, "deep": "b" * 64}
+    for basis in ("a" * 64, None):
+        assert open_published("mine", root, basis=basis).basis == basis
+    for open_by_name, name in ((open_published, "mine"), (open_run, "later")):
+        with pytest.raises(CodesError) as refusal:
+            open_by_name(name, root, basis="c" * 64)
+        assert str(refusal.value) == (
+            "The run later has codes of a new basis (shallow aaaaaaaaaaaa, deep bbbbbbbbbbbb), "
+            "expected cccccccccccc: rebuild what you stored from the codes of this run, and store "
+            "their basis with it"
+        )
+
+
+def test_a_run_opened_with_a_basis_gives_nothing_of_another(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    complete("run-1", model, dataset, root)
+    run = open_published(dataset.name, root, basis=model.basis)
+    assert run.codes(model="shallow").basis == run.encoder("shallow").basis == model.basis
+    kept = dataclasses.replace(run, basis="b" * 64, bases={**run.bases, "wide": "b" * 64})
+    reason = (
+        "The shallow codes of run run-1 have basis .*, not bbbbbbbbbbbb, .*: take those of wide"
+    )
+    with pytest.raises(CodesError, match=reason):
+        kept.codes(model="shallow")
+    with pytest.raises(CodesError, match=reason):
+        kept.encoder("shallow")
+
+
+def test_each_encoder_of_an_earlier_version_has_its_own_basis(manifest: Path, root: Path) -> None:
+    models = [{"name": "shallow", "basis": None, "encoder_weights_sha256": "e" * 64}]
+    manifest.write_text(json.dumps(MANIFEST | {"models": models}))
+    assert open_run("later", root).bases == {"shallow": "e" * 64}
+
+
 @pytest.mark.parametrize("content", ["", "{", "\udcff"])
 def test_a_manifest_that_is_no_json_is_refused(content: str, manifest: Path, root: Path) -> None:
     manifest.write_text(content, errors="surrogateescape")

@@ -1,4 +1,5 @@
 import logging
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,17 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tasks.codes import CodesError, open_published
+from tasks.codes import CodesError, open_published, open_run
 from tasks.codes.published import run_folder
 from tasks.codes.reader import Codes, CodesFile
 from tasks.core.records import SPLITS, DatasetRecord, Split
-from tasks.encoding.neighbors import (
-    RECORD_FILE,
-    neighbors_folder,
-    obtain_neighbors,
-    same_class_share,
-    write_neighbors,
-)
+from tasks.core.storage import write_record
+from tasks.encoding.neighbors import obtain_neighbors, same_class_share, write_neighbors
+from tasks.encoding.stored_neighbors import RECORD_FILE, neighbors_folder
 from tasks.models.store import ModelRecord
 from tests.conftest import complete
 
@@ -36,6 +33,7 @@ def test_layout_is_that_of_ann_benchmarks(
             "distance": "euclidean",
             "point_type": "float",
             "dimension": 32,
+            "basis": model.basis,
         }
         shapes = {name: (values.shape, values.dtype.str) for name, values in file.items()}
         assert shapes == {
@@ -52,7 +50,7 @@ def test_layout_is_that_of_ann_benchmarks(
 def test_neighbours_are_those_of_brute_force(tmp_path: Path, rows: int) -> None:
     generator = np.random.default_rng(0)
     train, test = generator.random((rows, 8), np.float32), generator.random((40, 8), np.float32)
-    write_neighbors(tmp_path / "x.hdf5", train, test, count=10)
+    write_neighbors(tmp_path / "x.hdf5", train, test, "b" * 64, count=10)
     differences = test[:, np.newaxis].astype(np.float64) - train[np.newaxis]
     distances = np.sqrt((differences**2).sum(axis=2))  # (40, rows)
     order = np.argsort(distances, axis=1)[:, :10]
@@ -121,8 +119,9 @@ def test_a_record_of_an_earlier_version_is_made_anew(
     run = open_published(dataset.name, root)
     first = obtain_neighbors(run, root)
     path = neighbors_folder("run-1", root) / RECORD_FILE
-    path.write_text(first.model_dump_json(exclude={"same_class"}))
-    assert obtain_neighbors(run, root) == first
+    for later in ("same_class", "models"):
+        path.write_text(first.model_dump_json(exclude={later}))
+        assert obtain_neighbors(run, root) == first
 
 
 def test_the_same_codes_are_searched_once(
@@ -138,6 +137,79 @@ def test_the_same_codes_are_searched_once(
     path.write_bytes(b"damaged")
     assert obtain_neighbors(run, root) == first
     assert path.stat().st_size == first.files[0].size
+
+
+def test_the_record_names_basis_and_weights(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    complete("run-1", model, dataset, root)
+    run = open_published(dataset.name, root)
+    found = obtain_neighbors(run, root).models["shallow"]
+    assert (found.basis, found.encoder_weights_sha256) == (model.basis, model.basis)
+    assert found.codes_sha256 == {
+        split: run.codes(split, "shallow").model.codes_sha256 for split in SPLITS
+    }
+
+
+def test_the_neighbours_of_the_same_codes_are_copied(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("run-1", "run-2"):
+        complete(name, model, dataset, root)
+    caplog.set_level(logging.INFO)
+    first = obtain_neighbors(open_run("run-1", root), root)
+    assert "Copied" not in caplog.text
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tasks.encoding.neighbors.search_neighbors", None)
+        second = obtain_neighbors(open_run("run-2", root), root)
+    assert second == first.model_copy(update={"run": "run-2"})
+    assert "Copied shallow-32-euclidean.hdf5 from the neighbours of run run-1" in caplog.text
+    assert "older weights" not in caplog.text
+
+
+def test_damaged_neighbours_are_not_copied(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    for name in ("run-1", "run-2"):
+        complete(name, model, dataset, root)
+    first = obtain_neighbors(open_run("run-1", root), root)
+    (neighbors_folder("run-1", root) / first.files[0].path).write_bytes(b"damaged")
+    (root / "neighbors" / "other").mkdir()
+    (root / "neighbors" / "other" / RECORD_FILE).write_bytes(b"damaged")
+    assert obtain_neighbors(open_run("run-2", root), root).files == first.files
+
+
+def test_neighbours_that_were_not_compared_with_pca_are_searched_again_with_it(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    for name in ("run-1", "run-2"):
+        complete(name, model, dataset, root)
+    obtain_neighbors(open_run("run-1", root), root)
+
+    def features(split: Split, count: int) -> NDArray[np.float32]:
+        return open_run("run-1", root).codes(split, "shallow").codes
+
+    found = obtain_neighbors(open_run("run-2", root), root, features).same_class["shallow"]
+    assert found.pca == found.codes
+
+
+def test_the_log_says_that_codes_of_older_weights_have_the_same_basis(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    complete("run-1", model, dataset, root)
+    path = neighbors_folder("run-1", root) / RECORD_FILE
+    first = obtain_neighbors(open_run("run-1", root), root)
+    complete("run-2", model, dataset, root)
+    caplog.set_level(logging.INFO)
+    for basis, said in ((model.basis, True), ("0" * 64, False)):
+        caplog.clear()
+        update = {"encoder_weights_sha256": "1" * 64, "basis": basis}
+        older = {"shallow": first.models["shallow"].model_copy(update=update)}
+        write_record(path, first.model_copy(update={"models": older}))
+        shutil.rmtree(neighbors_folder("run-2", root), ignore_errors=True)
+        obtain_neighbors(open_run("run-2", root), root)
+        assert "Wrote shallow-32-euclidean.hdf5" in caplog.text
+        assert ("codes of run run-1 are of the same basis" in caplog.text) is said
 
 
 def test_damaged_codes_leave_nothing(

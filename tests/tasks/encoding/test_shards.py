@@ -1,3 +1,4 @@
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,6 +123,35 @@ def test_what_was_encoded_is_found(plan: EncodingPlan, root: Path) -> None:
     assert record.plan == plan
     path.write_bytes(b"")
     assert stored_encoding(plan, root) is None
+
+
+def test_the_log_says_that_stored_codes_are_of_the_same_basis(
+    plan: EncodingPlan, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = encode(plan, 640, root)
+    caplog.set_level(logging.INFO)
+    assert stored_encoding(plan, root)
+    assert f"the codes of {path.parents[1]} are there already" in caplog.text
+    for changes, said in (
+        ({"encoder_weights_sha256": "1" * 64}, True),
+        ({"encoder_weights_sha256": "1" * 64, "basis": "0" * 64}, False),
+        ({"encoder_weights_sha256": "1" * 64, "basis": None}, False),
+    ):
+        caplog.clear()
+        models = tuple(model.model_copy(update=changes) for model in plan.models)
+        later = plan.model_copy(update={"name": "later", "models": models, "run": "run-2"})
+        assert stored_encoding(later, root) is None
+        text = f"The shallow codes in {path.parents[1]} are of the same basis, but of older weights"
+        assert (text in caplog.text) is said
+
+
+def test_an_encoded_set_has_the_basis_of_its_encoder(
+    plan: EncodingPlan, model: ModelRecord, root: Path
+) -> None:
+    assert read_codes(encode(plan, 640, root), "shallow").basis == model.basis
+    record = stored_encoding(plan, root)
+    assert record is not None
+    assert [stored.basis for stored in record.plan.models] == [model.basis]
 
 
 def test_the_run_may_go_while_its_encoders_are_used(

@@ -14,7 +14,7 @@ from tasks.parameters.retrain import GateParameters, RunParameters
 from tasks.runs.gate import judge, measure_drift, warn_of_drift
 from tasks.runs.manifest import BestLoss, Drift, Manifest, RunRecord, Verdict
 from tasks.runs.rivals import NO_RUN, Rivals, find_rivals, loss_key, merge_best
-from tests.conftest import BASELINES, EXAMPLE_DATASET, METRICS, SUMMARY, example_model
+from tests.conftest import BASELINES, EXAMPLE_DATASET, METRICS, SUMMARY, anchor_to, example_model
 from tests.tasks.runs.test_manifest import RELEASED
 
 DEEP = example_model("deep")
@@ -123,6 +123,19 @@ def test_a_refusal_tells_by_how_much_and_what_to_do(changes: dict[str, Any], rea
     assert reason in refused.reason
     assert re.match("[12] of 6 checks failed: ", refused.reason)
     assert Verdict.model_validate_json(refused.model_dump_json()) == refused
+
+
+def test_a_model_that_keeps_a_basis_may_start_a_new_one() -> None:
+    """Anchoring costs loss, and its codes cannot be better than the basis allows."""
+    anchored = DEEP.model_copy(update={"spec": DEEP.spec.anchored_to(anchor_to(DEEP))})
+    for changes in ({"validation_loss": 0.2821}, {"effective_dimension": 1.41}, accuracy(0.83)):
+        for model, advised in ((anchored, True), (DEEP, False)):
+            metrics = {"deep": METRICS.model_copy(update={"validation_loss": 0.28, **changes})}
+            run = record(metrics, models=(model,))
+            refused = judge(run, Rivals(BEST, {}), GateParameters(), RunParameters())
+            assert refused.outcome == "refused"
+            advice = "train for more epochs, start a new basis with --new-basis, or "
+            assert (advice in refused.reason) is advised
 
 
 def test_the_deep_model_of_version_0_1_is_refused_for_its_codes() -> None:

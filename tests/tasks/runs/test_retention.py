@@ -9,7 +9,7 @@ import pytest
 from tasks.codes.published import published_link, run_folder
 from tasks.core.records import DatasetRecord
 from tasks.core.storage import write_record
-from tasks.encoding.neighbors import NeighborsRecord
+from tasks.encoding.stored_neighbors import NeighborsRecord
 from tasks.models.store import ModelRecord
 from tasks.parameters.retrain import RunParameters
 from tasks.runs.building import run_in_progress
