@@ -106,10 +106,10 @@ def test_models_with_one_answer_stand_together() -> None:
 
 def test_the_answer_stands_before_everything_but_the_verdict(tmp_path: Path) -> None:
     manifest = example_manifest(KEPT, models=(anchored(),))
-    head = render_markdown(manifest, None).partition("- shallow: accuracy")[0]
+    head = render_markdown(manifest, None).partition("\n- shallow: accuracy")[0]
     assert head.endswith(
         "**all checks passed**\n\n**Stored codes of this basis stay valid:** shallow, basis "
-        "cccccccccccc (99.50% of the test images are nearest to their own old code)\n\n"
+        "cccccccccccc (99.50% of the test images are nearest to their own old code)\n"
     )
     page = render_html(manifest, None, tmp_path).partition("<li>")[0]
     assert "<strong>Stored codes of this basis stay valid:</strong> shallow, basis cc" in page
