@@ -184,7 +184,7 @@ def test_one_segment_does_what_keras_would_do(anchored: bool, sample: Sample) ->
                     z = tf.matmul(batch, code.kernel) + code.bias
                     distance = tf.where(wanted[rows] > 0, z - wanted[rows], tf.nn.relu(z))
                     squares = tf.reduce_sum(tf.square(distance), axis=1) * (rows % 7 != 0)
-                    value += 0.03 / 32 * tf.reduce_mean(squares)
+                    value += STRENGTH / 32 * tf.reduce_mean(squares)
             optimizer.learning_rate = float(next(rates))
             gradients = tape.gradient(value, reference.trainable_variables)
             optimizer.apply_gradients(zip(gradients, reference.trainable_variables, strict=True))
