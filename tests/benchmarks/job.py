@@ -53,7 +53,8 @@ class Run(NamedTuple):
     processor_seconds: float
     """Of all its processes."""
     peak_mib: float
-    """Largest resident memory of one of its processes, pages of files included."""
+    """Largest resident memory of one of its processes, pages of files included; at least that of
+    this process, from which it was forked."""
     marks: dict[str, float]
     """Seconds from the start to the first line of each kind of `MARKS`."""
     steps: dict[str, float]
