@@ -53,7 +53,8 @@ class Run(NamedTuple):
     processor_seconds: float
     """Of all its processes."""
     peak_mib: float
-    """Largest resident memory of one of its processes, pages of files included."""
+    """Largest resident memory of one of its processes, pages of files included; at least that of
+    this process, from which it was forked."""
     marks: dict[str, float]
     """Seconds from the start to the first line of each kind of `MARKS`."""
     steps: dict[str, float]
@@ -144,14 +145,14 @@ def stages(one: Run) -> dict[str, float]:
 
 
 def draw(runs: dict[str, Run], path: Path) -> None:
-    """A bar for each run, cut into its stages; those of a second and more are named."""
+    """A bar for each run, cut into its stages; the long ones are named."""
     with new_figure((12, 5), path) as figure:
         axes = figure.subplots()
         for row, one in enumerate(runs.values()):
             left = 0.0
             for position, (name, seconds) in enumerate(stages(one).items()):
                 axes.barh(row, seconds, left=left, color=COLORS[position % len(COLORS)])
-                if seconds > 0.02 * max(other.seconds for other in runs.values()):
+                if seconds > 0.05 * max(other.seconds for other in runs.values()):
                     middle = left + seconds / 2
                     axes.text(middle, row, name, rotation=30, fontsize=7, ha="center", va="center")
                 left += seconds
