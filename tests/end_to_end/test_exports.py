@@ -5,6 +5,8 @@ import re
 import shutil
 import socket
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +15,16 @@ import numpy as np
 import pytest
 
 from tasks.codes.published import PublishedRun, open_run, published_link
+from tasks.codes.stored import join_codes, read_stored
 from tasks.images import fashion_mnist
 from tasks.models.obtain import obtain_model
 from tasks.reports.report import render_files
 from tasks.runs.building import building_folder
 from tasks.runs.lookup import find_published
 from tasks.runs.publication import complete_run
-from tests.conftest import SAMPLE, SPEC
-from tests.end_to_end.conftest import run_record, write_files
-from tests.end_to_end.test_readers import ARTIFACTS_README, REPOSITORY, run
+from tests.conftest import SAMPLE, SPEC, anchor_to
+from tests.end_to_end.conftest import DEEP_SPEC, run_record, write_files
+from tests.end_to_end.test_readers import ARTIFACTS_README, REPOSITORY, labels_of, run
 
 NAME = "fashion-mnist"
 """The dataset of the examples; here the sample has that name."""
@@ -37,9 +40,10 @@ def find_example(heading: str, text: str) -> str:
 
 @pytest.fixture(scope="module")
 def workplace(artifacts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder beside a copy of the artifacts, of which the sample was published twice.
+    """A folder beside a copy of the artifacts, of which the sample was published three times.
 
-    The second time, the shallow model was trained with another seed.
+    The last time, in `run-2`, the shallow model was trained with another seed, before, in
+    `anchored`, the deep one too, in the basis of the first.
     """
     folder = tmp_path_factory.mktemp("workplace")
     (folder / "autoencoder_codes").symlink_to(REPOSITORY / "tasks" / "codes")
@@ -49,10 +53,20 @@ def workplace(artifacts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     assert first
     other = SPEC.model_copy(update={"seed": 1})
     shallow = obtain_model(first.dataset, other, "cpu", root, lambda progress: None)
-    models = (shallow, first.models[1])
+    deep = first.models[1]
+    anchored = obtain_model(
+        first.dataset,
+        DEEP_SPEC.model_copy(update={"seed": 1}).anchored_to(anchor_to(deep)),
+        "cpu",
+        root,
+        lambda progress: None,
+        anchor=root / deep.folder / "encoder.keras",
+    )
+    models = (shallow, deep)
     dataset = first.dataset.model_copy(update={"class_names": fashion_mnist.CLASSES})
-    write_files(building_folder("run-2", root), dataset, list(models), root)
-    complete_run(run_record("run-2", dataset, models), root, render_files)
+    for name, made in (("anchored", (shallow, anchored)), ("run-2", models)):
+        write_files(building_folder(name, root), dataset, list(made), root)
+        complete_run(run_record(name, dataset, made), root, render_files)
     published_link(NAME, root).symlink_to(published_link(SAMPLE.dataset, root).readlink())
     shutil.copy(
         root / "publications" / f"{SAMPLE.dataset}.json", root / "publications" / f"{NAME}.json"
@@ -144,6 +158,60 @@ def test_the_example_for_diskann_writes_its_format(workplace: Path, second: Publ
     content = (workplace / "train-deep.fbin").read_bytes()
     assert np.frombuffer(content, "<u4", 2).tolist() == [512, 32]
     assert content[8:] == second.codes("train", "deep").codes.tobytes()
+
+
+@pytest.fixture
+def weeks(workplace: Path, tmp_path: Path) -> Callable[[str], None]:
+    """A folder of its own with the same runs; the function publishes one of them."""
+    (tmp_path / "autoencoder_codes").symlink_to(workplace / "autoencoder_codes")
+    root = tmp_path / "artifacts"
+    (root / "published").mkdir(parents=True)
+    (root / "runs").symlink_to(workplace / "artifacts" / "runs")
+
+    def publish(name: str) -> None:
+        link = root / "published" / NAME
+        link.unlink(missing_ok=True)
+        link.symlink_to(f"../runs/{name}")
+
+    return publish
+
+
+def brute_force(stored: PublishedRun, asked: PublishedRun) -> str:
+    """What the example prints: classes of test images and of the nearest stored codes."""
+    train, test = stored.codes("train", "deep"), asked.codes("test", "deep")
+    lines = []
+    for query, label in zip(test.codes[:5], labels_of(test), strict=False):
+        nearest = np.argsort(np.linalg.norm(train.codes.astype(float) - query, axis=1))[:3]
+        names = [fashion_mnist.CLASSES[found] for found in labels_of(train)[nearest]]
+        lines.append(f"{fashion_mnist.CLASSES[label]} is near to {' '.join(names)}\n")
+    return "".join(lines)
+
+
+def test_stored_codes_are_searched_with_those_of_a_retraining(
+    weeks: Callable[[str], None], workplace: Path, tmp_path: Path
+) -> None:
+    before, after = (open_run(name, workplace / "artifacts") for name in ("run-2", "anchored"))
+    models = [run.codes("test", "deep").model for run in (before, after)]
+    assert models[0].encoder_weights_sha256 != models[1].encoder_weights_sha256
+    weeks("run-2")
+    assert not show("Examples", ')).write("stored.npz")', tmp_path)
+    weeks("anchored")
+    assert show("Examples", "read_stored", tmp_path) == brute_force(before, after)
+
+
+def test_codes_stored_of_another_basis_are_replaced(
+    weeks: Callable[[str], None], workplace: Path, tmp_path: Path
+) -> None:
+    now = open_run("run-2", workplace / "artifacts")
+    train = now.codes("train", "deep")
+    other = replace(train, model=replace(train.model, basis="0" * 64))
+    join_codes(other).write(tmp_path / "stored.npz")
+    weeks("run-2")
+    refusal, *shown = show("Examples", "read_stored", tmp_path).splitlines(keepends=True)
+    assert refusal.startswith("The run run-2 has codes of a new basis (shallow ")
+    assert "expected 000000000000: rebuild what you stored from the codes of this run" in refusal
+    assert "".join(shown) == brute_force(now, now)
+    assert read_stored(tmp_path / "stored.npz").basis == train.basis
 
 
 @pytest.fixture
