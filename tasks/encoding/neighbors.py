@@ -3,9 +3,9 @@
 Layout: https://github.com/erikbern/ann-benchmarks, `ann_benchmarks/datasets.py`.
 """
 
+import functools
 import logging
 from collections.abc import Callable, Iterator
-from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -90,7 +90,9 @@ def _write_all(
 ) -> Iterator[Found]:
     """Write a file for each model, or copy it."""
     others = find_others(run.name, root)
-    by_pca = pca and cache(partial(_search_pca, pca))  # once for all models of a size
+    by_pca = pca and functools.cache(
+        functools.partial(_search_pca, pca)
+    )  # once for all models of a size
     train_path, test_path = (run.file(f"codes/{split}.h5") for split in SPLITS)
     with open_codes(train_path) as train_file, open_codes(test_path) as test_file:
         for model in run.models:
