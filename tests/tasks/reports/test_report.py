@@ -10,6 +10,7 @@ from PIL import Image
 from tasks.codes.published import run_folder
 from tasks.core.records import DatasetRecord, FigureRecord
 from tasks.core.storage import write_bytes
+from tasks.evaluation.records import BasisMetrics, Probes
 from tasks.models.store import ModelRecord
 from tasks.reports.__main__ import main
 from tasks.reports.metrics_table import METRICS
@@ -109,11 +110,24 @@ def test_the_verdict_comes_first(manifest: Manifest) -> None:
     assert lines[2] == "**too few live**"
 
 
-def test_the_page_explains_every_metric(manifest: Manifest, root: Path) -> None:
+@pytest.mark.parametrize("keeps_basis", [True, False])
+def test_the_page_explains_every_metric(manifest: Manifest, root: Path, keeps_basis: bool) -> None:
+    if keeps_basis:
+        kept = BasisMetrics(
+            own_nearest=0.99,
+            mean_distance=1.0,
+            probes=Probes(linear=0.7, nearest_1=0.8, nearest_5=0.8),
+        )
+        metrics = {
+            name: found.model_copy(update={"kept_basis": kept})
+            for name, found in manifest.metrics.items()
+        }
+        manifest = manifest.model_copy(update={"metrics": metrics})
     text = render_html(manifest, None, run_folder("run-1", root))
     for metric in METRICS:
-        assert f"<dt>{metric.name}</dt>" in text
-        assert f'<th scope="row">{metric.name}</th>' in text
+        shown = keeps_basis or not metric.model_field.startswith("kept_basis")
+        assert (f"<dt>{metric.name}</dt>" in text) is shown
+        assert (f'<th scope="row">{metric.name}</th>' in text) is shown
 
 
 def test_large_pictures_are_compressed_in_the_page_alone(manifest: Manifest, root: Path) -> None:
