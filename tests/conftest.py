@@ -173,6 +173,12 @@ def anchor_to(model: ModelRecord) -> Anchor:
     )
 
 
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare the seconds that it takes a run to draw and show its figures."""
+    monkeypatch.setattr("tasks.reports.figures.draw_figures", lambda *arguments: iter(()))
+
+
 EXAMPLE_DATASET = DatasetRecord(
     name="mine",
     folder="datasets/mine-aaaaaaaaaaaa",

@@ -126,22 +126,24 @@ def baselines(first_run: tuple[Outcome, Path], root: Path) -> None:
     shutil.copytree(first_run[1] / "datasets", root / "datasets")
 
 
-@pytest.mark.usefixtures("baselines")
+@pytest.mark.usefixtures("baselines", "no_figures")
 def test_a_quick_look_is_not_published(root: Path) -> None:
+    training = TRAINING.model_copy(update={"recipe": "lab"})  # it is compiled sooner
     manifest = retrain(
-        data=SAMPLE, training=TRAINING, gate=GATE, run=RunParameters(quick=True)
+        data=SAMPLE, training=training, gate=GATE, run=RunParameters(quick=True)
     ).manifest
     assert not manifest.verdict.published
     assert not (root / "published").exists()
     assert [model.spec.recipe.epochs for model in manifest.models] == [1, 1]
 
 
-@pytest.mark.usefixtures("baselines")
+@pytest.mark.usefixtures("baselines", "no_figures")
 def test_a_refused_run_ends_with_exit_code_3_and_the_reason(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ["--dataset", SAMPLE.dataset, "--source.idx-folder", str(SAMPLE_FOLDER)]
     flags += ["--shallow-epochs", "2", "--deep-epochs", "3", "--batch-size", "64"]
+    flags += ["--recipe", "lab"]
     assert main(flags) == 3
     shown = capsys.readouterr().err
     assert "is not published: " in shown
@@ -206,6 +208,7 @@ def test_a_run_learns_from_images_of_any_kind(
         assert len(file["deep/codes"]) == 12
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_retraining_keeps_the_coordinate_system(first: Manifest, root: Path) -> None:
     """The second run takes the basis of the first; repeating it changes nothing."""
     training = TRAINING.model_copy(update={"seed": 1})

@@ -57,6 +57,7 @@ def test_models_trained_at_once_have_the_bits_of_those_trained_alone(
     assert shown.keys() >= {f"report-{name}", f"{name}-loss-by-code-size"}
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_sweep_and_a_run_train_no_model_twice(root: Path) -> None:
     shallow = GridParameters(architectures=("shallow",), code_sizes=(4,))
     both = GridParameters(code_sizes=(4,))
