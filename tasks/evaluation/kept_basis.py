@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tasks.codes.reader import CodesFile
 from tasks.core.records import DatasetRecord, Split
-from tasks.evaluation.probes import probe, probed_rows
+from tasks.evaluation.probes import find_nearest, probe, probed_rows
 from tasks.evaluation.records import BasisMetrics
 from tasks.images.store import open_images
 from tasks.models.spec import Anchor
@@ -54,10 +54,7 @@ def share_of_own_nearest(new: NDArray[np.float32], old: NDArray[np.float32]) -> 
     Args:
         new, old: (images, code_size), of the same images in the same order.
     """
-    from sklearn.neighbors import NearestNeighbors
-
-    search = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(old)
-    nearest = search.kneighbors(new, return_distance=False)[:, 0]  # (images,)
+    nearest = find_nearest(old, new, 1)[:, 0]  # (images,)
     to_own, to_nearest = (np.linalg.norm(new - found, axis=1) for found in (old, old[nearest]))
     return float((to_own <= to_nearest).mean())
 
