@@ -43,14 +43,17 @@ def flags_of(run: dict[str, Any]) -> list[str]:
 
 
 def wait_until(
-    condition: Callable[[], T | None], seconds: float, otherwise: Callable[[], str]
+    condition: Callable[[], T | None],
+    seconds: float,
+    otherwise: Callable[[], str],
+    every: float = 0.2,
 ) -> T:
     """Wait for a condition to become true, and return what it returned."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := condition():
             return found
-        time.sleep(0.2)
+        time.sleep(every)
     return pytest.fail(otherwise())
 
 
