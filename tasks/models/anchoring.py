@@ -1,7 +1,8 @@
-"""The codes that an anchored model is trained towards: those of its anchor for the same images."""
+"""What an anchored model takes from its anchor: its first weights and the codes to stay near to."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,15 @@ from tasks.models.store import weights_sha256
 
 CODES_FILE = f"{PARTIAL_PREFIX}anchor-codes.npy"
 """Beside the checkpoints, which are deleted with it; one of a killed training is written again."""
+
+
+class AnchorValues(NamedTuple):
+    """What a training needs of its anchor."""
+
+    weights: list[NDArray[np.float32]]
+    """Of the encoder, in Keras's order; it takes normalized images as they are."""
+    codes: Codes
+    """(N, code_size), of the training images."""
 
 
 def load_anchor(anchor: Anchor, file: Path, images: Images) -> keras.Model:

@@ -21,7 +21,7 @@ from tasks.models.spec import TrainingSpec
 from tasks.models.store import FACTS_FILE, ModelRecord, model_lock, store_model, stored_model
 
 if TYPE_CHECKING:
-    from tasks.models.batches import Codes
+    from tasks.models.anchoring import AnchorValues
     from tasks.models.training import Training
 
 logger = logging.getLogger(__name__)
@@ -64,8 +64,8 @@ def obtain_model(
         temporary = folder / "checkpoints"
         checkpoints = Checkpoints(temporary, fingerprint)
         started = time.monotonic()
-        anchor_codes = _anchor_codes(dataset, spec, anchor, temporary, root)
-        training = _train(dataset, spec, checkpoints, anchor_codes, root, report)
+        values = _anchor_values(dataset, spec, anchor, temporary, root)
+        training = _train(dataset, spec, checkpoints, values, root, report)
         seconds = time.monotonic() - started
         record = store_model(training, dataset, facts, device, seconds, root, anchor)
         checkpoints.clear()
@@ -90,7 +90,7 @@ def _train(
     dataset: DatasetRecord,
     spec: TrainingSpec,
     checkpoints: Checkpoints,
-    anchor_codes: "Codes | None",
+    anchor: "AnchorValues | None",
     root: Path,
     report: Report,
 ) -> "Training":
@@ -104,7 +104,7 @@ def _train(
         open_images(dataset, "test", root),
         dataset.scale,
         representative_rows(dataset, "train", SAMPLE_ROWS, root),
-        anchor_codes,
+        anchor,
     )
     for model in (training.models.autoencoder, training.models.encoder):
         model.summary(print_fn=logger.info, line_length=80)
@@ -117,20 +117,21 @@ def _train(
     return training
 
 
-def _anchor_codes(
+def _anchor_values(
     dataset: DatasetRecord, spec: TrainingSpec, anchor: Path | None, folder: Path, root: Path
-) -> "Codes | None":
-    """The anchor's codes of the training images, in a file of the folder; none without anchor."""
+) -> "AnchorValues | None":
+    """The anchor's weights, and its codes of the training images in a file of the folder."""
     if spec.anchor is None:
         return None
     if anchor is None:
         raise ValueError(f"No file for the anchor {spec.anchor.basis[:12]}")
-    from tasks.models.anchoring import CODES_FILE, load_anchor, write_anchor_codes
+    from tasks.models.anchoring import CODES_FILE, AnchorValues, load_anchor, write_anchor_codes
 
     images = open_images(dataset, "train", root)
     encoder = load_anchor(spec.anchor, anchor, images)
     folder.mkdir(parents=True, exist_ok=True)
-    return write_anchor_codes(encoder, spec.anchor.scale, images, folder / CODES_FILE)
+    codes = write_anchor_codes(encoder, spec.anchor.scale, images, folder / CODES_FILE)
+    return AnchorValues(encoder.get_weights(), codes)
 
 
 def run_interruptibly(training: "Training", checkpoints: Checkpoints, report: Report) -> None:

@@ -7,6 +7,8 @@ Where the recipe says so, the model is trained on images less their mean. After 
 mean is folded into the first bias and the code's units are scaled. The losses of an epoch are those
 of the model as it stands in training, before its code is whitened; the last validation loss is that
 of the finished model, which takes the images as they are.
+
+With an anchor, the encoder starts with the anchor's weights if both have the same layers.
 """
 
 from collections.abc import Iterator
@@ -20,9 +22,9 @@ from tasks.core.errors import StepError
 from tasks.core.records import EpochRecord
 from tasks.images.rows import Images
 from tasks.models import basis
+from tasks.models.anchoring import AnchorValues
 from tasks.models.architectures import Autoencoder, build_autoencoder
 from tasks.models.batches import (
-    Codes,
     Segment,
     SegmentPlan,
     blocks_in_order,
@@ -67,7 +69,7 @@ class Training:
         validation: Images,
         scale: float,
         sample: NDArray[np.int64] | None = None,
-        anchor_codes: Codes | None = None,
+        anchor: AnchorValues | None = None,
     ) -> None:
         """Build the model with its first weights; compile at the first segment.
 
@@ -76,13 +78,13 @@ class Training:
             validation: (M, height, width[, 3]), of the same type.
             scale: the pixel value that becomes 1.0.
             sample: rows of images that represent all; the first `SAMPLE_ROWS` by default.
-            anchor_codes: (N, code_size), the anchor's codes of the images, if the spec names one.
+            anchor: of the images, if the spec names one.
         """
         self.spec = spec
         self.plan = SegmentPlan.of(images, spec.recipe.batch_size)
         self._images = images
         self._validation = validation
-        self._anchor_codes = anchor_codes
+        self._anchor_codes = anchor.codes if anchor else None
         self._sample = np.arange(min(len(images), SAMPLE_ROWS)) if sample is None else sample
         self._scale = tf.constant(scale, tf.float32)
         self.models: Autoencoder = build_autoencoder(
@@ -96,6 +98,8 @@ class Training:
         self._rates = learning_rates(recipe, recipe.epochs * self.plan.steps)
         self._position = Position()
         self._compile()
+        if anchor:
+            self._start_as(anchor)
 
     def _compile(self) -> None:
         logits, recipe, anchor = self.models.logits, self.spec.recipe, self.spec.anchor
@@ -107,6 +111,18 @@ class Training:
         if recipe.whiten or recipe.unit_variance:
             self._code_layers = find_code_layers(logits)
             self._pre_activate = compile_pre_activations(logits)
+
+    def _start_as(self, anchor: AnchorValues) -> None:
+        """Give the encoder the anchor's weights if the shapes are the same."""
+        encoder = self.models.encoder
+        if [tuple(weight.shape) for weight in encoder.weights] != [
+            weight.shape for weight in anchor.weights
+        ]:
+            return
+        encoder.set_weights(anchor.weights)
+        if self.spec.recipe.centred:
+            centre = -self._centre.numpy()
+            _assign(self._first_layer, basis.fold_centre(centre, _read(self._first_layer)))
 
     @property
     def history(self) -> tuple[EpochRecord, ...]:

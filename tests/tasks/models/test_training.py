@@ -10,6 +10,7 @@ import pytest
 
 from tasks.core.backend import keras, tf
 from tasks.core.errors import StepError
+from tasks.models.anchoring import AnchorValues
 from tasks.models.architectures import DEEP, SHALLOW, WIDE, Architecture
 from tasks.models.batches import NO_CODE, Codes, SegmentPlan
 from tasks.models.checkpoints import TrainingState
@@ -56,8 +57,9 @@ def anchor_codes(images: Images) -> Codes:
 
 
 def start(spec: TrainingSpec, sample: Sample) -> Training:
-    codes = anchor_codes(sample.train) if spec.anchor else None
-    return Training(spec, sample.train, sample.test, scale=255.0, anchor_codes=codes)
+    """Start a training; an anchor has no layers in common with the model."""
+    anchor = AnchorValues([], anchor_codes(sample.train)) if spec.anchor else None
+    return Training(spec, sample.train, sample.test, scale=255.0, anchor=anchor)
 
 
 def training_of(architecture: Architecture, epochs: int = 2) -> TrainingSpec:
@@ -309,14 +311,34 @@ def test_an_anchored_model_keeps_the_coordinate_system(
     )
     shares = []
     for other in (spec, spec.anchored_to(ANCHOR)):
-        seeded, codes = other.model_copy(update={"seed": 1}), old_train if other.anchor else None
-        training = Training(seeded, sample.train, sample.test, 255.0, anchor_codes=codes)
+        seeded = other.model_copy(update={"seed": 1})
+        values = AnchorValues(anchor.models.encoder.get_weights(), old_train)
+        training = Training(
+            seeded, sample.train, sample.test, 255.0, anchor=values if other.anchor else None
+        )
         finish(training)
         new = training.models.encoder(unit_scale(sample.test)).numpy()
         distances = ((new[:, np.newaxis] - old_test) ** 2).sum(axis=2)  # (images, images)
         shares.append((distances.argmin(axis=1) == np.arange(len(new))).mean())
     assert shares[0] < 0.1
     assert shares[1] > 0.7  # 512 images are few to learn it from
+
+
+@pytest.mark.parametrize("architecture", [SHALLOW, DEEP], ids=lambda a: a.name)
+def test_an_anchored_model_starts_as_its_anchor(architecture: Architecture, sample: Sample) -> None:
+    """Its first codes are the anchor's, though it may be trained on images less their mean."""
+    spec = training_of(architecture)
+    first = start(spec, sample)
+    finish(first)
+    encoder, codes = first.models.encoder, anchor_codes(sample.train)
+    seeded = spec.anchored_to(ANCHOR).model_copy(update={"seed": 1})
+    values = AnchorValues(encoder.get_weights(), codes)
+    second = Training(seeded, sample.train, sample.test, 255.0, anchor=values)
+    images = unit_scale(sample.test)
+    centre = second.state.variables[-1]
+    found = second.models.encoder(images - centre).numpy()
+    expected = encoder(images).numpy()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * expected.max())
 
 
 def test_training_learns(sample: Sample) -> None:
