@@ -8,7 +8,7 @@ from tasks.core.records import Record, Sha256
 from tasks.models.architectures import AnyArchitecture, Architecture
 from tasks.models.recipes import Recipe, RecipeName, default_recipe
 
-STRENGTH = 0.015
+STRENGTH = 0.012
 """How strongly a code is kept near its anchor's; docs/training.md has the trials."""
 
 
