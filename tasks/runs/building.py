@@ -17,12 +17,13 @@ from tasks.core.storage import (
     write_errors_explained,
     write_record,
 )
+from tasks.core.versions import installed_versions
 from tasks.models.store import ModelRecord
 
 ATTEMPT_FOLDER = ".attempt"
 """In a building folder: intermediate results for the next attempt at the same run."""
 INPUTS_FILE = "inputs.txt"
-"""In that folder: the dataset and the models that everything was made from, and its format."""
+"""In that folder: the dataset, models and versions that everything was made from."""
 ANCHORS_FOLDER = "anchors"
 """In that folder: what was chosen before anything was made."""
 PUBLICATION_LOCK = "publication"
@@ -62,7 +63,8 @@ def begin_run(run: str, dataset: DatasetRecord, models: list[ModelRecord], root:
     path = folder / ATTEMPT_FOLDER / INPUTS_FILE
     weights = [f"{model.fingerprint} {model.weights_sha256}" for model in models]
     codes = f"codes files of version {SCHEMA_VERSION}"
-    inputs = "\n".join([codes, dataset.model_dump_json(), *weights]).encode()
+    versions = installed_versions().model_dump_json()
+    inputs = "\n".join([codes, versions, dataset.model_dump_json(), *weights]).encode()
     if not path.exists() or path.read_bytes() != inputs:
         attempt = folder / ATTEMPT_FOLDER
         kept = {attempt, attempt / ANCHORS_FOLDER}
