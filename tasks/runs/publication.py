@@ -31,8 +31,9 @@ from tasks.runs.building import (
 from tasks.runs.croissant import CROISSANT_FILE, describe_run
 from tasks.runs.gate import judge, measure_drift, warn_of_drift
 from tasks.runs.journal import read_journal, record_publication
-from tasks.runs.lookup import check_files, find_ever_published, find_published, published_run
+from tasks.runs.lookup import check_files, find_ever_published, find_published
 from tasks.runs.manifest import Manifest, RunRecord, read_manifest, short_name
+from tasks.runs.outbox import record_missed
 from tasks.runs.retention import delete_old_runs
 from tasks.runs.rivals import find_rivals, list_losses, merge_best
 
@@ -58,6 +59,7 @@ def complete_run(record: RunRecord, root: Path, render: RenderReport) -> Manifes
     _copy_models(record.models, building, root)
     dataset, parameters = record.dataset.name, Parameters.model_validate(record.parameters)
     with lock(PUBLICATION_LOCK, root):
+        record_missed(dataset, root)
         manifest = _judge_run(record, parameters, building, root, render)
         finish_building(building, MANIFEST_FILE, manifest, folder)
         if manifest.verdict.published:
@@ -158,6 +160,7 @@ def resume_publication(run: str, root: Path) -> Manifest | None:
     manifest = _read_verified(folder)
     dataset = manifest.dataset.name
     with lock(PUBLICATION_LOCK, root):
+        record_missed(dataset, root)
         superseded = any(
             entry.time > manifest.finished and entry.run != run
             for entry in read_journal(dataset, root).publications
@@ -182,6 +185,7 @@ def publish(run: str, root: Path, anyway: bool = False) -> Manifest:
         codes_sha256 = digest_codes(folder)
         if not (manifest.verdict.published or anyway):
             raise StepError(f"{manifest.verdict.reason} Add --anyway to publish {run}")
+        record_missed(manifest.dataset.name, root)
         # The manifest of version 0.1.0 lacks them.
         switch_link(manifest.model_copy(update={"codes_sha256": codes_sha256}), root)
     return manifest
@@ -194,15 +198,14 @@ def _read_verified(folder: Path) -> Manifest:
 
 
 def switch_link(manifest: Manifest, root: Path) -> None:
-    """Switch the link in one atomic rename; the caller holds the publication lock."""
+    """Switch the link in one atomic rename and record it; the caller holds the publication lock."""
     run, dataset = manifest.run, manifest.dataset.name
     link = published_link(dataset, root)
     with write_errors_explained(link):
         link.parent.mkdir(exist_ok=True)
-        current = published_run(dataset, root)
-        record_publication(run, dataset, root, current, manifest.codes_sha256)
         new = partial_folder(link)
         new.unlink(missing_ok=True)
         new.symlink_to(os.path.relpath(run_folder(run, root), link.parent))
         new.replace(link)
         sync(link.parent)
+    record_publication(run, dataset, root, manifest.codes_sha256)
