@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from tasks.codes.published import ROOT_VARIABLE, artifacts_folder
 from tasks.codes.reader import sha256_of_file
-from tasks.core.errors import StepError
+from tasks.core.errors import NO_ROOM, StepError, TransientError, may_pass
 from tasks.core.records import FileRecord
 
 logger = logging.getLogger(__name__)
@@ -76,18 +76,39 @@ def rename(source: Path, target: Path) -> None:
 
 @contextmanager
 def write_errors_explained(path: Path) -> Iterator[None]:
-    """Raise a failed write as a StepError that says what to do."""
+    """Raise an error of the operating system in one line that says what to do.
+
+    Args:
+        path: what is written; files outside of its folder are inputs, which are only read.
+
+    Raises:
+        TransientError: it may pass.
+        StepError: it will not.
+    """
     try:
         yield
     except OSError as error:
+        kind = TransientError if may_pass(error) else StepError
+        raise kind(_explain(error, path)) from error
+
+
+def _explain(error: OSError, path: Path) -> str:
+    # Not strerror: HDF5 makes that several lines with the time and addresses.
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    # Of a failed copy, the second name is the file that was written.
+    if error.filename and not error.filename2:
+        input_file = Path(os.fsdecode(error.filename))
+        if not input_file.is_relative_to(path.parent):
+            return f"{input_file} cannot be read ({reason}), which {path} is made from"
+    what = "remedy that"
+    if error.errno in NO_ROOM:
         folder = next(parent for parent in path.parents if parent.exists())
-        free = shutil.disk_usage(folder).free / 1e6
-        # Not strerror: HDF5 makes that several lines with the time and addresses.
-        reason = os.strerror(error.errno) if error.errno else error
-        raise StepError(
-            f"{path} cannot be written ({reason}; {free:.0f} MB are free there): "
-            f"make room, or name another artifacts folder with {ROOT_VARIABLE}"
-        ) from error
+        reason += f"; {shutil.disk_usage(folder).free / 1e6:.0f} MB are free there"
+        what = "make room"
+    return (
+        f"{path} cannot be written ({reason}): {what}, or name another artifacts folder with "
+        f"{ROOT_VARIABLE}"
+    )
 
 
 @contextmanager

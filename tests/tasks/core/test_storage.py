@@ -5,15 +5,17 @@ from pathlib import Path
 import pytest
 
 from tasks.core import storage
-from tasks.core.errors import StepError
+from tasks.core.errors import StepError, TransientError
 from tasks.core.records import FileRecord, Record
 from tasks.core.storage import (
     atomic_file,
     atomic_folder,
+    copy_file,
     describe_file,
     load_or_compute,
     prepare_artifacts_folder,
     read_intact,
+    write_errors_explained,
     write_record,
 )
 
@@ -111,6 +113,46 @@ def test_no_space_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Monkey
         partial.write_text("new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind", "expected"),
+    [
+        (errno.EIO, TransientError, r"file.txt cannot be written \(Input/output error\): remedy"),
+        (errno.EBUSY, TransientError, r"\(Device or resource busy\): remedy that, or name"),
+        (errno.ENOSPC, StepError, r"\(No space left on device; [0-9]+ MB are free there\): make"),
+        (errno.EDQUOT, StepError, r"\(Disk quota exceeded; [0-9]+ MB are free there\): make room"),
+        (errno.EPERM, StepError, r"\(Operation not permitted\): remedy that"),
+        (errno.EISDIR, StepError, r"\(Is a directory\): remedy that"),
+        (errno.EINVAL, StepError, r"\(Invalid argument\): remedy that"),
+        (None, TransientError, r"\(a message of a library\): remedy that"),
+    ],
+)
+def test_a_failed_write_is_retried_if_it_may_pass(
+    reason: int | None, kind: type[StepError], expected: str, tmp_path: Path
+) -> None:
+    text = os.strerror(reason) if reason else "a message of a library"
+    with pytest.raises(kind, match=expected), atomic_file(tmp_path / "file.txt"):
+        raise OSError(reason, text) if reason else OSError(text)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_input_is_not_told_as_a_failed_write(tmp_path: Path) -> None:
+    source, target = tmp_path / "inputs" / "a.npy", tmp_path / "results" / "b.npy"
+    with pytest.raises(
+        StepError, match=r"a\.npy cannot be read \(No such file or directory\), which .*b\.npy is"
+    ):
+        copy_file(source, target)
+
+
+def test_a_copy_onto_a_full_disk_is_told_as_a_failed_write(tmp_path: Path) -> None:
+    """The system names both files."""
+    error = OSError(errno.ENOSPC, "x", str(tmp_path / "inputs" / "a"), None, "b")
+    with (
+        pytest.raises(StepError, match=r"b cannot be written \(No space left on device; "),
+        write_errors_explained(tmp_path / "results" / "b"),
+    ):
+        raise error
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
