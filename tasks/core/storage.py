@@ -7,6 +7,7 @@ final place, flushed to the disk and renamed, and the rename is flushed too.
 import logging
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -57,6 +58,25 @@ def is_intact(folder: Path, record: FileRecord) -> bool:
         return describe_file(folder, record.path) == record
     except OSError:
         return False
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and those above it, each as readable as the one that it is in."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        share(path)
+
+
+def share(path: Path) -> None:
+    """Make a file or folder as readable for others as the folder that it is in.
+
+    Whoever owns the artifacts folder decides by its mode who may read, not the umask of a process.
+    """
+    mode, bits = path.stat().st_mode, 0o055 if path.is_dir() else 0o044
+    wanted = (mode & ~bits) | (path.parent.stat().st_mode & bits)
+    if wanted != mode:
+        path.chmod(stat.S_IMODE(wanted))
 
 
 def sync(path: Path) -> None:
@@ -118,7 +138,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     After an error, or if the process ends, `path` is as it was before.
     """
     with write_errors_explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         descriptor, name = tempfile.mkstemp(
             prefix=PARTIAL_PREFIX, suffix=path.suffix, dir=path.parent
         )
@@ -126,7 +146,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         partial = Path(name)
         try:
             yield partial
-            partial.chmod(0o644)  # mkstemp's 0600 would shut out the jobs that read the results
+            share(partial)
             sync(partial)
             rename(partial, path)
         finally:
@@ -217,7 +237,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     partial = partial_folder(path)
     with write_errors_explained(path):
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        make_folder(partial)
         try:
             yield partial
             move_into_place(partial, path)
@@ -228,7 +248,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def move_into_place(partial: Path, path: Path) -> None:
     """Flush everything in `partial` and give it its final name."""
     with write_errors_explained(path):
-        for entry in [*partial.rglob("*"), partial]:
+        for entry in [partial, *sorted(partial.rglob("*"))]:  # folders before what is in them
+            share(entry)
             sync(entry)
         if path.exists():  # a folder that failed verification: nothing refers to it
             shutil.rmtree(path)

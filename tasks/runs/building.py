@@ -11,6 +11,7 @@ from tasks.core.locks import lock
 from tasks.core.records import CodesSha256, DatasetRecord, FileRecord, Record
 from tasks.core.storage import (
     describe_file,
+    make_folder,
     move_into_place,
     partial_folder,
     write_bytes,
@@ -45,7 +46,7 @@ def building_folder(run: str, root: Path, kind: str = "runs") -> Path:
     """The building folder of a run, or of another kind of result; created if it is missing."""
     folder = partial_folder(root / kind / run)
     with write_errors_explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     return folder
 
 

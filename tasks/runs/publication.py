@@ -12,6 +12,7 @@ from tasks.core.locks import lock
 from tasks.core.records import FileRecord
 from tasks.core.storage import (
     describe_file,
+    make_folder,
     partial_folder,
     remove_partial_files,
     sync,
@@ -202,7 +203,7 @@ def switch_link(manifest: Manifest, root: Path) -> None:
     run, dataset = manifest.run, manifest.dataset.name
     link = published_link(dataset, root)
     with write_errors_explained(link):
-        link.parent.mkdir(exist_ok=True)
+        make_folder(link.parent)
         new = partial_folder(link)
         new.unlink(missing_ok=True)
         new.symlink_to(os.path.relpath(run_folder(run, root), link.parent))

@@ -92,10 +92,35 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
 
 
-def test_others_can_read_what_was_written(tmp_path: Path) -> None:
-    with atomic_file(tmp_path / "file.txt"):
-        pass
-    assert (tmp_path / "file.txt").stat().st_mode & 0o777 == 0o644
+@pytest.mark.parametrize("umask", [0o077, 0o027, 0o022, 0o000])
+@pytest.mark.parametrize("bits", [0o700, 0o750, 0o755])
+def test_what_is_written_is_as_readable_as_the_artifacts_folder(
+    bits: int, umask: int, tmp_path: Path
+) -> None:
+    root = tmp_path / "artifacts"
+    root.mkdir()
+    root.chmod(bits)
+    before = os.umask(umask)
+    try:
+        with atomic_file(root / "publications" / "file.txt"):
+            pass
+        with atomic_folder(root / "runs" / "run-1") as partial:
+            (partial / "codes").mkdir()
+            (partial / "codes" / "test.h5").touch()
+    finally:
+        os.umask(before)
+    found = list(root.rglob("*"))
+    assert len(found) == 6
+    for entry in found:
+        readable = 0o055 if entry.is_dir() else 0o044
+        assert entry.stat().st_mode & readable == bits & readable, entry
+
+
+def test_a_folder_keeps_the_group_of_its_parent(tmp_path: Path) -> None:
+    """The bit that makes files take the folder's group, and with it what the group may do."""
+    tmp_path.chmod(0o2750)
+    storage.make_folder(tmp_path / "runs")
+    assert (tmp_path / "runs").stat().st_mode & 0o2050 == 0o2050
 
 
 def test_no_space_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
