@@ -30,6 +30,10 @@ class RefusedError(StepError):
     """The quality gate refused a run, for the reasons in the message; the run is kept."""
 
 
+class ModelError(StepError):
+    """One model cannot be trained; others may."""
+
+
 class TransientError(StepError):
     """A temporary failure; the step is retried."""
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tasks.codes.published import MANIFEST_FILE, published_link, run_folder
-from tasks.core.errors import RefusedError, StepError, TransientError
+from tasks.core.errors import RefusedError, StepError
 from tasks.core.locks import lock
 from tasks.core.records import FileRecord
 from tasks.core.storage import (
@@ -20,7 +20,7 @@ from tasks.core.storage import (
     write_errors_explained,
 )
 from tasks.core.versions import installed_versions
-from tasks.models.store import ModelRecord, copy_model
+from tasks.models.store import copy_model
 from tasks.parameters.retrain import Parameters
 from tasks.runs.building import (
     PUBLICATION_LOCK,
@@ -49,15 +49,15 @@ def complete_run(record: RunRecord, root: Path, render: RenderReport) -> Manifes
     """Complete a run's folder, judge it, publish it if it passed, and delete old runs.
 
     Raises:
-        StepError: a run of this name is complete already, or there is no room to write.
-        TransientError: a model was trained again while it was copied.
+        StepError: a run of this name is complete already, there is no room to write, or a model
+            was trained again to other weights.
     """
     folder = run_folder(record.run, root)
     if folder.exists():  # it may be published, and never changes
         raise StepError(f"Run {record.run} is complete already: choose another name")
     building = building_folder(record.run, root)
     remove_partial_files(building)
-    _copy_models(record.models, building, root)
+    record = _copy_models(record, building, root)
     dataset, parameters = record.dataset.name, Parameters.model_validate(record.parameters)
     with lock(PUBLICATION_LOCK, root):
         record_missed(dataset, root)
@@ -71,14 +71,19 @@ def complete_run(record: RunRecord, root: Path, render: RenderReport) -> Manifes
     return manifest
 
 
-def _copy_models(models: tuple[ModelRecord, ...], building: Path, root: Path) -> None:
-    for model in models:
+def _copy_models(record: RunRecord, building: Path, root: Path) -> RunRecord:
+    """Copy the models; return the record with those that were copied."""
+    models = []
+    for model in record.models:
         with write_errors_explained(building):
             copied = copy_model(model, building / "models" / model.name, root)
         if not copied:
-            raise TransientError(
-                f"The {model.name} model changed while it was copied: another run trained it again"
+            raise StepError(
+                f"{root / model.folder} no longer holds the weights that the codes were computed "
+                "with: another run trained the model again. Start this run once more"
             )
+        models.append(copied)
+    return record.model_copy(update={"models": tuple(models)})
 
 
 def _judge_run(
