@@ -5,7 +5,7 @@ Whatever is missing or damaged raises `CodesError`.
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ class Publication:
     time: datetime
     """With its time zone."""
     codes_sha256: dict[str, dict[str, str]]
-    """SHA-256 of the codes, by model and split; empty if published by version 0.1.0."""
+    """SHA-256 of the codes, by model and split; empty if published by version 0.1.0 or just now."""
 
 
 def read_publications(dataset: str, root: Path | str | None = None) -> tuple[Publication, ...]:
@@ -44,8 +44,9 @@ def read_publications(dataset: str, root: Path | str | None = None) -> tuple[Pub
         raise CodesError(f"{error.filename} cannot be read ({error.strerror})") from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CodesError(f"{path} is not a journal of publications: {error!r}") from None
-    while found and found[-1].run != current:  # recorded, but never published
-        found.pop()
+    if not found or found[-1].run != current:  # switched, but not recorded yet
+        switched = datetime.fromtimestamp(link.lstat().st_mtime, UTC)
+        found.append(Publication(current, switched, {}))
     return tuple(found)
 
 

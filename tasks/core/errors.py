@@ -1,9 +1,25 @@
 """Errors caused by input or environment; shown in one line, without a traceback."""
 
+import errno
+
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from tasks.codes.errors import AutoencoderError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+PERMANENT = {
+    *NO_ROOM,
+    *(errno.EINVAL, errno.EROFS, errno.ENOSYS, errno.EOPNOTSUPP, errno.EXDEV),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTEMPTY, errno.EFBIG, errno.E2BIG),
+}
+PERMANENT_TYPES = (
+    FileExistsError,
+    FileNotFoundError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
 
 
 class StepError(AutoencoderError):
@@ -14,8 +30,17 @@ class RefusedError(StepError):
     """The quality gate refused a run, for the reasons in the message; the run is kept."""
 
 
+class ModelError(StepError):
+    """One model cannot be trained; others may."""
+
+
 class TransientError(StepError):
     """A temporary failure; the step is retried."""
+
+
+def may_pass(error: OSError) -> bool:
+    """Whether waiting may cure an error of the operating system; so it is with a busy disk."""
+    return error.errno not in PERMANENT and not isinstance(error, PERMANENT_TYPES)
 
 
 def explain(error: ValidationError) -> str:

@@ -7,6 +7,7 @@ final place, flushed to the disk and renamed, and the rename is flushed too.
 import logging
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from tasks.codes.published import ROOT_VARIABLE, artifacts_folder
 from tasks.codes.reader import sha256_of_file
-from tasks.core.errors import StepError
+from tasks.core.errors import NO_ROOM, StepError, TransientError, may_pass
 from tasks.core.records import FileRecord
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,25 @@ def is_intact(folder: Path, record: FileRecord) -> bool:
         return False
 
 
+def make_folder(path: Path) -> None:
+    """Create a folder and those above it, each as readable as the one that it is in."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        share(path)
+
+
+def share(path: Path) -> None:
+    """Make a file or folder as readable for others as the folder that it is in.
+
+    Whoever owns the artifacts folder decides by its mode who may read, not the umask of a process.
+    """
+    mode, bits = path.stat().st_mode, 0o055 if path.is_dir() else 0o044
+    wanted = (mode & ~bits) | (path.parent.stat().st_mode & bits)
+    if wanted != mode:
+        path.chmod(stat.S_IMODE(wanted))
+
+
 def sync(path: Path) -> None:
     """Flush a file's bytes, or a folder's entries, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -76,18 +96,39 @@ def rename(source: Path, target: Path) -> None:
 
 @contextmanager
 def write_errors_explained(path: Path) -> Iterator[None]:
-    """Raise a failed write as a StepError that says what to do."""
+    """Raise an error of the operating system in one line that says what to do.
+
+    Args:
+        path: what is written; files outside of its folder are inputs, which are only read.
+
+    Raises:
+        TransientError: it may pass.
+        StepError: it will not.
+    """
     try:
         yield
     except OSError as error:
+        kind = TransientError if may_pass(error) else StepError
+        raise kind(_explain(error, path)) from error
+
+
+def _explain(error: OSError, path: Path) -> str:
+    # Not strerror: HDF5 makes that several lines with the time and addresses.
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    # Of a failed copy, the second name is the file that was written.
+    if error.filename and not error.filename2:
+        input_file = Path(os.fsdecode(error.filename))
+        if not input_file.is_relative_to(path.parent):
+            return f"{input_file} cannot be read ({reason}), which {path} is made from"
+    what = "remedy that"
+    if error.errno in NO_ROOM:
         folder = next(parent for parent in path.parents if parent.exists())
-        free = shutil.disk_usage(folder).free / 1e6
-        # Not strerror: HDF5 makes that several lines with the time and addresses.
-        reason = os.strerror(error.errno) if error.errno else error
-        raise StepError(
-            f"{path} cannot be written ({reason}; {free:.0f} MB are free there): "
-            f"make room, or name another artifacts folder with {ROOT_VARIABLE}"
-        ) from error
+        reason += f"; {shutil.disk_usage(folder).free / 1e6:.0f} MB are free there"
+        what = "make room"
+    return (
+        f"{path} cannot be written ({reason}): {what}, or name another artifacts folder with "
+        f"{ROOT_VARIABLE}"
+    )
 
 
 @contextmanager
@@ -97,7 +138,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     After an error, or if the process ends, `path` is as it was before.
     """
     with write_errors_explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         descriptor, name = tempfile.mkstemp(
             prefix=PARTIAL_PREFIX, suffix=path.suffix, dir=path.parent
         )
@@ -105,7 +146,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         partial = Path(name)
         try:
             yield partial
-            partial.chmod(0o644)  # mkstemp's 0600 would shut out the jobs that read the results
+            share(partial)
             sync(partial)
             rename(partial, path)
         finally:
@@ -196,7 +237,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     partial = partial_folder(path)
     with write_errors_explained(path):
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        make_folder(partial)
         try:
             yield partial
             move_into_place(partial, path)
@@ -207,7 +248,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def move_into_place(partial: Path, path: Path) -> None:
     """Flush everything in `partial` and give it its final name."""
     with write_errors_explained(path):
-        for entry in [*partial.rglob("*"), partial]:
+        for entry in [partial, *sorted(partial.rglob("*"))]:  # folders before what is in them
+            share(entry)
             sync(entry)
         if path.exists():  # a folder that failed verification: nothing refers to it
             shutil.rmtree(path)

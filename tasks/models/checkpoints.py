@@ -76,6 +76,7 @@ class Checkpoints:
         self._folder = folder
         self._fingerprint = fingerprint
         self._due = time.monotonic() + CHECKPOINT_SECONDS
+        self._sound: Path | None = None  # the newest one that was read back and found undamaged
 
     @property
     def due(self) -> bool:
@@ -83,17 +84,17 @@ class Checkpoints:
         return time.monotonic() >= self._due
 
     def save(self, state: TrainingState) -> None:
-        """Store a state; then delete all but it and the one before it."""
+        """Store a state; then delete all but it and the undamaged one before it."""
         started = time.monotonic()
         content = encode_state(state, self._fingerprint)
         digest = hashlib.sha256(content).hexdigest()
         position = state.position
         path = self._folder / f"{position.epoch:06d}-{position.segment:06d}-{digest}.npz"
-        earlier = self._stored()
         write_bytes(path, content)
-        if sha256_of_file(path) == digest:
-            for old in set(earlier[1:]) - {path}:
+        if path != self._sound and sha256_of_file(path) == digest:
+            for old in set(self._stored()) - {path, self._sound}:
                 old.unlink()
+            self._sound = path
         now = time.monotonic()
         self._due = now + max(CHECKPOINT_SECONDS, (now - started) / MAX_COST)
 
@@ -104,13 +105,16 @@ class Checkpoints:
                 content = path.read_bytes()
                 if hashlib.sha256(content).hexdigest() != path.stem[-64:]:
                     raise StepError("its bytes do not have the SHA-256 in its name")
-                return decode_state(content, self._fingerprint)
+                state = decode_state(content, self._fingerprint)
             except (OSError, ValueError, KeyError, StepError) as error:
                 logger.warning(
                     "Checkpoint %s cannot be used (%s): trying the one before it, then the start",
                     path.name[:13],
                     error,
                 )
+            else:
+                self._sound = path
+                return state
         return None
 
     def clear(self) -> None:

@@ -144,16 +144,20 @@ def stored_model(folder: Path) -> ModelRecord | None:
     return read_intact(folder / RECORD_FILE, ModelRecord, lambda record: record.files)
 
 
-def copy_model(record: ModelRecord, target: Path, root: Path) -> bool:
-    """Copy a model's files; return whether they are still those of the record."""
+def copy_model(record: ModelRecord, target: Path, root: Path) -> ModelRecord | None:
+    """Copy the files of a model with these weights; return its record, or none if there is none.
+
+    Another run may have trained it again meanwhile, to the same weights in other files.
+    """
     source = root / record.folder
     with lock(model_lock(record.fingerprint), root):
-        if stored_model(source) != record:
-            return False
+        stored = stored_model(source)
+        if stored is None or stored.weights_sha256 != record.weights_sha256:
+            return None
         target.mkdir(parents=True, exist_ok=True)
-        for name in (RECORD_FILE, *(file.path for file in record.files)):
+        for name in (RECORD_FILE, *(file.path for file in stored.files)):
             shutil.copyfile(source / name, target / name)
-    return True
+    return stored
 
 
 def basis_file(model: ModelRecord) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.backend import keras, tf
-from tasks.core.errors import StepError
+from tasks.core.errors import ModelError
 from tasks.core.records import EpochRecord
 from tasks.images.rows import Images
 from tasks.models import basis
@@ -157,7 +157,7 @@ class Training:
         """Train to the end of the last epoch, yielding after every segment.
 
         Raises:
-            StepError: the loss is no longer a number.
+            ModelError: the loss is no longer a number.
         """
         start = self._position.epoch, self._position.segment
         recipe, seed, codes = self.spec.recipe, self.spec.seed, self._anchor_codes
@@ -210,7 +210,7 @@ class Training:
             self._finish_model()
         record = EpochRecord(loss=loss, validation_loss=self.validate())
         if not np.isfinite([record.loss, record.validation_loss]).all():
-            raise StepError(
+            raise ModelError(
                 f"The {self.spec.architecture.name} model's loss became {record.loss} in epoch "
                 f"{epoch}, expected a finite number: lower the peak learning rate"
             )

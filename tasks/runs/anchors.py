@@ -27,7 +27,8 @@ from tasks.runs.manifest import Manifest, short_name
 
 logger = logging.getLogger(__name__)
 
-RECORD_FILE = "anchors.json"
+RECORD_FILE = "anchors-{images}.json"
+"""One for each dataset: a retry whose images changed chooses again."""
 
 
 class Anchors(Record):
@@ -66,7 +67,8 @@ def obtain_anchors(
             previous = _read_published(dataset, root)
             return _store_anchors(previous, parameters, dataset, specs, folder, root)
 
-    return load_or_compute(folder / RECORD_FILE, Anchors, choose)
+    name = RECORD_FILE.format(images=dataset.payload_sha256[:12])
+    return load_or_compute(folder / name, Anchors, choose)
 
 
 def _read_published(dataset: DatasetRecord, root: Path) -> Manifest | None:

@@ -11,18 +11,20 @@ from tasks.core.locks import lock
 from tasks.core.records import CodesSha256, DatasetRecord, FileRecord, Record
 from tasks.core.storage import (
     describe_file,
+    make_folder,
     move_into_place,
     partial_folder,
     write_bytes,
     write_errors_explained,
     write_record,
 )
+from tasks.core.versions import installed_versions
 from tasks.models.store import ModelRecord
 
 ATTEMPT_FOLDER = ".attempt"
 """In a building folder: intermediate results for the next attempt at the same run."""
 INPUTS_FILE = "inputs.txt"
-"""In that folder: the dataset and the models that everything was made from, and its format."""
+"""In that folder: the dataset, models and versions that everything was made from."""
 ANCHORS_FOLDER = "anchors"
 """In that folder: what was chosen before anything was made."""
 PUBLICATION_LOCK = "publication"
@@ -44,7 +46,7 @@ def building_folder(run: str, root: Path, kind: str = "runs") -> Path:
     """The building folder of a run, or of another kind of result; created if it is missing."""
     folder = partial_folder(root / kind / run)
     with write_errors_explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     return folder
 
 
@@ -62,7 +64,8 @@ def begin_run(run: str, dataset: DatasetRecord, models: list[ModelRecord], root:
     path = folder / ATTEMPT_FOLDER / INPUTS_FILE
     weights = [f"{model.fingerprint} {model.weights_sha256}" for model in models]
     codes = f"codes files of version {SCHEMA_VERSION}"
-    inputs = "\n".join([codes, dataset.model_dump_json(), *weights]).encode()
+    versions = installed_versions().model_dump_json()
+    inputs = "\n".join([codes, versions, dataset.model_dump_json(), *weights]).encode()
     if not path.exists() or path.read_bytes() != inputs:
         attempt = folder / ATTEMPT_FOLDER
         kept = {attempt, attempt / ANCHORS_FOLDER}

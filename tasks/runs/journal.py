@@ -18,6 +18,9 @@ class Publication(Record):
     codes_sha256: CodesSha256 = Field(
         {}, description="as in the manifest; empty if published by version 0.1.0"
     )
+    announced: bool = Field(
+        True, description="whether Prefect accepted its event; version 0.1.0 did not record it"
+    )
 
 
 class Journal(Record):
@@ -48,24 +51,33 @@ def read_journal(dataset: str, root: Path) -> Journal:
 
 
 def record_publication(
-    run: str, dataset: str, root: Path, current: str | None, codes_sha256: CodesSha256
+    run: str, dataset: str, root: Path, codes_sha256: CodesSha256, time: datetime | None = None
 ) -> None:
-    """Record that a run is published, just before the link is switched to it.
+    """Record that the link was switched to a run, unless that is the last entry.
 
     Args:
-        current: the run that the link leads to. Later entries of the journal are removed: their
-            processes were killed before the switch.
         codes_sha256: of the run's codes; empty if they are not known.
+        time: of the switch; now by default.
     """
-    now = datetime.now(UTC)
-    publications = list(read_journal(dataset, root).publications)
-    while publications and publications[-1].run != current:
-        publications.pop()
-    if current is not None and not publications:  # the journal was lost
-        publications.append(Publication(run=current, time=now))
-    if current != run:
-        publications.append(Publication(run=run, time=now, codes_sha256=codes_sha256))
-    write_record(_path(dataset, root), Journal(publications=tuple(publications)))
+    publications = read_journal(dataset, root).publications
+    if publications and publications[-1].run == run:
+        return
+    entry = Publication(
+        run=run, time=time or datetime.now(UTC), codes_sha256=codes_sha256, announced=False
+    )
+    _write(dataset, root, (*publications, entry))
+
+
+def mark_announced(run: str, dataset: str, root: Path) -> None:
+    """Record that the last publication was announced, if it is that of the run."""
+    publications = read_journal(dataset, root).publications
+    if publications and publications[-1].run == run:
+        last = publications[-1].model_copy(update={"announced": True})
+        _write(dataset, root, (*publications[:-1], last))
+
+
+def _write(dataset: str, root: Path, publications: tuple[Publication, ...]) -> None:
+    write_record(_path(dataset, root), Journal(publications=publications))
 
 
 def superseded_at(run: str, dataset: str, root: Path) -> datetime | None:

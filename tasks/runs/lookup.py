@@ -60,8 +60,18 @@ def find_run(start: str, root: Path) -> Manifest:
 
 
 def published_run(dataset: str, root: Path) -> str | None:
-    """The name of the run that the link leads to; none if nothing is published."""
+    """The name of the run that the link leads to; none if nothing is published.
+
+    Raises:
+        StepError: there is a folder in place of the link.
+    """
     link = published_link(dataset, root)
+    if link.exists() and not link.is_symlink():
+        raise StepError(
+            f"{link} is not a link: whatever copied the artifacts folder followed it. Move it out "
+            "of the folder, then publish the run that its manifest.json names again: python -m "
+            "tasks.runs publish RUN"
+        )
     return link.resolve().name if link.is_symlink() else None
 
 

@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tasks.codes.published import MANIFEST_FILE, published_link, run_folder
-from tasks.core.errors import RefusedError, StepError, TransientError
+from tasks.core.errors import RefusedError, StepError
 from tasks.core.locks import lock
 from tasks.core.records import FileRecord
 from tasks.core.storage import (
     describe_file,
+    make_folder,
     partial_folder,
     remove_partial_files,
     sync,
@@ -19,7 +20,7 @@ from tasks.core.storage import (
     write_errors_explained,
 )
 from tasks.core.versions import installed_versions
-from tasks.models.store import ModelRecord, copy_model
+from tasks.models.store import copy_model
 from tasks.parameters.retrain import Parameters
 from tasks.runs.building import (
     PUBLICATION_LOCK,
@@ -31,8 +32,9 @@ from tasks.runs.building import (
 from tasks.runs.croissant import CROISSANT_FILE, describe_run
 from tasks.runs.gate import judge, measure_drift, warn_of_drift
 from tasks.runs.journal import read_journal, record_publication
-from tasks.runs.lookup import check_files, find_ever_published, find_published, published_run
+from tasks.runs.lookup import check_files, find_ever_published, find_published
 from tasks.runs.manifest import Manifest, RunRecord, read_manifest, short_name
+from tasks.runs.outbox import record_missed
 from tasks.runs.retention import delete_old_runs
 from tasks.runs.rivals import find_rivals, list_losses, merge_best
 
@@ -47,17 +49,18 @@ def complete_run(record: RunRecord, root: Path, render: RenderReport) -> Manifes
     """Complete a run's folder, judge it, publish it if it passed, and delete old runs.
 
     Raises:
-        StepError: a run of this name is complete already, or there is no room to write.
-        TransientError: a model was trained again while it was copied.
+        StepError: a run of this name is complete already, there is no room to write, or a model
+            was trained again to other weights.
     """
     folder = run_folder(record.run, root)
     if folder.exists():  # it may be published, and never changes
         raise StepError(f"Run {record.run} is complete already: choose another name")
     building = building_folder(record.run, root)
     remove_partial_files(building)
-    _copy_models(record.models, building, root)
+    record = _copy_models(record, building, root)
     dataset, parameters = record.dataset.name, Parameters.model_validate(record.parameters)
     with lock(PUBLICATION_LOCK, root):
+        record_missed(dataset, root)
         manifest = _judge_run(record, parameters, building, root, render)
         finish_building(building, MANIFEST_FILE, manifest, folder)
         if manifest.verdict.published:
@@ -68,14 +71,19 @@ def complete_run(record: RunRecord, root: Path, render: RenderReport) -> Manifes
     return manifest
 
 
-def _copy_models(models: tuple[ModelRecord, ...], building: Path, root: Path) -> None:
-    for model in models:
+def _copy_models(record: RunRecord, building: Path, root: Path) -> RunRecord:
+    """Copy the models; return the record with those that were copied."""
+    models = []
+    for model in record.models:
         with write_errors_explained(building):
             copied = copy_model(model, building / "models" / model.name, root)
         if not copied:
-            raise TransientError(
-                f"The {model.name} model changed while it was copied: another run trained it again"
+            raise StepError(
+                f"{root / model.folder} no longer holds the weights that the codes were computed "
+                "with: another run trained the model again. Start this run once more"
             )
+        models.append(copied)
+    return record.model_copy(update={"models": tuple(models)})
 
 
 def _judge_run(
@@ -158,6 +166,7 @@ def resume_publication(run: str, root: Path) -> Manifest | None:
     manifest = _read_verified(folder)
     dataset = manifest.dataset.name
     with lock(PUBLICATION_LOCK, root):
+        record_missed(dataset, root)
         superseded = any(
             entry.time > manifest.finished and entry.run != run
             for entry in read_journal(dataset, root).publications
@@ -182,6 +191,7 @@ def publish(run: str, root: Path, anyway: bool = False) -> Manifest:
         codes_sha256 = digest_codes(folder)
         if not (manifest.verdict.published or anyway):
             raise StepError(f"{manifest.verdict.reason} Add --anyway to publish {run}")
+        record_missed(manifest.dataset.name, root)
         # The manifest of version 0.1.0 lacks them.
         switch_link(manifest.model_copy(update={"codes_sha256": codes_sha256}), root)
     return manifest
@@ -194,15 +204,14 @@ def _read_verified(folder: Path) -> Manifest:
 
 
 def switch_link(manifest: Manifest, root: Path) -> None:
-    """Switch the link in one atomic rename; the caller holds the publication lock."""
+    """Switch the link in one atomic rename and record it; the caller holds the publication lock."""
     run, dataset = manifest.run, manifest.dataset.name
     link = published_link(dataset, root)
     with write_errors_explained(link):
-        link.parent.mkdir(exist_ok=True)
-        current = published_run(dataset, root)
-        record_publication(run, dataset, root, current, manifest.codes_sha256)
+        make_folder(link.parent)
         new = partial_folder(link)
         new.unlink(missing_ok=True)
         new.symlink_to(os.path.relpath(run_folder(run, root), link.parent))
         new.replace(link)
         sync(link.parent)
+    record_publication(run, dataset, root, manifest.codes_sha256)

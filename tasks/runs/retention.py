@@ -124,7 +124,7 @@ def _another_run_in_progress(own_run: str, grace: timedelta, root: Path) -> bool
 
 
 def _find_unneeded(needed: set[str], root: Path) -> Iterator[Path]:
-    for kind in ("runs", "models", "datasets", "neighbors", "sweeps", "encodings"):
+    for kind in (".", "runs", "models", "datasets", "neighbors", "sweeps", "encodings"):
         yield from (root / kind).glob(f"{PARTIAL_PREFIX}*")
     for kind, (record_file, field) in OWN_RECORDS.items():
         for folder in (root / kind).glob("[!.]*"):

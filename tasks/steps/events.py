@@ -4,6 +4,7 @@ An event may be sent twice, as a retry of a run sends it again. Consumers recogn
 hashes in it.
 """
 
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,15 +14,27 @@ from prefect.runtime import flow_run
 
 from tasks.core.errors import TransientError
 from tasks.runs.manifest import Manifest
+from tasks.runs.outbox import find_unannounced, record_announcement
 
-EVENTS = {"published": "codes.published", "refused": "codes.refused"}
-"""By the outcome of a run; others have none."""
+PUBLISHED = "codes.published"
+REFUSED = "codes.refused"
 ANSWER_SECONDS = 10
 """How long the server may take to answer."""
 
 
-def announce(manifest: Manifest) -> None:
-    """Send `codes.published` or `codes.refused` to the Prefect server.
+def announce_publication(dataset: str, root: Path) -> None:
+    """Announce what is published, unless that was done; also what others published.
+
+    Raises:
+        TransientError: the server did not accept the event.
+    """
+    if manifest := find_unannounced(dataset, root):
+        announce(manifest, PUBLISHED)
+        record_announcement(manifest, root)
+
+
+def announce(manifest: Manifest, name: str) -> None:
+    """Send an event, `PUBLISHED` or `REFUSED`, about a run to the Prefect server.
 
     Not with `emit_event`: its queue loses events silently while the server cannot be reached, and
     waiting for it has no time limit.
@@ -29,9 +42,6 @@ def announce(manifest: Manifest) -> None:
     Raises:
         TransientError: the server did not accept the event.
     """
-    name = EVENTS.get(manifest.verdict.outcome)
-    if name is None:
-        return
     resource = {
         "prefect.resource.id": f"autoencoder-flow.codes.{manifest.dataset.name}",
         "prefect.resource.name": manifest.dataset.name,
@@ -53,8 +63,8 @@ def announce(manifest: Manifest) -> None:
             client.request("POST", "/events", json=[event.model_dump(mode="json")])
     except httpx.HTTPError as error:
         raise TransientError(
-            f"Run {manifest.run} is {manifest.verdict.outcome}, but Prefect did not accept the "
-            f"event {name}: {type(error).__name__}: {error}. A retry sends it again"
+            f"Prefect did not accept the event {name} of run {manifest.run}: "
+            f" {type(error).__name__}: {error}. A retry sends it again"
         ) from error
 
 

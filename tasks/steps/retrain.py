@@ -34,7 +34,7 @@ from tasks.runs.anchors import Anchors
 from tasks.runs.building import ATTEMPT_FOLDER, begin_run, building_folder, discard_building
 from tasks.runs.manifest import Manifest, Outcome, RunRecord
 from tasks.steps import log_lines
-from tasks.steps.events import announce
+from tasks.steps.events import REFUSED, announce, announce_publication
 from tasks.steps.prefect_artifacts import show_results
 from tasks.steps.progress import show_progress
 from tasks.steps.step import CurrentRun, step
@@ -87,10 +87,11 @@ def find_unchanged(
     anchors: Anchors,
     device: DeviceKind,
 ) -> Outcome | None:
-    """The published run if this one would only repeat it."""
+    """The published run if this one would only repeat it; announces it if nobody did."""
+    root = prepare_artifacts_folder()
+    announce_publication(dataset.name, root)
     if parameters.quick or parameters.retrain:
         return None
-    root = prepare_artifacts_folder()
     fingerprints = anchoring.plan_fingerprints(run, specs, anchors, dataset, device, root)
     manifest = lookup.find_unchanged(fingerprints, dataset, root) if fingerprints else None
     if manifest is None:
@@ -240,11 +241,9 @@ def publish_run(
 
 
 def _announced(manifest: Manifest, root: Path) -> Outcome:
-    """Announce a run, unless it was published and superseded since; fail if it was refused."""
-    if (
-        not manifest.verdict.published
-        or lookup.published_run(manifest.dataset.name, root) == manifest.run
-    ):
-        announce(manifest)
+    """Announce how a run ended; fail if it was refused."""
+    announce_publication(manifest.dataset.name, root)
+    if manifest.verdict.outcome == "refused":
+        announce(manifest, REFUSED)
     publication.raise_if_refused(manifest)
     return Outcome(manifest=manifest, unchanged=False)

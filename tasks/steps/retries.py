@@ -5,21 +5,13 @@ from typing import Any
 from prefect.client.schemas.objects import State
 from prefect.tasks import exponential_backoff
 
-from tasks.core.errors import TransientError
+from tasks.core.errors import TransientError, may_pass
 
 RETRIES = 3
 DELAYS = exponential_backoff(5)
 """Seconds before each retry: 5, 10, 20."""
 JITTER = 0.5
 """Share by which a delay varies at random, so that many runs do not retry at the same moment."""
-PERMANENT = (
-    FileExistsError,
-    FileNotFoundError,
-    IsADirectoryError,
-    NotADirectoryError,
-    PermissionError,
-)
-"""Errors of the operating system that waiting does not cure."""
 
 
 def is_transient(_task: Any, _run: Any, state: State[Any]) -> bool:
@@ -28,4 +20,6 @@ def is_transient(_task: Any, _run: Any, state: State[Any]) -> bool:
     A plain function: with a `functools.partial` Prefect silently never retries.
     """
     error = state.result(raise_on_failure=False)
-    return isinstance(error, (TransientError, OSError)) and not isinstance(error, PERMANENT)
+    if isinstance(error, OSError):
+        return may_pass(error)
+    return isinstance(error, TransientError)

@@ -12,6 +12,7 @@ from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run, task_run
 
+from tasks.core.file_system import check_file_system
 from tasks.core.memory import release_memory
 from tasks.core.storage import prepare_artifacts_folder
 from tasks.runs.building import run_in_progress
@@ -33,9 +34,14 @@ class CurrentRun(NamedTuple):
 
 @contextmanager
 def current_run() -> Iterator[CurrentRun]:
-    """Give the flow run and hold its lock, so that no other process works on it or deletes it."""
-    name = str(flow_run.get_id())
-    with run_in_progress(name, prepare_artifacts_folder()):
+    """Give the flow run and hold its lock, so that no other process works on it or deletes it.
+
+    Raises:
+        StepError: the artifacts folder cannot be used.
+    """
+    name, root = str(flow_run.get_id()), prepare_artifacts_folder()
+    check_file_system(root)
+    with run_in_progress(name, root):
         yield CurrentRun(name, datetime.now(UTC))
 
 

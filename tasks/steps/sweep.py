@@ -1,5 +1,9 @@
 """The steps of `flows/sweep.py`; what it shares with a run is in `tasks/steps/retrain.py`."""
 
+import logging
+from collections.abc import Sequence
+
+from tasks.core.errors import ModelError
 from tasks.core.records import DatasetRecord, DeviceChoice, FigureRecord
 from tasks.core.storage import prepare_artifacts_folder
 from tasks.evaluation.records import Baselines
@@ -15,11 +19,14 @@ from tasks.sweeps import results as sweep_results
 from tasks.sweeps.records import (
     CHART_FILE,
     MARKDOWN_FILE,
+    FailedPoint,
     Sweep,
     SweepPoint,
     SweepRecord,
     sweep_folder,
 )
+
+logger = logging.getLogger(__name__)
 
 
 @step("Look for an earlier attempt")
@@ -34,8 +41,11 @@ def find_earlier_attempt(run: str) -> Sweep | None:
 )
 def train_point(
     run: str, dataset: DatasetRecord, spec: TrainingSpec, requested: DeviceChoice
-) -> SweepPoint:
-    """Train and measure one model of the grid, unless that was done before."""
+) -> SweepPoint | FailedPoint:
+    """Train and measure one model of the grid, unless that was done before.
+
+    A model that cannot be trained must not cost the others: it is logged and listed.
+    """
     from tasks.core.device import choose_device  # loads TensorFlow, once for each process
 
     root = prepare_artifacts_folder()
@@ -48,7 +58,16 @@ def train_point(
             raise TrainingStoppedError("the sweep was interrupted")
         show(progress)
 
-    model = obtain_model(dataset, spec, choose_device(requested), root, report)
+    try:
+        model = obtain_model(dataset, spec, choose_device(requested), root, report)
+    except ModelError as error:
+        logger.error("%s", error)
+        return FailedPoint(
+            architecture=architecture.name,
+            code_size=architecture.code_size,
+            seed=spec.seed,
+            reason=str(error),
+        )
     return sweep_results.obtain_point(run, model, dataset, root)
 
 
@@ -58,7 +77,7 @@ def complete_sweep(
     parameters: SweepParameters,
     dataset: DatasetRecord,
     baselines: Baselines,
-    points: list[SweepPoint],
+    points: Sequence[SweepPoint | FailedPoint],
 ) -> Sweep:
     """Write table and chart, and show them in the UI."""
     root = prepare_artifacts_folder()
@@ -68,7 +87,8 @@ def complete_sweep(
         parameters=parameters.model_dump(mode="json"),
         dataset=dataset,
         baselines=baselines,
-        points=tuple(points),
+        points=tuple(point for point in points if isinstance(point, SweepPoint)),
+        failed=tuple(point for point in points if isinstance(point, FailedPoint)),
     )
     sweep = sweep_results.complete_sweep(record, root)
     chart = FigureRecord(path=CHART_FILE, title="Chart", text="Loss and error by code size")

@@ -30,10 +30,20 @@ class SweepPoint(Record):
         return self.model.spec.architecture.code_size
 
 
+class FailedPoint(Record):
+    """One model of the grid that cannot be trained."""
+
+    architecture: str
+    code_size: int
+    seed: int
+    reason: str
+
+
 class SweepRecord(ResultRecord):
     """Inputs and results of a sweep, before it is complete."""
 
     points: tuple[SweepPoint, ...] = Field(description="in the order of the grid")
+    failed: tuple[FailedPoint, ...] = Field((), description="the others of the grid")
 
 
 class Sweep(FinishedRecord, SweepRecord):

@@ -77,14 +77,12 @@ def complete_sweep(record: SweepRecord, root: Path) -> Sweep:
     """Write table, chart and record, give the folder its final name, and delete old sweeps.
 
     Raises:
-        StepError: a model is missing, or there is no room to write.
+        StepError: no model could be trained, one is missing, or there is no room to write.
     """
+    if not record.points:
+        raise StepError(f"No model of the sweep could be trained: {record.failed[0].reason}")
     for model in (point.model for point in record.points):
-        if stored_model(root / model.folder) != model:
-            raise StepError(
-                f"{root / model.folder} is not the model that was trained: all workers need this "
-                "artifacts folder, each at the path that it has there"
-            )
+        _check_model(model, root)
     from tasks.sweeps.chart import draw_sweep  # loads Matplotlib
 
     building = building_folder(record.run, root, "sweeps")
@@ -105,6 +103,21 @@ def complete_sweep(record: SweepRecord, root: Path) -> Sweep:
         finish_building(building, RECORD_FILE, sweep, sweep_folder(sweep.run, root))
         delete_old_sweeps(sweep.run, sweep.dataset.name, keep, grace, root)
     return sweep
+
+
+def _check_model(model: ModelRecord, root: Path) -> None:
+    """Others may train a model again meanwhile: only to other weights does it matter."""
+    stored = stored_model(root / model.folder)
+    if stored is None:
+        raise StepError(
+            f"{root / model.folder} holds no model, although it was trained: all workers need this "
+            "artifacts folder, each at the path that it has there"
+        )
+    if stored.weights_sha256 != model.weights_sha256:
+        raise StepError(
+            f"{root / model.folder} no longer holds the weights that were measured: another run "
+            "trained the model again. Start the sweep once more"
+        )
 
 
 @failures_logged()
@@ -165,8 +178,17 @@ def render_markdown(record: SweepRecord) -> str:
         f"below the entropy floor, {record.baselines.pixels.entropy_floor:.4f}. PCA: mean squared "
         "error with as many components as the code has units. Values are means over the seeds, "
         "with the range in parentheses.\n\n"
-        f"{table}\n\n![Loss and error by code size]({CHART_FILE})\n"
+        f"{table}\n\n{_list_failures(record)}![Loss and error by code size]({CHART_FILE})\n"
     )
+
+
+def _list_failures(record: SweepRecord) -> str:
+    """A line of markdown for each model that could not be trained."""
+    lines = [
+        f"- {one.architecture}, code size {one.code_size}, seed {one.seed}: {one.reason}\n"
+        for one in record.failed
+    ]
+    return "".join(["Not trained:\n\n", *lines, "\n"]) if lines else ""
 
 
 def _mean_and_range(mean: float, values: list[float], digits: int) -> str:

@@ -1,12 +1,15 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flows.retrain import retrain
 from flows.sweep import sweep
+from tasks.core.errors import ModelError
 from tasks.core.records import DatasetRecord
 from tasks.models.fingerprint import fingerprint_of
 from tasks.models.obtain import obtain_model
+from tasks.models.spec import TrainingSpec
 from tasks.models.store import ModelRecord
 from tasks.parameters.retrain import RunParameters
 from tasks.parameters.sweep import GridParameters, SweepParameters
@@ -74,6 +77,23 @@ def test_a_sweep_and_a_run_train_no_model_twice(root: Path) -> None:
     assert by_both.items() > by_sweep.items()
     sweep(data=SAMPLE, grid=both, training=TRAINING)
     assert models_of(root) == by_both
+
+
+def test_a_model_that_cannot_be_trained_does_not_sink_the_sweep(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    obtain = obtain_model
+
+    def diverge(dataset: DatasetRecord, spec: TrainingSpec, *arguments: Any) -> ModelRecord:
+        if spec.architecture.code_size == 4:
+            raise ModelError("The shallow model's loss became nan in epoch 1")
+        return obtain(dataset, spec, *arguments)
+
+    monkeypatch.setattr("tasks.steps.sweep.obtain_model", diverge)
+    shallow = GridParameters(architectures=("shallow",), code_sizes=(4, 8))
+    done = sweep(data=SAMPLE, grid=shallow, training=TRAINING)
+    assert [point.code_size for point in done.points] == [8]
+    assert [(point.code_size, point.seed) for point in done.failed] == [(4, 0)]
 
 
 def test_a_model_that_fails_fails_the_sweep_but_not_the_others(

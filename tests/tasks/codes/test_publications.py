@@ -72,10 +72,13 @@ def test_a_model_that_is_gone_counts_as_changed(root: Path) -> None:
     assert changed_models("mine", MONDAY, root) == ("deep",)
 
 
-def test_what_was_recorded_but_never_published_does_not_count(root: Path) -> None:
+def test_a_switch_that_is_not_recorded_yet_counts(root: Path) -> None:
+    """Its process was killed in between, or is about to record it; the digests are not known."""
     write_journal(root, digests(deep="a"), digests(deep="b"), published=0)
-    assert [entry.run for entry in read_publications("mine", root)] == ["run-0"]
-    assert changed_models("mine", MONDAY, root) == ()
+    found = read_publications("mine", root)
+    assert [entry.run for entry in found] == ["run-0", "run-1", "run-0"]
+    assert datetime.now(UTC) - found[-1].time < DAY
+    assert changed_models("mine", MONDAY, root) == ("deep",)
 
 
 def test_publications_of_real_runs_have_the_digests_of_their_codes(

@@ -5,15 +5,17 @@ from pathlib import Path
 import pytest
 
 from tasks.core import storage
-from tasks.core.errors import StepError
+from tasks.core.errors import StepError, TransientError
 from tasks.core.records import FileRecord, Record
 from tasks.core.storage import (
     atomic_file,
     atomic_folder,
+    copy_file,
     describe_file,
     load_or_compute,
     prepare_artifacts_folder,
     read_intact,
+    write_errors_explained,
     write_record,
 )
 
@@ -90,10 +92,35 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
 
 
-def test_others_can_read_what_was_written(tmp_path: Path) -> None:
-    with atomic_file(tmp_path / "file.txt"):
-        pass
-    assert (tmp_path / "file.txt").stat().st_mode & 0o777 == 0o644
+@pytest.mark.parametrize("umask", [0o077, 0o027, 0o022, 0o000])
+@pytest.mark.parametrize("bits", [0o700, 0o750, 0o755])
+def test_what_is_written_is_as_readable_as_the_artifacts_folder(
+    bits: int, umask: int, tmp_path: Path
+) -> None:
+    root = tmp_path / "artifacts"
+    root.mkdir()
+    root.chmod(bits)
+    before = os.umask(umask)
+    try:
+        with atomic_file(root / "publications" / "file.txt"):
+            pass
+        with atomic_folder(root / "runs" / "run-1") as partial:
+            (partial / "codes").mkdir()
+            (partial / "codes" / "test.h5").touch()
+    finally:
+        os.umask(before)
+    found = list(root.rglob("*"))
+    assert len(found) == 6
+    for entry in found:
+        readable = 0o055 if entry.is_dir() else 0o044
+        assert entry.stat().st_mode & readable == bits & readable, entry
+
+
+def test_a_folder_keeps_the_group_of_its_parent(tmp_path: Path) -> None:
+    """The bit that makes files take the folder's group, and with it what the group may do."""
+    tmp_path.chmod(0o2750)
+    storage.make_folder(tmp_path / "runs")
+    assert (tmp_path / "runs").stat().st_mode & 0o2050 == 0o2050
 
 
 def test_no_space_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,6 +138,46 @@ def test_no_space_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Monkey
         partial.write_text("new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind", "expected"),
+    [
+        (errno.EIO, TransientError, r"file.txt cannot be written \(Input/output error\): remedy"),
+        (errno.EBUSY, TransientError, r"\(Device or resource busy\): remedy that, or name"),
+        (errno.ENOSPC, StepError, r"\(No space left on device; [0-9]+ MB are free there\): make"),
+        (errno.EDQUOT, StepError, r"\(Disk quota exceeded; [0-9]+ MB are free there\): make room"),
+        (errno.EPERM, StepError, r"\(Operation not permitted\): remedy that"),
+        (errno.EISDIR, StepError, r"\(Is a directory\): remedy that"),
+        (errno.EINVAL, StepError, r"\(Invalid argument\): remedy that"),
+        (None, TransientError, r"\(a message of a library\): remedy that"),
+    ],
+)
+def test_a_failed_write_is_retried_if_it_may_pass(
+    reason: int | None, kind: type[StepError], expected: str, tmp_path: Path
+) -> None:
+    text = os.strerror(reason) if reason else "a message of a library"
+    with pytest.raises(kind, match=expected), atomic_file(tmp_path / "file.txt"):
+        raise OSError(reason, text) if reason else OSError(text)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_input_is_not_told_as_a_failed_write(tmp_path: Path) -> None:
+    source, target = tmp_path / "inputs" / "a.npy", tmp_path / "results" / "b.npy"
+    with pytest.raises(
+        StepError, match=r"a\.npy cannot be read \(No such file or directory\), which .*b\.npy is"
+    ):
+        copy_file(source, target)
+
+
+def test_a_copy_onto_a_full_disk_is_told_as_a_failed_write(tmp_path: Path) -> None:
+    """The system names both files."""
+    error = OSError(errno.ENOSPC, "x", str(tmp_path / "inputs" / "a"), None, "b")
+    with (
+        pytest.raises(StepError, match=r"b cannot be written \(No space left on device; "),
+        write_errors_explained(tmp_path / "results" / "b"),
+    ):
+        raise error
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -76,6 +76,24 @@ def test_damage_falls_back_to_the_one_before_and_says_so(
     assert "trying the one before it" in caplog.text
 
 
+def test_a_damaged_checkpoint_is_not_kept_in_place_of_an_undamaged_one(tmp_path: Path) -> None:
+    """It is newer than those that are saved after the training went on from the one before it."""
+    checkpoints = Checkpoints(tmp_path, FINGERPRINT)
+    checkpoints.save(state(4))
+    checkpoints.save(state(5))
+    max(tmp_path.iterdir()).write_bytes(b"damaged")
+    resumed = Checkpoints(tmp_path, FINGERPRINT)
+    assert_equal(resumed.load(), state(4))
+    for position in ((4, 2), (4, 3), (6, 1)):
+        resumed.save(state(*position))
+    assert sorted(path.name[:13] for path in tmp_path.iterdir()) == [
+        "000004-000003",
+        "000006-000001",
+    ]
+    max(tmp_path.iterdir()).write_bytes(b"damaged")
+    assert_equal(Checkpoints(tmp_path, FINGERPRINT).load(), state(4, 3))
+
+
 def test_a_checkpoint_of_another_training_is_not_used(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -33,7 +33,7 @@ def test_history_holds_every_epoch_and_no_time(model: ModelRecord, root: Path) -
 
 
 def test_a_copy_has_the_files_of_the_record(model: ModelRecord, root: Path) -> None:
-    assert copy_model(model, root / "copy", root)
+    assert copy_model(model, root / "copy", root) == model
     names = {"model.json", *(file.path for file in model.files)}
     assert {path.name for path in (root / "copy").iterdir()} == names
     for name in names:
@@ -43,5 +43,6 @@ def test_a_copy_has_the_files_of_the_record(model: ModelRecord, root: Path) -> N
 def test_a_model_that_is_no_longer_the_recorded_one_is_not_copied(
     model: ModelRecord, root: Path
 ) -> None:
-    assert not copy_model(model.model_copy(update={"seconds": 0.0}), root / "copy", root)
+    other = model.model_copy(update={"weights_sha256": "0" * 64})
+    assert copy_model(other, root / "copy", root) is None
     assert not (root / "copy").exists()

@@ -147,6 +147,15 @@ def test_a_retry_chooses_as_the_first_attempt_did(
     assert planned.anchor_file.exists()
 
 
+def test_a_retry_whose_images_changed_chooses_again(
+    manifest: Manifest, dataset: DatasetRecord, root: Path
+) -> None:
+    """An encoder of 784 pixels gives no basis to images of another shape."""
+    assert choose(root, dataset).published
+    changed = {"image_shape": (14, 14), "payload_sha256": "0" * 64}
+    assert choose(root, dataset.model_copy(update=changed)) == SHARED
+
+
 def test_an_anchor_that_is_missing_is_told(
     manifest: Manifest, dataset: DatasetRecord, root: Path
 ) -> None:

@@ -6,6 +6,7 @@ from tasks.codes.provenance import SCHEMA_VERSION
 from tasks.codes.published import run_folder
 from tasks.core.records import DatasetRecord
 from tasks.core.storage import write_bytes
+from tasks.core.versions import installed_versions
 from tasks.models.store import ModelRecord
 from tasks.runs.building import begin_run, building_folder
 from tasks.runs.lookup import check_files
@@ -38,6 +39,19 @@ def test_a_second_attempt_keeps_no_codes_of_an_earlier_format(
     made = building_folder("run-1", root) / "codes" / "test.h5"
     with monkeypatch.context() as patch:
         patch.setattr("tasks.runs.building.SCHEMA_VERSION", SCHEMA_VERSION - 1)
+        begin_run("run-1", dataset, [model], root)
+    write_bytes(made, b"")
+    begin_run("run-1", dataset, [model], root)
+    assert not made.exists()
+
+
+def test_a_second_attempt_keeps_nothing_that_another_version_made(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = building_folder("run-1", root) / "figures" / "map-shallow.png"
+    earlier = installed_versions().model_copy(update={"project": "0.1.0"})
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.runs.building.installed_versions", lambda: earlier)
         begin_run("run-1", dataset, [model], root)
     write_bytes(made, b"")
     begin_run("run-1", dataset, [model], root)

@@ -137,11 +137,25 @@ def test_a_late_second_attempt_does_not_push_aside_a_newer_run(
     assert published(dataset, root) == "run-2"
 
 
-def test_a_model_that_was_trained_again_meanwhile_is_not_copied(
+def test_a_model_that_was_trained_again_to_the_same_weights_is_copied(
     model: ModelRecord, dataset: DatasetRecord, root: Path
 ) -> None:
-    with pytest.raises(TransientError, match="changed while it was copied"):
-        complete("run-1", model.model_copy(update={"seconds": 0.0}), dataset, root)
+    """As by `--retrain` in a run or sweep beside this one; its record has other seconds."""
+    earlier = model.model_copy(update={"seconds": 0.0})
+    manifest = complete("run-1", earlier, dataset, root)
+    assert manifest.models == (model,)
+    check_files(run_folder("run-1", root), manifest.files)
+
+
+def test_a_model_that_was_trained_again_to_other_weights_is_not_copied(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    """No retry of the step can cure that, a new attempt at the run does."""
+    other = model.model_copy(update={"weights_sha256": "0" * 64})
+    write_record(root / model.folder / "model.json", other)
+    with pytest.raises(StepError, match="no longer holds the weights .* run once more") as failure:
+        complete("run-1", model, dataset, root)
+    assert not isinstance(failure.value, TransientError)
 
 
 def test_a_run_is_refused_if_the_published_manifest_cannot_be_read(

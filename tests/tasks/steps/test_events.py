@@ -11,9 +11,11 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 from tasks.core.errors import RefusedError, TransientError
 from tasks.core.records import DatasetRecord
 from tasks.models.store import ModelRecord
+from tasks.runs.journal import read_journal
+from tasks.runs.publication import publish
 from tasks.steps import events
 from tasks.steps import retrain as steps
-from tasks.steps.events import announce
+from tasks.steps.events import PUBLISHED, announce, announce_publication
 from tests.conftest import METRICS, complete
 
 NOWHERE = "http://127.0.0.1:9/api"
@@ -78,15 +80,59 @@ def test_a_superseded_run_is_not_announced(
     assert "old" not in stored_events(until="new")
 
 
+@pytest.mark.usefixtures("prefect_server")
+def test_whoever_comes_next_announces_what_was_published_once(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    """The run was killed before it could, or a person published an earlier one."""
+
+    @flow
+    def come_next() -> None:
+        announce_publication(dataset.name, root)
+
+    def announced() -> list[bool]:
+        return [entry.announced for entry in read_journal(dataset.name, root).publications]
+
+    complete("first", model, dataset, root)
+    complete("second", model, dataset, root)
+    assert announced() == [False, False]
+    come_next()
+    assert "second" in stored_events(until="second")
+    publish("first", root)
+    assert announced() == [False, True, False]
+    come_next()
+    assert "first" in stored_events(until="first")
+    assert announced() == [False, True, True]
+    with temporary_settings({PREFECT_API_URL: NOWHERE}):
+        announce_publication(dataset.name, root)  # nothing to announce: no request
+
+
+def test_a_refused_run_that_a_person_published_is_announced_as_published(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        events, "announce", lambda manifest, name: sent.append((manifest.run, name))
+    )
+    complete("refused", model, dataset, root, BAD)
+    announce_publication(dataset.name, root)
+    assert sent == []
+    publish("refused", root, anyway=True)
+    announce_publication(dataset.name, root)
+    assert sent == [("refused", "codes.published")]
+
+
 def test_a_server_that_cannot_be_reached_is_a_transient_failure(
     model: ModelRecord, dataset: DatasetRecord, root: Path
 ) -> None:
     manifest = complete("run-1", model, dataset, root)
     with (
         temporary_settings({PREFECT_API_URL: NOWHERE}),
-        pytest.raises(TransientError, match="Run run-1 is published, but Prefect did not accept"),
+        pytest.raises(
+            TransientError, match="Prefect did not accept the event codes.published of run run-1"
+        ),
     ):
-        announce(manifest)
+        announce(manifest, PUBLISHED)
 
 
 def test_a_server_that_does_not_answer_is_a_transient_failure(
@@ -100,4 +146,4 @@ def test_a_server_that_does_not_answer_is_a_transient_failure(
             PREFECT_CLIENT_MAX_RETRIES: 0,
         }
         with temporary_settings(silent_server), pytest.raises(TransientError, match="Timeout"):
-            announce(manifest)
+            announce(manifest, PUBLISHED)

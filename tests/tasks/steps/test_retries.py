@@ -1,3 +1,5 @@
+import errno
+
 import pytest
 from prefect.states import Failed
 
@@ -13,6 +15,13 @@ from tasks.steps.retries import is_transient
         (TimeoutError("x"), True),
         (PermissionError("x"), False),
         (IsADirectoryError("x"), False),
+        (OSError(errno.EIO, "x"), True),
+        (OSError(errno.EBUSY, "x"), True),
+        (OSError(errno.ESTALE, "x"), True),
+        (OSError("x"), True),
+        (OSError(errno.ENOSPC, "x"), False),
+        (OSError(errno.EROFS, "x"), False),
+        (OSError(errno.EINVAL, "x"), False),
         (StepError("wrong data"), False),
         (RefusedError("too bad"), False),
         (ValueError("a bug"), False),

@@ -14,7 +14,7 @@ from tasks.models.store import ModelRecord
 from tasks.runs.building import building_folder
 from tasks.runs.lookup import find_runs
 from tasks.runs.retention import delete_old_runs
-from tasks.sweeps.records import SweepPoint, SweepRecord, find_sweeps
+from tasks.sweeps.records import FailedPoint, SweepPoint, SweepRecord, find_sweeps
 from tasks.sweeps.results import (
     complete_sweep,
     delete_old_sweeps,
@@ -101,6 +101,30 @@ def test_models_trained_into_another_folder_are_noticed(record: SweepRecord, roo
     with pytest.raises(StepError, match="all workers need this artifacts folder"):
         complete_sweep(record, root)
     assert not (root / "sweeps" / record.run).exists()
+
+
+def test_models_that_others_trained_again_do_not_matter_unless_their_weights_differ(
+    record: SweepRecord, root: Path
+) -> None:
+    model = record.points[0].model
+    path = root / model.folder / "model.json"
+    write_record(path, model.model_copy(update={"weights_sha256": "0" * 64}))
+    with pytest.raises(StepError, match="no longer holds the weights that were measured"):
+        complete_sweep(record, root)
+    write_record(path, model.model_copy(update={"seconds": 0.0}))
+    complete_sweep(record, root)
+    assert find_completed_sweep(record.run, root)
+
+
+def test_models_that_could_not_be_trained_are_listed(record: SweepRecord, root: Path) -> None:
+    failed = FailedPoint(architecture="deep", code_size=8, seed=1, reason="Its loss became nan")
+    sweep = complete_sweep(record.model_copy(update={"failed": (failed,)}), root)
+    assert find_completed_sweep(record.run, root) == sweep
+    line = "Not trained:\n\n- deep, code size 8, seed 1: Its loss became nan\n\n!["
+    assert line in (root / "sweeps" / record.run / "sweep.md").read_text()
+    nothing = record.model_copy(update={"run": "sweep-2", "points": (), "failed": (failed,)})
+    with pytest.raises(StepError, match="No model of the sweep could be trained: Its loss became"):
+        complete_sweep(nothing, root)
 
 
 def sweep_of(run: str, model: ModelRecord, dataset: DatasetRecord, root: Path) -> None:
