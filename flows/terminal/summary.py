@@ -1,5 +1,6 @@
 """What a command prints when its flow has completed."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -8,18 +9,23 @@ from rich.markdown import Markdown
 from rich.table import Column, Table
 
 from tasks.codes.published import published_link, run_folder
+from tasks.core.records import Sha256
 from tasks.core.storage import prepare_artifacts_folder
 from tasks.encoding.shards import EncodingRecord, encoding_folder
 from tasks.encoding.stored_neighbors import NeighborsRecord, neighbors_folder
 from tasks.evaluation.records import Probes
 from tasks.evaluation.references import LAB_LOSSES
 from tasks.images import fashion_mnist
+from tasks.runs.kept_basis import answer_bases, list_bases
 from tasks.runs.manifest import Manifest, Outcome
 from tasks.runs.rivals import loss_key
 
 
 def print_outcome(outcome: Outcome) -> None:
-    """Print what the codes are worth, the losses, what became of the run, and where it is."""
+    """Print what the codes are worth, the losses, what became of the run, and where it is.
+
+    Of a published run, also whether codes that others stored stay valid.
+    """
     console, manifest = Console(), outcome.manifest
     root = prepare_artifacts_folder()
     link = published_link(manifest.dataset.name, root)
@@ -28,13 +34,23 @@ def print_outcome(outcome: Outcome) -> None:
     if outcome.unchanged:
         text = f"Unchanged: this run would only repeat the published one, {link}"
         console.print(text, soft_wrap=True)
+        _print_bases(console, manifest, list_bases(manifest))
     elif manifest.verdict.published:
         console.print(f"Published as {link}", soft_wrap=True)
         console.print(manifest.verdict.reason, soft_wrap=True)
+        _print_bases(console, manifest, manifest.earlier_bases)
     else:
         console.print("Quick look: not published.")
     folder = run_folder(manifest.run, root)
     console.print(f"Models, codes, figures and report: {folder}", soft_wrap=True)
+
+
+def _print_bases(console: Console, manifest: Manifest, stored: Collection[Sha256]) -> None:
+    """Print whether stored codes stay valid, a line for each model under its answer."""
+    for answer, models in answer_bases(manifest, stored):
+        console.print(f"{answer}:")
+        for model in models:
+            console.print(f"  {model}", soft_wrap=True)
 
 
 def _worth_table(manifest: Manifest) -> Table:

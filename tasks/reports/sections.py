@@ -3,13 +3,12 @@
 import re
 from typing import Any, NamedTuple
 
-from tasks.codes.provenance import short_basis
 from tasks.evaluation.records import Baselines, Metrics
 from tasks.evaluation.references import REFERENCES
 from tasks.images import fashion_mnist
 from tasks.reports.comparison import list_changes, list_differences
 from tasks.reports.metrics_table import METRICS, find_notes, read_field
-from tasks.runs.kept_basis import basis_check_name
+from tasks.runs.kept_basis import answer_bases
 from tasks.runs.manifest import Manifest
 
 NOTHING = "-"
@@ -28,13 +27,6 @@ class Table(NamedTuple):
         return [all(map(NUMBER.fullmatch, cells)) for cells in zip(*self.rows, strict=True)]
 
 
-class BasisLine(NamedTuple):
-    """What holds for codes that others stored of some models."""
-
-    answer: str
-    models: str
-
-
 def make_sections(manifest: Manifest, other: Manifest | None) -> dict[str, Any]:
     """Everything that a template shows.
 
@@ -46,7 +38,7 @@ def make_sections(manifest: Manifest, other: Manifest | None) -> dict[str, Any]:
         "manifest": manifest,
         "other": other,
         "headline": _headline(manifest),
-        "bases": _bases(manifest, other),
+        "bases": answer_bases(manifest, manifest.earlier_bases),
         "keeps_basis": any(metrics.kept_basis for metrics in manifest.metrics.values()),
         "checks": _checks(manifest),
         "metrics": _metrics(manifest),
@@ -69,29 +61,6 @@ def _headline(manifest: Manifest) -> list[str]:
         f"{metrics.live_units} of {metrics.code_size} code units live"
         for name, metrics in manifest.metrics.items()
     ]
-
-
-def _bases(manifest: Manifest, other: Manifest | None) -> list[BasisLine]:
-    """Whether codes that others stored can still be used, the models with one answer together."""
-    before = {model.basis for model in other.models} if other else set()
-    lines: dict[str, list[str]] = {}
-    for model in manifest.models:
-        if model.basis is None:  # of an earlier version
-            continue
-        checks = [c for c in manifest.verdict.checks if c.name == basis_check_name(model.name)]
-        text = f"{model.name}, basis {short_basis(model.basis)}"
-        if kept := manifest.metrics[model.name].kept_basis:
-            text += (
-                f" ({kept.own_nearest:.2%} of the test images are nearest to their own old code)"
-            )
-        if not all(check.passed for check in checks):
-            answer = "Basis not kept: do not use stored codes with these"
-        elif model.spec.anchor or model.basis in before:
-            answer = "Stored codes of this basis stay valid"
-        else:
-            answer = "New basis: rebuild what you stored"
-        lines.setdefault(answer, []).append(text)
-    return [BasisLine(answer, "; ".join(models)) for answer, models in lines.items()]
 
 
 def _worth(metrics: Metrics, baselines: Baselines) -> str:

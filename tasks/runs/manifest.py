@@ -15,6 +15,7 @@ from tasks.core.records import (
     FigureRecord,
     FileRecord,
     Record,
+    Sha256,
     Versions,
 )
 from tasks.core.storage import read_record
@@ -116,6 +117,11 @@ class Manifest(FinishedRecord, RunRecord):
         {},
         description="SHA-256 of the bytes of each model's codes, by model and split; empty in runs "
         "of version 0.1.0",
+    )
+    earlier_bases: tuple[Sha256, ...] = Field(
+        (),
+        description="bases of the models of the previously published run; empty if nothing was "
+        "published before, or by version 0.1.0",
     )
     drift: Drift | None = Field(description="null if nothing was published before")
     verdict: Verdict

@@ -32,6 +32,7 @@ from tasks.runs.building import (
 from tasks.runs.croissant import CROISSANT_FILE, describe_run
 from tasks.runs.gate import judge, measure_drift, warn_of_drift
 from tasks.runs.journal import read_journal, record_publication
+from tasks.runs.kept_basis import list_bases
 from tasks.runs.lookup import check_files, find_ever_published, find_published
 from tasks.runs.manifest import Manifest, RunRecord, read_manifest, short_name
 from tasks.runs.outbox import record_missed
@@ -107,6 +108,7 @@ def _judge_run(
         verdict=verdict,
         best_losses=merge_best((rivals.best, own)),
         codes_sha256=digest_codes(building),
+        earlier_bases=list_bases(previous) if previous else (),
         versions=installed_versions(),
         files=(),
     )

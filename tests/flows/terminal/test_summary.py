@@ -53,6 +53,35 @@ def test_the_next_run_is_compared_with_the_best_published_one(
     assert row.split()[:4] == ["shallow", "0.3000", "-", "0.3000"]
 
 
+def test_it_says_whether_stored_codes_stay_valid(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = complete("run-1", model, dataset, root)
+    again = complete("run-2", model, dataset, root)
+    assert model.basis
+    line = f"  shallow, basis {model.basis[:12]}"
+    for outcome, answer in (
+        (Outcome(manifest=first, unchanged=False), "New basis: rebuild what you stored:"),
+        (Outcome(manifest=first, unchanged=True), "Stored codes of this basis stay valid:"),
+        (Outcome(manifest=again, unchanged=False), "Stored codes of this basis stay valid:"),
+    ):
+        print_outcome(outcome)
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[lines.index(answer) + 1] == line
+        assert sum("basis" in line for line in lines) == 2
+
+
+def test_the_summary_and_the_report_answer_alike(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for run in ("run-1", "run-2"):
+        print_outcome(Outcome(manifest=complete(run, model, dataset, root), unchanged=False))
+        lines = capsys.readouterr().out.splitlines()
+        position = next(row for row, line in enumerate(lines) if line.startswith("  shallow, b"))
+        report = (root / "runs" / run / "report.md").read_text().splitlines()
+        assert f"**{lines[position - 1]}** {lines[position].strip()}" in report
+
+
 def test_a_quick_look_is_not_published(
     model: ModelRecord, dataset: DatasetRecord, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -62,6 +91,7 @@ def test_a_quick_look_is_not_published(
     shown = capsys.readouterr().out
     assert "Quick look: not published." in shown.splitlines()
     assert "Published as" not in shown
+    assert "basis" not in shown, "published codes are what they were"
 
 
 def test_a_report_is_printed_without_its_pictures(

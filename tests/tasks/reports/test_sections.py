@@ -1,12 +1,9 @@
-import re
 from pathlib import Path
 
 from tasks.evaluation.records import BasisMetrics
-from tasks.models.store import ModelRecord
 from tasks.reports.report import render_html, render_markdown
 from tasks.reports.sections import Table, make_sections
-from tasks.runs.kept_basis import check_kept_basis
-from tasks.runs.manifest import Manifest, Verdict
+from tasks.runs.manifest import Manifest
 from tests.conftest import EXAMPLE_DATASET, METRICS, PROBES, anchor_to, example_model
 from tests.tasks.reports.manifests import example_manifest
 
@@ -48,86 +45,37 @@ def test_the_headline_begins_with_what_the_codes_are_worth() -> None:
     assert make_sections(example_manifest(unlabelled), None)["headline"] == [f"shallow: {rest}"]
 
 
-def lines(manifest: Manifest, other: Manifest | None) -> list[str]:
-    return [": ".join(line) for line in make_sections(manifest, other)["bases"]]
-
-
 KEPT = METRICS.model_copy(
     update={"kept_basis": BasisMetrics(own_nearest=0.995, mean_distance=1.25, probes=PROBES)}
 )
 
 
-def anchored(name: str = "shallow") -> ModelRecord:
-    """A model that keeps the basis of another one."""
-    model = example_model(name)
-    spec = model.spec.anchored_to(anchor_to(example_model()))
-    return model.model_copy(update={"spec": spec, "encoder_weights_sha256": "9" * 64})
-
-
-def test_the_report_says_whether_stored_codes_stay_valid() -> None:
-    free = example_manifest()
-    new = ["New basis: rebuild what you stored: shallow, basis cccccccccccc"]
-    assert lines(free, None) == new
-    other = free.models[0].model_copy(update={"basis": "0" * 64})
-    assert lines(free, example_manifest(models=(other,))) == new
-    unchanged = ["Stored codes of this basis stay valid: shallow, basis cccccccccccc"]
-    assert lines(free, free) == unchanged
-    share = "(99.50% of the test images are nearest to their own old code)"
-    assert lines(example_manifest(KEPT, models=(anchored(),)), free) == [f"{unchanged[0]} {share}"]
-
-
-def test_a_basis_that_is_not_kept_is_said() -> None:
-    lost = BasisMetrics(own_nearest=0.5, mean_distance=1, probes=None)
-    (check,) = check_kept_basis("shallow", lost, 0.98)
-    refused = Verdict(outcome="refused", reason="", checks=(check,))
-    manifest = example_manifest(
-        METRICS.model_copy(update={"kept_basis": lost}), models=(anchored(),), verdict=refused
-    )
-    (line,) = lines(manifest, example_manifest())
-    assert line == (
-        "Basis not kept: do not use stored codes with these: shallow, basis cccccccccccc "
-        "(50.00% of the test images are nearest to their own old code)"
-    )
-
-
-def test_models_with_one_answer_stand_together() -> None:
-    own = example_model("mine").model_copy(update={"basis": "5" * 64})
-    metrics = {"shallow": KEPT, "deep": KEPT, "mine": METRICS}
-    manifest = example_manifest(models=(anchored(), anchored("deep"), own)).model_copy(
-        update={"metrics": metrics}
-    )
-    stay, new = lines(manifest, None)
-    assert re.findall(r"\w+, basis \w+", stay) == [
-        "shallow, basis cccccccccccc",
-        "deep, basis cccccccccccc",
-    ]
-    assert new == "New basis: rebuild what you stored: mine, basis 555555555555"
+def anchored() -> Manifest:
+    """A run of a model that keeps the published basis."""
+    model = example_model()
+    spec = model.spec.anchored_to(anchor_to(model))
+    model = model.model_copy(update={"spec": spec, "encoder_weights_sha256": "9" * 64})
+    return example_manifest(KEPT, models=(model,), earlier_bases=("c" * 64,))
 
 
 def test_the_answer_stands_before_everything_but_the_verdict(tmp_path: Path) -> None:
-    manifest = example_manifest(KEPT, models=(anchored(),))
-    head = render_markdown(manifest, None).partition("\n- shallow: accuracy")[0]
+    head = render_markdown(anchored(), None).partition("\n- shallow: accuracy")[0]
     assert head.endswith(
         "**all checks passed**\n\n**Stored codes of this basis stay valid:** shallow, basis "
         "cccccccccccc (99.50% of the test images are nearest to their own old code)\n"
     )
-    page = render_html(manifest, None, tmp_path).partition("<li>")[0]
+    page = render_html(anchored(), None, tmp_path).partition("<li>")[0]
     assert "<strong>Stored codes of this basis stay valid:</strong> shallow, basis cc" in page
 
 
 def test_anchored_codes_are_measured_among_old_ones() -> None:
-    table = make_sections(example_manifest(KEPT, models=(anchored(),)), None)["metrics"]
+    table = make_sections(anchored(), None)["metrics"]
     rows = {row[0]: row[1:] for row in table.rows}
     assert rows["five nearest neighbours among old codes"] == ["85.00%", "-", "-"]
     assert rows["own old code is nearest"] == ["99.50%", "-", "-"]
     assert rows["mean distance to own old code"] == ["1.25", "-", "-"]
     free = make_sections(example_manifest(), None)["metrics"]
     assert not [row for row in free.rows if "old code" in row[0]]
-
-
-def test_a_run_of_an_earlier_version_says_nothing_about_its_basis() -> None:
-    earlier = example_model().model_copy(update={"basis": None})
-    assert not make_sections(example_manifest(models=(earlier,)), None)["bases"]
 
 
 def test_classes_are_named() -> None:
