@@ -1,8 +1,27 @@
-"""Memory that is free in this process, given back to the system."""
+"""How much memory there is, and giving back what is free in this process."""
 
 import ctypes
+import os
 from functools import cache
+from pathlib import Path
 from typing import Any
+
+CONTAINER_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+"""Of a container, in cgroups of version 2 and 1."""
+
+
+def total_memory() -> int:
+    """Bytes of memory of this machine, or of the container if that has less."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in CONTAINER_LIMITS:
+        try:
+            limits.append(int(path.read_text()))
+        except (OSError, ValueError):  # no such version, or no limit, which is the word "max"
+            continue
+    return min(limits)
 
 
 def release_memory() -> None:

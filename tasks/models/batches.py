@@ -75,7 +75,11 @@ class SegmentPlan(NamedTuple):
 
     @classmethod
     def of(cls, images: Images, batch_size: int) -> "SegmentPlan":
-        """Divide into as few segments of at most `SEGMENT_BYTES` as possible."""
+        """Divide into as few segments of at most `SEGMENT_BYTES` as possible.
+
+        A batch has no more rows than there are images: room for others would never be used.
+        """
+        batch_size = min(batch_size, len(images))
         steps = -(-len(images) // batch_size)
         largest = max(1, SEGMENT_BYTES // (batch_size * images[0].nbytes))
         segments = -(-steps // largest)

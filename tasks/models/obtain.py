@@ -8,13 +8,19 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from tasks.core.errors import ModelError
 from tasks.core.locks import lock
+from tasks.core.memory import total_memory
 from tasks.core.records import DatasetRecord, DeviceKind
 from tasks.core.storage import remove_partial_files
 from tasks.images.store import open_images, representative_rows
+from tasks.models.architectures import DenseArchitecture
 from tasks.models.checkpoints import Checkpoints, Progress
 from tasks.models.fingerprint import Facts, describe_changes, digest_of, training_facts
 from tasks.models.spec import TrainingSpec
@@ -50,6 +56,9 @@ def obtain_model(
             to stop the training where nobody can interrupt the calling thread.
         retrain: train even if it is stored.
         anchor: the file of the anchor's encoder.
+
+    Raises:
+        ModelError: the model cannot be trained here.
     """
     facts = training_facts(dataset, spec, device)
     fingerprint = digest_of(facts)
@@ -58,6 +67,7 @@ def obtain_model(
         if not retrain and (stored := stored_model(folder)):
             logger.info("The %s model exists: not trained again", stored.name)
             return stored
+        check_memory(dataset, spec)
         with suppress(OSError, ValueError):  # no training fails for a line in the log
             _log_changes(facts, root)
         remove_partial_files(folder)
@@ -70,6 +80,38 @@ def obtain_model(
         record = store_model(training, dataset, facts, device, seconds, root, anchor)
         checkpoints.clear()
         return record
+
+
+def check_memory(dataset: DatasetRecord, spec: TrainingSpec) -> None:
+    """Refuse a training that this machine cannot hold in memory, before it allocates anything.
+
+    Raises:
+        ModelError: it takes more; gives the numbers.
+    """
+    needed, total = estimate_memory(dataset, spec), total_memory()
+    if needed > total:
+        batch, name = spec.recipe.batch_size, spec.architecture.name
+        raise ModelError(
+            f"Training the {name} model ({spec.architecture.describe(dataset.image_shape)}) in "
+            f"batches of {batch} images takes at least {needed / 2**30:.1f} GiB, and there are "
+            f"{total / 2**30:.1f} GiB of memory: choose smaller batches, layers or images"
+        )
+
+
+def estimate_memory(dataset: DatasetRecord, spec: TrainingSpec) -> int:
+    """Bytes that a training takes at least: less than it takes, so that nothing is refused wrongly.
+
+    Of a batch: the images twice, as the next one is gathered meanwhile, and in float32 the output
+    of every layer and its gradient. Of dense layers: weights, gradients and two moments, float32.
+    """
+    batch = min(spec.recipe.batch_size, dataset.rows["train"])
+    architecture, pixels = spec.architecture, dataset.pixels
+    sizes, weights = [pixels, architecture.code_size, pixels], 0
+    if isinstance(architecture, DenseArchitecture):
+        sizes = architecture.layer_sizes(dataset.image_shape)
+        weights = sum(before * after for before, after in pairwise(sizes))
+    images = 2 * batch * pixels * np.dtype(dataset.dtype).itemsize
+    return images + 4 * (2 * batch * sum(sizes) + 4 * weights)
 
 
 def _log_changes(facts: Facts, root: Path) -> None:

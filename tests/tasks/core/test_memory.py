@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core import memory
-from tasks.core.memory import release_memory
+from tasks.core.memory import release_memory, total_memory
 
 
 def anonymous_kib() -> int:
@@ -28,3 +28,16 @@ def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> No
     memory._find_trim.cache_clear()
     release_memory()
     memory._find_trim.cache_clear()
+
+
+def test_a_container_may_have_less_memory_than_its_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(memory, "CONTAINER_LIMITS", (limit, tmp_path / "absent"))
+    machine = total_memory()
+    assert machine > 2**28
+    limit.write_text("max\n")
+    assert total_memory() == machine
+    limit.write_text("1000000\n")
+    assert total_memory() == 1_000_000

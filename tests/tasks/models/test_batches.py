@@ -66,6 +66,13 @@ def test_segments_are_as_few_and_as_equal_as_can_be(
     assert plan.segment_steps * (segments - 1) < steps <= plan.segment_steps * segments
 
 
+def test_a_batch_has_no_room_for_more_images_than_there_are() -> None:
+    """It would take 64 GiB."""
+    images = np.broadcast_to(np.uint8(0), (20, 1024, 1024))
+    plan = SegmentPlan.of(images, 65536)
+    assert plan == SegmentPlan(batch_size=20, steps=1, segment_steps=1)
+
+
 def test_segments_hold_the_shuffled_rows_of_their_steps() -> None:
     images, plan = numbered(1000), PLAN
     segments = list(shuffled_segments(images, plan, seed=5, epochs=2))

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from tasks.core.errors import StepError
+from tasks.core.errors import ModelError, StepError
 from tasks.core.records import DatasetRecord
 from tasks.models import obtain
 from tasks.models.checkpoints import Progress
 from tasks.models.fingerprint import fingerprint_of
-from tasks.models.obtain import TrainingStoppedError, obtain_model
+from tasks.models.obtain import TrainingStoppedError, estimate_memory, obtain_model
 from tasks.models.store import ModelRecord, basis_file, read_history, stored_model
 from tests.conftest import SPEC, anchor_to
 
@@ -51,6 +51,26 @@ def test_a_changed_byte_is_noticed_and_the_model_trained_anew(
     assert f"is damaged ({name})" in caplog.text
     assert again.weights_sha256 == model.weights_sha256
     assert stored_model(root / model.folder) == again
+
+
+def test_a_training_that_takes_more_memory_than_there_is_is_refused_with_the_numbers(
+    dataset: DatasetRecord, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    huge = dataset.model_copy(
+        update={"image_shape": (1024, 1024), "rows": {"train": 100000, "test": 1}}
+    )
+    recipe = SPEC.recipe.model_copy(update={"batch_size": 65536})
+    spec = SPEC.model_copy(update={"recipe": recipe})
+    monkeypatch.setattr(obtain, "total_memory", lambda: 512 * 2**30)
+    # 65,536 images twice are 128 GiB, and 1024 as float32: input and output, with gradients.
+    with pytest.raises(
+        ModelError,
+        match=r"the shallow model \(1048576-32-1048576\) in batches of 65536 images takes at least "
+        r"1153\.0 GiB, and there are 512\.0 GiB of memory: choose smaller",
+    ):
+        obtain_model(huge, spec, "cpu", root, ignore)
+    few = huge.model_copy(update={"rows": {"train": 20, "test": 1}})
+    assert estimate_memory(few, spec) < 2 * 2**30
 
 
 @pytest.fixture
