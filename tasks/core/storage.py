@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from tasks.codes.published import ROOT_VARIABLE, artifacts_folder
 from tasks.codes.reader import sha256_of_file
 from tasks.core.errors import NO_ROOM, StepError, TransientError, may_pass
+from tasks.core.exchange import exchange
 from tasks.core.records import FileRecord
 
 logger = logging.getLogger(__name__)
@@ -251,9 +252,24 @@ def move_into_place(partial: Path, path: Path) -> None:
         for entry in [partial, *sorted(partial.rglob("*"))]:  # folders before what is in them
             share(entry)
             sync(entry)
-        if path.exists():  # a folder that failed verification: nothing refers to it
-            shutil.rmtree(path)
-        rename(partial, path)
+        if path.exists():
+            _replace_folder(partial, path)
+        else:
+            rename(partial, path)
+
+
+def _replace_folder(partial: Path, path: Path) -> None:
+    """Put a folder in the place of another, which may have readers, and delete that."""
+    if exchange(partial, path):
+        sync(path.parent)
+        shutil.rmtree(partial)
+        return
+    # The second best: for a moment there is none, but never a part of one.
+    aside = path.parent / f"{PARTIAL_PREFIX}old-{path.name}"
+    shutil.rmtree(aside, ignore_errors=True)
+    path.rename(aside)
+    rename(partial, path)
+    shutil.rmtree(aside)
 
 
 def delete_folder(folder: Path) -> None:

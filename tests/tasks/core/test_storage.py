@@ -1,11 +1,14 @@
 import errno
 import os
+import shutil
+import threading
 from pathlib import Path
 
 import pytest
 
 from tasks.core import storage
 from tasks.core.errors import StepError, TransientError
+from tasks.core.exchange import exchange
 from tasks.core.records import FileRecord, Record
 from tasks.core.storage import (
     atomic_file,
@@ -191,6 +194,56 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         raise RuntimeError
     assert (path / "a" / "file").read_text() == "x"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_a_folder_is_never_seen_in_part_while_it_is_replaced(
+    supported: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands there whenever something is deleted: the new one, whole."""
+    path, seen = tmp_path / "neighbors" / "run-1", []
+    with atomic_folder(path) as partial:
+        (partial / "a").write_text("old")
+        (partial / "b").write_text("old")
+    remove = shutil.rmtree
+
+    def look_and_remove(folder: Path, ignore_errors: bool = False) -> None:
+        seen.append({entry.name: entry.read_text() for entry in path.iterdir()})
+        remove(folder, ignore_errors)
+
+    with atomic_folder(path) as partial:
+        (partial / "a").write_text("new")
+        (partial / "b").write_text("new")
+        monkeypatch.setattr(shutil, "rmtree", look_and_remove)
+        if not supported:
+            monkeypatch.setattr(storage, "exchange", lambda *_: False)
+    assert {"a": "new", "b": "new"} in seen
+    assert all(found in ({"a": x, "b": x} for x in ("old", "new")) for found in seen)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_readers_find_a_folder_at_every_moment_while_it_is_replaced(tmp_path: Path) -> None:
+    path, ended, missed = tmp_path / "neighbors" / "run-1", threading.Event(), []
+    with atomic_folder(path) as partial:
+        (partial / "file").touch()
+    if not exchange(path, path):
+        pytest.skip("this file system cannot exchange two names")
+
+    def read() -> None:
+        while not ended.is_set():
+            try:
+                (path / "file").stat()
+            except FileNotFoundError as error:
+                missed.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(50):
+        with atomic_folder(path) as partial:
+            (partial / "file").touch()
+    ended.set()
+    reader.join()
+    assert not missed
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
