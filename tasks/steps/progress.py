@@ -71,18 +71,26 @@ def log_console() -> Console:
 
 
 def log_progress(model: str) -> Report:
-    """Give a function that logs the training's progress every few seconds and at the end."""
-    started = last = time.monotonic()
+    """Give a function that logs the training's progress every few seconds and at the end.
+
+    The time left is computed from the steps since its first call: those before it may have been
+    made by an earlier process, or while the model was compiled.
+    """
+    last = time.monotonic()
+    first: tuple[float, int] | None = None
 
     def report(progress: TrainingProgress) -> None:
-        nonlocal last
+        nonlocal last, first
         now = time.monotonic()
+        first = first or (now, progress.steps_done)
         finished = progress.steps_done == progress.steps
         if now - last < LINE_SECONDS and not finished:
             return
         last = now
-        left = (now - started) * (progress.steps / progress.steps_done - 1)
-        rest = "" if finished else f", {_duration(left)} left"
+        rest, made = "", progress.steps_done - first[1]
+        if made and not finished:
+            left = (now - first[0]) * (progress.steps - progress.steps_done) / made
+            rest = f", {_duration(left)} left"
         logger.info("%s: %s%s", model, describe_progress(progress), rest)
 
     return report

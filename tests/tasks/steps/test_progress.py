@@ -50,17 +50,31 @@ def test_progress_is_a_few_lines_elsewhere(
 ) -> None:
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(progress, "log_console", lambda: Console(file=io.StringIO()))
-    clock = iter([0.0, 5.0, 11.0, 12.0, 200.0, 400.0])
+    clock = iter([0.0, 1.0, 11.0, 12.0, 201.0, 400.0])
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     with terminal_progress("shallow") as report:
-        for _ in range(4):
-            report(MIDDLE)
-        report(MIDDLE._replace(steps_done=10, epochs_done=2))
+        for steps in (100, 200, 210, 300, 1000):
+            report(MIDDLE._replace(steps_done=steps, steps=1000))
     assert [record.getMessage() for record in caplog.records] == [
-        "shallow model: epoch 2 of 2, loss 0.3000, validation loss 0.3100, 11 s left",
-        "shallow model: epoch 2 of 2, loss 0.3000, validation loss 0.3100, 3 min left",
+        "shallow model: epoch 2 of 2, loss 0.3000, validation loss 0.3100, 80 s left",
+        "shallow model: epoch 2 of 2, loss 0.3000, validation loss 0.3100, 12 min left",
         "shallow model: epoch 2 of 2, loss 0.3000, validation loss 0.3100",
     ]
+
+
+def test_the_time_left_of_a_resumed_training_counts_no_steps_of_earlier_attempts(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """900 steps were made before, and then one a second."""
+    caplog.set_level(logging.INFO)
+    clock = iter([0.0, 20.0, 31.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    report = progress.log_progress("deep model")
+    report(MIDDLE._replace(steps_done=901, steps=1000))
+    report(MIDDLE._replace(steps_done=912, steps=1000))
+    first, second = (record.getMessage() for record in caplog.records)
+    assert "left" not in first  # nothing to compute it from
+    assert second.endswith(", 88 s left")
 
 
 def wait_for_updates() -> None:
