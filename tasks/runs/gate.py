@@ -31,11 +31,13 @@ def judge(
     gate: GateParameters,
     run: RunParameters,
     unreadable: str | None = None,
+    previous: Manifest | None = None,
 ) -> Verdict:
     """Decide whether a run is published.
 
     Args:
         rivals: published losses to compare with.
+        previous: the published run.
         unreadable: why the manifest of the published run cannot be read, if it cannot.
     """
     if unreadable:
@@ -50,6 +52,7 @@ def judge(
     ]
     if unreadable:
         checks.append(Check(name="published run is readable", passed=False, text=unreadable))
+    checks += _check_age(record, previous)
     failed = [check.text for check in checks if not check.passed]
     outcome: VerdictOutcome = "refused" if failed and not run.publish_anyway else "published"
     if run.quick:
@@ -58,6 +61,21 @@ def judge(
     not_compared.pop(unreadable or "", None)  # it is among the failed checks
     reason = _explain(outcome, failed, len(checks), list(not_compared))
     return Verdict(outcome=outcome, reason=reason, checks=tuple(checks), rivals=rivals.best)
+
+
+def _check_age(record: RunRecord, previous: Manifest | None) -> list[Check]:
+    """A failed check if a run that started later has published other images meanwhile."""
+    if (
+        previous is None
+        or previous.started <= record.started
+        or previous.dataset.payload_sha256 == record.dataset.payload_sha256
+    ):
+        return []
+    text = (
+        f"Run {short_name(previous.run)}, which started later, has published other images "
+        "meanwhile: start this run again to learn from those that the source has now"
+    )
+    return [Check(name="images are the latest", passed=False, text=text)]
 
 
 def _candidate(

@@ -99,7 +99,7 @@ def _judge_run(
     drift = measure_drift(previous, record.baselines.pixels.summary)
     warn_of_drift(drift, parameters.gate.drift)
     rivals = find_rivals(dataset, record.models, find_ever_published(dataset.name, root))
-    verdict = judge(record, rivals, parameters.gate, parameters.run, unreadable)
+    verdict = judge(record, rivals, parameters.gate, parameters.run, unreadable, previous)
     own = list_losses(record) if verdict.published else {}
     manifest = Manifest(
         **dict(record),

@@ -1,7 +1,7 @@
 import logging
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -150,6 +150,24 @@ def test_the_deep_model_of_version_0_1_is_refused_for_its_codes() -> None:
         "deep: five nearest neighbours compared with PCA",
     }
     assert found.outcome == "refused"
+
+
+@pytest.mark.parametrize(
+    ("minutes", "images", "outcome"),
+    [(5, "new", "refused"), (5, "a" * 64, "published"), (-5, "new", "published")],
+)
+def test_a_slow_run_replaces_no_newer_images(minutes: int, images: str, outcome: str) -> None:
+    run = record({"deep": METRICS})
+    started = run.started + timedelta(minutes=minutes)
+    dataset = run.dataset.model_copy(update={"payload_sha256": images})
+    newer = BEFORE.model_copy(update={"started": started, "dataset": dataset})
+    rivals = Rivals({}, {"deep": NO_RUN})
+    found = judge(run, rivals, GateParameters(), RunParameters(), previous=newer)
+    assert found.outcome == outcome
+    said = "Run before, which started later, has published other images meanwhile: start this run"
+    assert (said in found.reason) is (outcome == "refused")
+    anyway = RunParameters(publish_anyway=True)
+    assert judge(run, rivals, GateParameters(), anyway, previous=newer).published
 
 
 def test_who_used_the_recipe_of_the_lab_is_told_so() -> None:
