@@ -1,4 +1,4 @@
-"""`python -m tasks.runs list|publish RUN`: show all runs, or publish one of them."""
+"""`python -m tasks.runs list|publish RUN|retire RUN`: show all runs, publish or retire one."""
 
 import argparse
 import sys
@@ -10,16 +10,17 @@ from rich.table import Column, Table
 
 from tasks.codes.errors import AutoencoderError
 from tasks.codes.published import ROOT_VARIABLE, artifacts_folder, published_link
+from tasks.core.errors import StepError
 from tasks.runs.journal import superseded_at
 from tasks.runs.lookup import find_run, find_runs, published_run
 from tasks.runs.manifest import SHORT_NAME, Manifest
-from tasks.runs.publication import publish
+from tasks.runs.publication import publish, retire
 
 TIME = "%Y-%m-%d %H:%M"
 
 
 def main(arguments: list[str]) -> int:
-    """List the runs or publish one; return the exit code."""
+    """List the runs, publish one or retire a rival; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tasks.runs")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="show every run with its verdict and losses, oldest first")
@@ -28,11 +29,17 @@ def main(arguments: list[str]) -> int:
     publishing.add_argument(
         "--anyway", action="store_true", help="publish even a refused run or a quick look"
     )
+    retiring = commands.add_parser("retire", help="compare no later run with the losses of a run")
+    retiring.add_argument("run", help="the name of a run, deleted ones included, or its start")
     options = parser.parse_args(arguments)
     root = artifacts_folder()
     try:
         if options.command == "list":
             print_runs(root)
+        elif options.command == "retire":
+            dataset, run = find_rival(options.run, root)
+            retire(run, dataset, root)
+            print(f"Retired run {run}: no later run of {dataset} is compared with its losses")
         else:
             manifest = publish(find_run(options.run, root).run, root, options.anyway)
             link = published_link(manifest.dataset.name, root)
@@ -41,6 +48,25 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def find_rival(start: str, root: Path) -> tuple[str, str]:
+    """The dataset and the name of the run, possibly deleted, that begins with `start`.
+
+    Raises:
+        StepError: there is none whose losses later runs are compared with, or more than one.
+    """
+    runs = find_runs(root)
+    rivals = {(run.dataset.name, run.run) for run in runs if run.verdict.passed}
+    rivals |= {(run.dataset.name, best.run) for run in runs for best in run.best_losses.values()}
+    found = sorted(rival for rival in rivals if rival[1].startswith(start))
+    if len(found) != 1:
+        names = ", ".join(run for _, run in (found or sorted(rivals))) or "none"
+        raise StepError(
+            f"{len(found)} runs that later ones are compared with start with {start!r}, expected "
+            f"one of {names}"
+        )
+    return found[0]
 
 
 def print_runs(root: Path) -> None:
@@ -70,7 +96,7 @@ def _table(runs: list[Manifest], length: int, root: Path) -> Table:
         table.add_row(
             run.run[:length],
             f"{run.finished:{TIME}}",
-            run.verdict.outcome,
+            _verdict(run),
             "\n".join(losses),
             _state(run, root),
         )
@@ -84,9 +110,14 @@ def _name_length(names: list[str]) -> int:
     return next((n for n in lengths if len({name[:n] for name in names}) == len(names)), longest)
 
 
+def _verdict(run: Manifest) -> str:
+    verdict = run.verdict
+    return "published\nanyway" if verdict.published and not verdict.passed else verdict.outcome
+
+
 def _state(run: Manifest, root: Path) -> str:
     if published_run(run.dataset.name, root) == run.run:
-        return "published"
+        return "published" if run.verdict.published else "published\nby a person"
     superseded = superseded_at(run.run, run.dataset.name, root)
     return f"superseded\n{superseded:{TIME}}" if superseded else ""
 

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, ValidationError
 
@@ -27,6 +28,9 @@ class Journal(Record):
     """All publications of one dataset, oldest first; those of deleted runs stay."""
 
     publications: tuple[Publication, ...] = ()
+    retired: tuple[str, ...] = Field(
+        (), description="runs with whose losses the quality gate compares no later run"
+    )
 
 
 def _path(dataset: str, root: Path) -> Path:
@@ -59,13 +63,13 @@ def record_publication(
         codes_sha256: of the run's codes; empty if they are not known.
         time: of the switch; now by default.
     """
-    publications = read_journal(dataset, root).publications
-    if publications and publications[-1].run == run:
+    journal = read_journal(dataset, root)
+    if journal.publications and journal.publications[-1].run == run:
         return
     entry = Publication(
         run=run, time=time or datetime.now(UTC), codes_sha256=codes_sha256, announced=False
     )
-    _write(dataset, root, (*publications, entry))
+    _update(dataset, root, publications=(*journal.publications, entry))
 
 
 def mark_announced(run: str, dataset: str, root: Path) -> None:
@@ -73,11 +77,18 @@ def mark_announced(run: str, dataset: str, root: Path) -> None:
     publications = read_journal(dataset, root).publications
     if publications and publications[-1].run == run:
         last = publications[-1].model_copy(update={"announced": True})
-        _write(dataset, root, (*publications[:-1], last))
+        _update(dataset, root, publications=(*publications[:-1], last))
 
 
-def _write(dataset: str, root: Path, publications: tuple[Publication, ...]) -> None:
-    write_record(_path(dataset, root), Journal(publications=publications))
+def record_retirement(run: str, dataset: str, root: Path) -> None:
+    """Record that the losses of a run count no more."""
+    retired = dict.fromkeys((*read_journal(dataset, root).retired, run))
+    _update(dataset, root, retired=tuple(retired))
+
+
+def _update(dataset: str, root: Path, **changes: Any) -> None:
+    journal = read_journal(dataset, root).model_copy(update=changes)
+    write_record(_path(dataset, root), journal)
 
 
 def superseded_at(run: str, dataset: str, root: Path) -> datetime | None:

@@ -61,6 +61,11 @@ class Verdict(Record):
         """Whether the gate let the run be published."""
         return self.outcome == "published"
 
+    @property
+    def passed(self) -> bool:
+        """Whether no check failed, so that nobody had to publish the run anyway."""
+        return self.published and all(check.passed for check in self.checks)
+
 
 class Drift(Record):
     """How the training images differ from those of the previously published run."""

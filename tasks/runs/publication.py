@@ -31,7 +31,7 @@ from tasks.runs.building import (
 )
 from tasks.runs.croissant import CROISSANT_FILE, describe_run
 from tasks.runs.gate import judge, measure_drift, warn_of_drift
-from tasks.runs.journal import read_journal, record_publication
+from tasks.runs.journal import read_journal, record_publication, record_retirement
 from tasks.runs.kept_basis import list_bases
 from tasks.runs.lookup import check_files, find_ever_published, find_published
 from tasks.runs.manifest import Manifest, RunRecord, read_manifest, short_name
@@ -98,9 +98,13 @@ def _judge_run(
         previous, unreadable = None, str(error)
     drift = measure_drift(previous, record.baselines.pixels.summary)
     warn_of_drift(drift, parameters.gate.drift)
-    rivals = find_rivals(dataset, record.models, find_ever_published(dataset.name, root))
+    ever, retired = (
+        find_ever_published(dataset.name, root),
+        read_journal(dataset.name, root).retired,
+    )
+    rivals = find_rivals(dataset, record.models, ever, retired)
     verdict = judge(record, rivals, parameters.gate, parameters.run, unreadable, previous)
-    own = list_losses(record) if verdict.published else {}
+    own = list_losses(record) if verdict.passed else {}
     manifest = Manifest(
         **dict(record),
         finished=datetime.now(UTC),
@@ -197,6 +201,12 @@ def publish(run: str, root: Path, anyway: bool = False) -> Manifest:
         # The manifest of version 0.1.0 lacks them.
         switch_link(manifest.model_copy(update={"codes_sha256": codes_sha256}), root)
     return manifest
+
+
+def retire(rival: str, dataset: str, root: Path) -> None:
+    """Compare no later run of a dataset with the losses of a run."""
+    with lock(PUBLICATION_LOCK, root):
+        record_retirement(rival, dataset, root)
 
 
 def _read_verified(folder: Path) -> Manifest:

@@ -1,6 +1,6 @@
 """Rivals: the best published losses that a run is compared with, or why a model has none."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from tasks.core.records import DatasetRecord
@@ -8,6 +8,7 @@ from tasks.models.store import ModelRecord
 from tasks.runs.manifest import BestLoss, Manifest, RunRecord, short_name
 
 NO_RUN = "Losses not compared: no run was published before"
+ALL_RETIRED = "Losses not compared: all runs that were published before are retired"
 SEPARATOR = ", "
 """In the keys of best losses; those of version 0.1 have no layers."""
 
@@ -35,7 +36,10 @@ def _short_key(model: ModelRecord) -> str:
 
 
 def find_rivals(
-    dataset: DatasetRecord, models: Iterable[ModelRecord], runs: list[Manifest]
+    dataset: DatasetRecord,
+    models: Iterable[ModelRecord],
+    runs: list[Manifest],
+    retired: Collection[str] = (),
 ) -> Rivals:
     """The rivals of a run's models among published runs.
 
@@ -43,14 +47,22 @@ def find_rivals(
         dataset: of the run.
         models: of the run.
         runs: ever published, oldest first.
+        retired: names of runs that a person retired as rivals.
     """
-    best = find_best_losses(dataset, runs)
+    best = find_best_losses(dataset, runs, retired)
     missing = [model for model in models if loss_key(model) not in best]
-    return Rivals(best, {model.name: _explain(model, dataset, runs) for model in missing})
+    counted = [run for run in runs if run.run not in retired]
+    if runs and not counted:
+        return Rivals(best, dict.fromkeys((model.name for model in missing), ALL_RETIRED))
+    return Rivals(best, {model.name: _explain(model, dataset, counted) for model in missing})
 
 
-def find_best_losses(dataset: DatasetRecord, runs: list[Manifest]) -> dict[str, BestLoss]:
+def find_best_losses(
+    dataset: DatasetRecord, runs: list[Manifest], retired: Collection[str] = ()
+) -> dict[str, BestLoss]:
     """The best loss of each `loss_key` on the same test images and scale.
+
+    Losses of runs that were published although a check failed do not count.
 
     Args:
         runs: ever published; their manifests carry the best losses of earlier runs, so deleted ones
@@ -58,13 +70,16 @@ def find_best_losses(dataset: DatasetRecord, runs: list[Manifest]) -> dict[str, 
     """
     comparable = [run for run in runs if not list(_dataset_differences(run.dataset, dataset))]
     keys = {(run.run, _short_key(model)): loss_key(model) for run in runs for model in run.models}
-    own = (list_losses(run) for run in comparable if run.verdict.published)
+    own = (list_losses(run) for run in comparable if run.verdict.passed)
     carried = (
         {keys.get((loss.run, key), key): loss for key, loss in run.best_losses.items()}
         for run in comparable
     )
-    best = merge_best((*own, *carried))
-    return {key: loss for key, loss in best.items() if SEPARATOR in key}
+    counted = (
+        {key: loss for key, loss in losses.items() if SEPARATOR in key and loss.run not in retired}
+        for losses in (*own, *carried)
+    )
+    return merge_best(counted)
 
 
 def merge_best(candidates: Iterable[dict[str, BestLoss]]) -> dict[str, BestLoss]:
@@ -93,7 +108,7 @@ def _explain(model: ModelRecord, dataset: DatasetRecord, runs: list[Manifest]) -
         return NO_RUN
     for run in reversed(runs):
         for other in run.models:
-            if other.name == model.name and run.verdict.published:
+            if other.name == model.name and run.verdict.passed:
                 differences = ", ".join(
                     [*_dataset_differences(run.dataset, dataset), *_layer_differences(other, model)]
                 )

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from tasks.core.records import DatasetRecord
 from tasks.models.store import ModelRecord
 from tasks.parameters.retrain import RunParameters
 from tasks.runs.__main__ import main
+from tasks.runs.journal import read_journal
 from tasks.runs.manifest import read_manifest
 from tests.conftest import METRICS, complete
 
@@ -79,6 +81,41 @@ def test_a_run_is_published_by_the_start_of_its_name(
     expected = f"No run starts with '../runs/run-2' in {root}. List them: python -m tasks.runs list"
     assert capsys.readouterr().err == f"{expected}\n"
     assert published_link(dataset.name, root).resolve().name == "run-1"
+
+
+def test_a_retired_rival_sets_no_limit_any_more(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, capsys: Captured
+) -> None:
+    """Also one that was deleted. Until then every usual run is refused."""
+    for run, loss in (("lucky", 0.25), ("second", 0.2504)):
+        changed = METRICS.model_copy(update={"validation_loss": loss})
+        assert complete(run, model, dataset, root, changed).verdict.published
+    shutil.rmtree(run_folder("lucky", root))
+    assert "in run lucky" in complete("usual-1", model, dataset, root).verdict.reason
+    assert main(["retire", "unknown"]) == 1
+    expected = "0 runs that later ones are compared with start with 'unknown', expected one of "
+    assert capsys.readouterr().err == f"{expected}lucky, second\n"
+    assert main(["retire", "luck"]) == 0
+    assert "Retired run lucky: no later run of " in capsys.readouterr().out
+    assert "in run second" in complete("usual-2", model, dataset, root).verdict.reason
+    assert main(["retire", "second"]) == 0
+    assert complete("usual-3", model, dataset, root).verdict.published
+    assert read_journal(dataset.name, root).retired == ("lucky", "second")
+
+
+def test_the_list_tells_what_a_person_published(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, capsys: Captured
+) -> None:
+    bad = METRICS.model_copy(update={"reconstruction_mse": 9.0})
+    anyway = RunParameters(publish_anyway=True)
+    complete("forced", model, dataset, root, bad, settings=anyway)
+    complete("refused-1", model, dataset, root, bad)
+    assert main(["publish", "refused-1", "--anyway"]) == 0
+    capsys.readouterr()
+    assert main(["list"]) == 0
+    words = capsys.readouterr().out.split()
+    assert "anyway" in words
+    assert words[-3:] == ["by", "a", "person"]
 
 
 def test_a_quick_look_is_published_only_with_anyway(

@@ -5,8 +5,15 @@ import pytest
 
 from tasks.core.records import DatasetRecord, Versions
 from tasks.models.store import ModelRecord
-from tasks.runs.manifest import BestLoss, Manifest, Verdict
-from tasks.runs.rivals import NO_RUN, find_best_losses, find_rivals, list_losses, loss_key
+from tasks.runs.manifest import BestLoss, Check, Manifest, Verdict
+from tasks.runs.rivals import (
+    ALL_RETIRED,
+    NO_RUN,
+    find_best_losses,
+    find_rivals,
+    list_losses,
+    loss_key,
+)
 from tests.conftest import BASELINES, EXAMPLE_DATASET, METRICS, example_model
 
 DEEP = example_model("deep")
@@ -113,6 +120,27 @@ def test_what_a_person_published_against_the_gate_is_no_rival() -> None:
     rivals = find_rivals(EXAMPLE_DATASET, [DEEP], runs)
     assert rivals.best == {}
     assert "no deep model was published" in rivals.reasons["deep"]
+
+
+def test_what_was_published_although_a_check_failed_is_no_rival() -> None:
+    """Its loss may be low for the very reason that it should not have been published."""
+    failed = Check(name="x", passed=False, text="")
+    run = published("before", 0.2).model_copy(update={"best_losses": {}})
+    forced = run.verdict.model_copy(update={"checks": (failed,)})
+    rivals = find_rivals(EXAMPLE_DATASET, [DEEP], [run.model_copy(update={"verdict": forced})])
+    assert rivals.best == {}
+    assert "no deep model was published" in rivals.reasons["deep"]
+
+
+def test_a_retired_run_is_no_rival_and_the_next_best_takes_its_place() -> None:
+    runs = [published("lucky", 0.2), published("usual", 0.27)]
+    carried = runs[1].model_copy(update={"best_losses": runs[0].best_losses})
+    assert find_best_losses(EXAMPLE_DATASET, [runs[0], carried])[KEY].run == "lucky"
+    rivals = find_rivals(EXAMPLE_DATASET, [DEEP], [runs[0], carried], retired=["lucky"])
+    assert rivals.best[KEY].run == "usual"
+    alone = find_rivals(EXAMPLE_DATASET, [DEEP], runs[:1], retired=["lucky"])
+    assert alone.best == {}
+    assert alone.reasons == {"deep": ALL_RETIRED}
 
 
 def test_best_losses_of_version_0_1_count_if_their_layers_are_known() -> None:
