@@ -10,11 +10,13 @@ from tasks.core.settings import read_settings
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["XLA_FLAGS"] = read_settings().xla_flags
+os.environ.pop("TF_XLA_FLAGS", None)
+os.environ.pop("NVIDIA_TF32_OVERRIDE", None)
 # Hide start-up messages unless the user has set a level.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # oneDNN concerns only operations outside XLA, of which this job has none worth speeding up, and
 # writes a message to stderr at any log level.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 
 import keras as keras
 import tensorflow as tf

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tasks.codes.provenance import SCHEMA_VERSION
 from tasks.codes.reader import open_codes
 from tasks.core.locks import lock
 from tasks.core.records import CodesSha256, DatasetRecord, FileRecord, Record
@@ -20,6 +19,7 @@ from tasks.core.storage import (
 )
 from tasks.core.versions import installed_versions
 from tasks.models.store import ModelRecord
+from tasks.runs.manifest import DERIVED_VERSION
 
 ATTEMPT_FOLDER = ".attempt"
 """In a building folder: intermediate results for the next attempt at the same run."""
@@ -63,9 +63,9 @@ def begin_run(run: str, dataset: DatasetRecord, models: list[ModelRecord], root:
     folder = building_folder(run, root)
     path = folder / ATTEMPT_FOLDER / INPUTS_FILE
     weights = [f"{model.fingerprint} {model.weights_sha256}" for model in models]
-    codes = f"codes files of version {SCHEMA_VERSION}"
+    formats = f"formats of version {DERIVED_VERSION}"
     versions = installed_versions().model_dump_json()
-    inputs = "\n".join([codes, versions, dataset.model_dump_json(), *weights]).encode()
+    inputs = "\n".join([formats, versions, dataset.model_dump_json(), *weights]).encode()
     if not path.exists() or path.read_bytes() != inputs:
         attempt = folder / ATTEMPT_FOLDER
         kept = {attempt, attempt / ANCHORS_FOLDER}

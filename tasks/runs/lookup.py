@@ -11,9 +11,14 @@ from tasks.core.records import DatasetRecord, FileRecord, Sha256
 from tasks.core.storage import read_record
 from tasks.models.store import stored_model
 from tasks.runs.building import file_names
-from tasks.runs.croissant import CROISSANT_FILE, describe_files
 from tasks.runs.journal import read_journal
-from tasks.runs.manifest import FinishedRecord, Manifest, read_manifest, short_name
+from tasks.runs.manifest import (
+    DERIVED_VERSION,
+    FinishedRecord,
+    Manifest,
+    read_manifest,
+    short_name,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -102,25 +107,17 @@ def find_unchanged(
         if run is None or [model.fingerprint for model in run.models] != fingerprints:
             return None
         check_files(run_folder(run.run, root), run.files)
-        _check_complete(run)
     except AutoencoderError as error:
         logger.warning("The published run will be replaced: %s", error)
         return None
     sound = all(stored_model(root / model.folder) for model in run.models)
-    if not run.codes_sha256:
-        logger.info("The published run is of an earlier version: its codes are written anew")
+    if run.derived_version != DERIVED_VERSION:
+        logger.info("The published run is of another version: all but its models is made anew")
         return None
     if not sound or run.dataset.class_names != dataset.class_names:
         return None
     logger.info("Unchanged: the published run %s would be repeated", short_name(run.run))
     return run
-
-
-def _check_complete(run: Manifest) -> None:
-    """Refuse a run of an earlier version, which lacks files that readers get today."""
-    files = {file.path for file in run.files}
-    if missing := {CROISSANT_FILE, *describe_files(run)} - files:
-        raise StepError(f"it has no {min(missing)}, as an earlier version published it")
 
 
 def check_files(

@@ -22,6 +22,9 @@ from tasks.core.storage import read_record
 from tasks.evaluation.records import Baselines, Metrics
 from tasks.models.store import ModelRecord
 
+DERIVED_VERSION = 2
+"""Of all that is made from models: codes, exports, figures, report. Raise it with every change of
+them: what is published is then made anew from the same models, and not taken for unchanged."""
 SHORT_NAME = 8
 """Characters of a run's name that are shown to people, as Git does with commits."""
 VerdictOutcome = Literal["published", "refused", "quick look"]
@@ -127,6 +130,9 @@ class Manifest(FinishedRecord, RunRecord):
         (),
         description="bases of the models of the previously published run; empty if nothing was "
         "published before, or by version 0.1.0",
+    )
+    derived_version: int = Field(
+        1, description="of the formats of all that is made from models; 1 in version 0.1.0"
     )
     drift: Drift | None = Field(description="null if nothing was published before")
     verdict: Verdict

@@ -34,7 +34,7 @@ from tasks.runs.gate import judge, measure_drift, warn_of_drift
 from tasks.runs.journal import read_journal, record_publication, record_retirement
 from tasks.runs.kept_basis import list_bases
 from tasks.runs.lookup import check_files, find_ever_published, find_published
-from tasks.runs.manifest import Manifest, RunRecord, read_manifest, short_name
+from tasks.runs.manifest import DERIVED_VERSION, Manifest, RunRecord, read_manifest, short_name
 from tasks.runs.outbox import record_missed
 from tasks.runs.retention import delete_old_runs
 from tasks.runs.rivals import find_rivals, list_losses, merge_best
@@ -113,6 +113,7 @@ def _judge_run(
         best_losses=merge_best((rivals.best, own)),
         codes_sha256=digest_codes(building),
         earlier_bases=list_bases(previous) if previous else (),
+        derived_version=DERIVED_VERSION,
         versions=installed_versions(),
         files=(),
     )

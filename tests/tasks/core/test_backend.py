@@ -28,12 +28,20 @@ def test_the_user_s_keras_backend_and_xla_flags_are_ignored() -> None:
         "import json, os\n"
         "from tasks.core.backend import keras, tf\n"
         "flags = os.environ['XLA_FLAGS']\n"
-        "print(json.dumps({'backend': keras.backend.backend(), 'flags': flags}))"
+        "others = ('TF_XLA_FLAGS', 'NVIDIA_TF32_OVERRIDE', 'TF_ENABLE_ONEDNN_OPTS')\n"
+        "found = {name: os.environ[name] for name in others if name in os.environ}\n"
+        "print(json.dumps({'backend': keras.backend.backend(), 'flags': flags, **found}))"
     )
     ours = "--xla_cpu_max_isa=AVX2"
-    theirs = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_cpu_enable_fast_math=true"}
+    theirs = {
+        "KERAS_BACKEND": "jax",
+        "XLA_FLAGS": "--xla_cpu_enable_fast_math=true",
+        "TF_XLA_FLAGS": "--tf_xla_auto_jit=2",
+        "NVIDIA_TF32_OVERRIDE": "0",
+        "TF_ENABLE_ONEDNN_OPTS": "1",
+    }
     found = run(code, **theirs, AUTOENCODER_XLA_FLAGS=ours)
-    assert found == {"backend": "tensorflow", "flags": ours}
+    assert found == {"backend": "tensorflow", "flags": ours, "TF_ENABLE_ONEDNN_OPTS": "0"}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 
-from tasks.codes.provenance import SCHEMA_VERSION
 from tasks.codes.published import run_folder
 from tasks.core.records import DatasetRecord
 from tasks.core.storage import write_bytes
@@ -10,6 +9,7 @@ from tasks.core.versions import installed_versions
 from tasks.models.store import ModelRecord
 from tasks.runs.building import begin_run, building_folder
 from tasks.runs.lookup import check_files
+from tasks.runs.manifest import DERIVED_VERSION
 from tests.conftest import complete
 
 
@@ -38,7 +38,7 @@ def test_a_second_attempt_keeps_no_codes_of_an_earlier_format(
 ) -> None:
     made = building_folder("run-1", root) / "codes" / "test.h5"
     with monkeypatch.context() as patch:
-        patch.setattr("tasks.runs.building.SCHEMA_VERSION", SCHEMA_VERSION - 1)
+        patch.setattr("tasks.runs.building.DERIVED_VERSION", DERIVED_VERSION - 1)
         begin_run("run-1", dataset, [model], root)
     write_bytes(made, b"")
     begin_run("run-1", dataset, [model], root)

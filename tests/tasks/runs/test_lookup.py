@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -5,7 +6,6 @@ import pytest
 from tasks.codes.errors import AutoencoderError
 from tasks.codes.published import MANIFEST_FILE, published_link, run_folder
 from tasks.core.records import DatasetRecord
-from tasks.core.storage import write_record
 from tasks.models.store import ModelRecord
 from tasks.runs.lookup import (
     check_files,
@@ -15,6 +15,7 @@ from tasks.runs.lookup import (
     find_unchanged,
     published_run,
 )
+from tasks.runs.manifest import DERIVED_VERSION
 from tests.conftest import METRICS, complete
 
 
@@ -65,16 +66,25 @@ def test_an_unchanged_run_is_found_if_all_is_sound(
     assert find_unchanged([model.fingerprint], dataset, root) is None
 
 
-def test_a_run_of_an_earlier_version_is_made_anew(
-    model: ModelRecord, dataset: DatasetRecord, root: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("version", [1, DERIVED_VERSION + 1])
+def test_a_run_of_other_formats_is_made_anew(
+    version: int,
+    model: ModelRecord,
+    dataset: DatasetRecord,
+    root: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """The manifest of version 0.1.0 lacks the field, which then is 1."""
+    caplog.set_level("INFO")
     manifest = complete("run-1", model, dataset, root)
-    folder = run_folder("run-1", root)
-    (folder / "codes" / "test-shallow.npy").unlink()
-    files = tuple(file for file in manifest.files if not file.path.endswith("test-shallow.npy"))
-    write_record(folder / "manifest.json", manifest.model_copy(update={"files": files}))
+    assert find_unchanged([model.fingerprint], dataset, root) == manifest
+    stored = json.loads(manifest.model_dump_json())
+    stored["derived_version"] = version
+    if version == 1:
+        del stored["derived_version"]
+    (run_folder("run-1", root) / MANIFEST_FILE).write_text(json.dumps(stored))
     assert find_unchanged([model.fingerprint], dataset, root) is None
-    assert "it has no codes/test-shallow.npy, as an earlier version published it" in caplog.text
+    assert "The published run is of another version: all but its models is made" in caplog.text
 
 
 def test_runs_that_were_refused_were_never_published(
@@ -95,13 +105,3 @@ def test_a_published_run_that_is_gone_counts_as_none(root: Path) -> None:
     link.symlink_to("../runs/gone")
     assert published_run("mine", root) == "gone"
     assert find_published("mine", root) is None
-
-
-def test_a_run_of_version_0_1_0_is_replaced_for_the_sake_of_its_codes(
-    model: ModelRecord, dataset: DatasetRecord, root: Path
-) -> None:
-    manifest = complete("run-1", model, dataset, root)
-    write_record(
-        run_folder("run-1", root) / MANIFEST_FILE, manifest.model_copy(update={"codes_sha256": {}})
-    )
-    assert find_unchanged([model.fingerprint], dataset, root) is None
