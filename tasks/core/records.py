@@ -18,8 +18,13 @@ CodesSha256 = dict[str, dict[Split, Sha256]]
 """SHA-256 of the codes of a run, by model and split."""
 
 
-class Record(BaseModel, frozen=True, extra="forbid"):
-    """Base of all records."""
+class Record(BaseModel, frozen=True, extra="ignore"):
+    """Base of all records.
+
+    Records are read for ever: fields of other versions are ignored, a field that is added needs a
+    default, and a bound may be widened, never narrowed. What people may choose is bounded by the
+    parameters.
+    """
 
 
 class FileRecord(Record):

@@ -31,14 +31,12 @@ class Architecture(Record, ABC):
     """An autoencoder; each kind has more fields."""
 
     # Stored ones have the fields of the subclass too; those of version 0.1 have no kind.
-    model_config = ConfigDict(
-        json_schema_extra={"additionalProperties": True, "required": ["name"]}
-    )
+    model_config = ConfigDict(json_schema_extra={"required": ["name"]})
     kinds: ClassVar[dict[str, type["Architecture"]]] = {}
 
     kind: str = Field(description="dense, wide, ...; one for each subclass")
     name: str = Field(pattern=NAME_PATTERN)
-    code_size: int = Field(default=32, ge=1, le=MAX_CODE_SIZE)
+    code_size: int = Field(default=32, ge=1)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -164,7 +162,6 @@ def _read_architecture(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     value = {"kind": DenseArchitecture.model_fields["kind"].default, **value}
-    value.pop("centred", None)  # of version 0.1; a setting of the recipe now
     return Architecture.kinds.get(value["kind"], UnknownArchitecture).model_validate(value)
 
 

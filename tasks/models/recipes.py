@@ -1,11 +1,10 @@
 """How a model is trained, as data: optimizer, learning rates, first weights."""
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field
 
 from tasks.core.records import Record
 
@@ -14,9 +13,6 @@ RecipeName = Literal["default", "lab"]
 
 class Recipe(Record):
     """How a model is trained on binary cross-entropy, in shuffled batches."""
-
-    # Records of earlier versions have more fields.
-    model_config = ConfigDict(json_schema_extra={"additionalProperties": True})
 
     # The defaults are Keras's, as in the lab. They must never change, and a field that is added
     # needs a default that keeps earlier trainings as they were (see tasks.models.fingerprint).
@@ -56,14 +52,6 @@ class Recipe(Record):
     shifted: float = Field(
         0.0, ge=0, le=1, description="share of the training images that are moved by one pixel"
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_retired(cls, value: Any) -> Any:
-        """Ignore what recipes of version 0.1 have and this version cannot do."""
-        if isinstance(value, Mapping):
-            return {name: setting for name, setting in value.items() if name != "rebalance"}
-        return value
 
     @property
     def whitening_epochs(self) -> frozenset[int]:

@@ -1,6 +1,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -12,7 +13,7 @@ from tasks.core.records import SPLITS, DatasetRecord
 from tasks.models.store import ModelRecord
 from tasks.parameters.retrain import Parameters
 from tasks.runs.lookup import find_published, find_runs
-from tasks.runs.manifest import manifest_schema, read_manifest
+from tasks.runs.manifest import Manifest, manifest_schema, read_manifest
 from tasks.runs.retention import needed_folders
 from tasks.runs.rivals import find_best_losses, loss_key
 from tests.conftest import complete
@@ -58,6 +59,7 @@ def test_manifests_of_released_versions_are_read(version: str, root: Path) -> No
 def test_parameters_of_earlier_versions_need_not_be_valid_today(root: Path) -> None:
     """A model that is no longer offered, a bound that was wider, a group that is gone."""
     stored = json.loads((RELEASED / "0.1.0.json").read_text())
+    stored["models"][0]["spec"]["architecture"]["code_size"] = 10**6
     stored["parameters"]["models"]["huge"] = True
     stored["parameters"]["training"] |= {"batch_size": 10**9, "recipe": "forgotten"}
     stored["parameters"]["notifications"] = {"to": "everybody"}
@@ -70,6 +72,34 @@ def test_parameters_of_earlier_versions_need_not_be_valid_today(root: Path) -> N
     assert manifest.parameters == stored["parameters"]
     assert find_runs(root) == [manifest]
     jsonschema.validate(stored, json.loads(SCHEMA.read_text()))
+
+
+def add_unknown(value: Any) -> Any:
+    """The same JSON with a field more in every object that has fixed fields."""
+    if isinstance(value, list):
+        return [add_unknown(entry) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    return {name: add_unknown(entry) for name, entry in value.items()} | (
+        {"of_the_future": {"text": "x"}} if value.keys() & FIXED else {}
+    )
+
+
+FIXED = {"sha256", "fingerprint", "architecture", "epochs", "outcome", "name", "validation_loss"}
+"""Names of fields that tell a record from an object whose keys are data."""
+
+
+@pytest.mark.parametrize("version", [path.stem for path in RELEASED.iterdir()])
+def test_what_a_later_version_adds_to_a_manifest_is_ignored(version: str, root: Path) -> None:
+    text = (RELEASED / f"{version}.json").read_text()
+    later = add_unknown(json.loads(text))
+    assert json.dumps(later).count("of_the_future") > 10
+    later["parameters"] = json.loads(text)["parameters"]
+    folder = run_folder(later["run"], root)
+    folder.mkdir(parents=True)
+    (folder / MANIFEST_FILE).write_text(json.dumps(later | {"also": 1}))
+    assert read_manifest(folder) == Manifest.model_validate_json(text)
+    jsonschema.validate(later, json.loads(SCHEMA.read_text()))
 
 
 def test_paths_in_a_manifest_are_relative(
