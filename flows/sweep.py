@@ -6,7 +6,7 @@ from prefect import flow
 
 from tasks.core.storage import prepare_artifacts_folder
 from tasks.parameters.images import DataParameters
-from tasks.parameters.sweep import GridParameters, SweepParameters, SweepResultParameters
+from tasks.parameters.sweep import GridParameters, SweepParameters
 from tasks.parameters.training import TrainingParameters
 from tasks.steps import sweep as steps
 from tasks.steps.retrain import compute_baselines, fetch_dataset
@@ -20,7 +20,6 @@ def sweep(
     data: DataParameters = DataParameters(),
     grid: GridParameters = GridParameters(),
     training: TrainingParameters = TrainingParameters(),
-    results: SweepResultParameters = SweepResultParameters(),
 ) -> Sweep:
     """Train every model of a grid that was not trained before; compare their losses.
 
@@ -28,9 +27,8 @@ def sweep(
         data: which images to learn from.
         grid: which models to train.
         training: how to train them.
-        results: how long to keep the results.
     """
-    parameters = SweepParameters(data=data, grid=grid, training=training, results=results)
+    parameters = SweepParameters(data=data, grid=grid, training=training)
     with current_run() as current:
         return run_steps(current, parameters)
 

@@ -5,6 +5,7 @@ jobs that only read codes need it too.
 """
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal, Self
 
@@ -36,10 +37,19 @@ class Settings(BaseSettings):
     """Threads, or processes of a local Dask cluster; ignored with `dask_scheduler`."""
     dask_scheduler: str | None = Field(None, pattern=r"^(tcp|tls)://")
     """Address of a running Dask cluster; if unset, each run starts a local one."""
+    keep: int = Field(5, ge=1, le=1000)
+    """How many published runs of a dataset to keep, as many others, and as many sweeps."""
+    grace_hours: float = Field(1, ge=0, le=10000)
+    """Nothing is deleted that is younger, or was superseded more recently, than so many hours."""
     server_seconds: float = Field(600, gt=0)
     """How long the temporary Prefect server of a run may take to start."""
     xla_flags: str = ""
     """Flags for XLA; part of the fingerprint, because they may change the trained weights."""
+
+    @property
+    def grace(self) -> timedelta:
+        """`grace_hours` as a time."""
+        return timedelta(hours=self.grace_hours)
 
     @model_validator(mode="after")
     def _scheduler_needs_dask(self) -> Self:

@@ -12,9 +12,6 @@ DATASET_NAME: dict[str, Any] = {"pattern": r"^[a-z0-9][a-z0-9-]*$", "max_length"
 RUN_NAME: dict[str, Any] = {"pattern": r"^[A-Za-z0-9][A-Za-z0-9-]*$", "max_length": 64}
 """Names become parts of paths, so they can hold nothing that leads elsewhere."""
 SEED: dict[str, Any] = {"ge": 0, "le": 2**32 - 1}
-GRACE: Any = parameter(
-    1.0, "Grace period", "Never delete anything younger than this", "hours", ge=0, le=10000
-)
 
 
 class SourceParameters(Group):

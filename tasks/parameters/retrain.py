@@ -2,7 +2,7 @@
 
 from tasks.core.form import Group, parameter
 from tasks.models.spec import TrainingSpec
-from tasks.parameters.images import GRACE, DataParameters
+from tasks.parameters.images import DataParameters
 from tasks.parameters.training import ModelParameters, TrainingParameters, training_specs
 
 
@@ -87,15 +87,6 @@ class RunParameters(Group):
     publish_anyway: bool = parameter(
         False, "Publish anyway", "Publish even if the quality gate refuses the run"
     )
-    keep: int = parameter(
-        5,
-        "Runs to keep",
-        "How many published runs to keep, and as many unpublished ones",
-        "runs",
-        ge=1,
-        le=1000,
-    )
-    grace: float = GRACE
 
 
 class Parameters(Group):

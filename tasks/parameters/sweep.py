@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 from tasks.core.form import Group, parameter
 from tasks.models.architectures import MAX_CODE_SIZE
 from tasks.models.spec import TrainingSpec
-from tasks.parameters.images import GRACE, SEED, DataParameters
+from tasks.parameters.images import SEED, DataParameters
 from tasks.parameters.training import (
     FREE_NAMES,
     NAMES,
@@ -74,22 +74,12 @@ class GridParameters(Group):
         return self
 
 
-class SweepResultParameters(Group):
-    """How long to keep the results."""
-
-    keep: int = parameter(
-        5, "Sweeps to keep", "How many sweeps of a dataset to keep", "sweeps", ge=1, le=1000
-    )
-    grace: float = GRACE
-
-
 class SweepParameters(Group):
     """Everything a person can choose about a sweep."""
 
     data: DataParameters = DataParameters()
     grid: GridParameters = GridParameters()
     training: TrainingParameters = TrainingParameters()
-    results: SweepResultParameters = SweepResultParameters()
 
     @model_validator(mode="after")
     def _check_last_seed(self) -> Self:

@@ -3,13 +3,14 @@
 import logging
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tasks.codes.published import MANIFEST_FILE, published_link, run_folder
 from tasks.core.errors import RefusedError, StepError
 from tasks.core.locks import lock
 from tasks.core.records import FileRecord
+from tasks.core.settings import read_settings
 from tasks.core.storage import (
     describe_file,
     make_folder,
@@ -66,8 +67,8 @@ def complete_run(record: RunRecord, root: Path, render: RenderReport) -> Manifes
         finish_building(building, MANIFEST_FILE, manifest, folder)
         if manifest.verdict.published:
             switch_link(manifest, root)
-        keep, grace = parameters.run.keep, timedelta(hours=parameters.run.grace)
-        delete_old_runs(record.run, dataset, keep, grace, root)
+        settings = read_settings()
+        delete_old_runs(record.run, dataset, settings.keep, settings.grace, root)
     _log_outcome(manifest)
     return manifest
 

@@ -14,6 +14,7 @@ from prefect.runtime import flow_run, task_run
 
 from tasks.core.file_system import check_file_system
 from tasks.core.memory import release_memory
+from tasks.core.settings import read_settings
 from tasks.core.storage import prepare_artifacts_folder
 from tasks.runs.building import run_in_progress
 from tasks.steps.retries import DELAYS, JITTER, RETRIES, is_transient
@@ -37,8 +38,9 @@ def current_run() -> Iterator[CurrentRun]:
     """Give the flow run and hold its lock, so that no other process works on it or deletes it.
 
     Raises:
-        StepError: the artifacts folder cannot be used.
+        StepError: the artifacts folder cannot be used, or a setting is wrong.
     """
+    read_settings()  # also of those that are needed at the end
     name, root = str(flow_run.get_id()), prepare_artifacts_folder()
     check_file_system(root)
     with run_in_progress(name, root):

@@ -10,11 +10,11 @@ import numpy as np
 from tasks.core.errors import StepError
 from tasks.core.locks import lock
 from tasks.core.records import DatasetRecord
+from tasks.core.settings import read_settings
 from tasks.core.storage import load_or_compute, read_record, remove_partial_files, write_bytes
 from tasks.core.versions import installed_versions
 from tasks.images.store import open_images
 from tasks.models.store import ModelRecord, stored_model
-from tasks.parameters.sweep import SweepParameters
 from tasks.runs.building import (
     ATTEMPT_FOLDER,
     PUBLICATION_LOCK,
@@ -97,11 +97,10 @@ def complete_sweep(record: SweepRecord, root: Path) -> Sweep:
         versions=installed_versions(),
         files=list_files(building, RECORD_FILE),
     )
-    results = SweepParameters.model_validate(record.parameters).results
-    keep, grace = results.keep, timedelta(hours=results.grace)
+    settings = read_settings()
     with lock(PUBLICATION_LOCK, root):
         finish_building(building, RECORD_FILE, sweep, sweep_folder(sweep.run, root))
-        delete_old_sweeps(sweep.run, sweep.dataset.name, keep, grace, root)
+        delete_old_sweeps(sweep.run, sweep.dataset.name, settings.keep, settings.grace, root)
     return sweep
 
 

@@ -8,6 +8,7 @@ must see complete, verified, consistent results at every moment.
 import argparse
 import json
 import multiprocessing
+import os
 import random
 import signal
 import subprocess
@@ -25,7 +26,6 @@ from tasks.codes.published import open_published
 from tasks.core.records import SPLITS, DatasetRecord
 from tasks.models.obtain import obtain_model
 from tasks.models.store import ModelRecord
-from tasks.parameters.retrain import RunParameters
 from tasks.runs.building import run_in_progress
 from tasks.runs.lookup import check_files, find_published
 from tasks.runs.manifest import read_manifest
@@ -55,13 +55,14 @@ def publish_forever(root: Path, seed: int) -> None:
         codes_file("test", train(number, dataset, root), dataset, root)  # compiles its encoder
     print("ready", flush=True)
     generator = random.Random(seed)  # noqa: S311 - no secret
-    settings = RunParameters(keep=KEEP, grace=GRACE_SECONDS / 3600)
+    os.environ["AUTOENCODER_KEEP"] = str(KEEP)
+    os.environ["AUTOENCODER_GRACE_HOURS"] = str(GRACE_SECONDS / 3600)
     for number in count():
         run, before = f"run-{seed}-{number}", _runs(root)
         metrics = WORSE if generator.random() < REFUSED_SHARE else METRICS
         with run_in_progress(run, root):
             model = train(number, dataset, root)
-            manifest = complete(run, model, dataset, root, metrics, settings=settings)
+            manifest = complete(run, model, dataset, root, metrics)
         print(EVENTS[manifest.verdict.outcome], flush=True)
         for _ in before - _runs(root):
             print("deletions", flush=True)

@@ -77,7 +77,8 @@ def test_another_dataset_s_runs_are_left_alone(
     four_runs: list[str], model: ModelRecord, dataset: DatasetRecord, root: Path
 ) -> None:
     other = dataset.model_copy(update={"name": "other"})
-    complete("other-1", model, other, root, settings=RunParameters(keep=1, grace=0))
+    complete("other-1", model, other, root)
+    delete_old_runs("other-1", other.name, 1, NOW, root)
     assert names(root) == [*four_runs, "other-1"]
 
 
@@ -90,11 +91,13 @@ def test_a_run_that_just_finished_has_its_grace(
     assert names(root) == ["quick-0", "quick-1", "quick-2"]
 
 
-def test_completing_a_run_applies_its_own_parameters(
-    model: ModelRecord, dataset: DatasetRecord, root: Path
+def test_completing_a_run_applies_the_settings_of_the_deployment(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("AUTOENCODER_KEEP", "2")
+    monkeypatch.setenv("AUTOENCODER_GRACE_HOURS", "0")
     for number in range(4):
-        complete(f"run-{number}", model, dataset, root, settings=RunParameters(keep=2, grace=0))
+        complete(f"run-{number}", model, dataset, root)
     assert names(root) == ["run-2", "run-3"]
     assert published_link(dataset.name, root).resolve().name == "run-3"
 
