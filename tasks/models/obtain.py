@@ -67,7 +67,6 @@ def obtain_model(
         if not retrain and (stored := stored_model(folder)):
             logger.info("The %s model exists: not trained again", stored.name)
             return stored
-        check_memory(dataset, spec)
         with suppress(OSError, ValueError):  # no training fails for a line in the log
             _log_changes(facts, root)
         remove_partial_files(folder)
@@ -137,6 +136,7 @@ def _train(
     report: Report,
 ) -> "Training":
     """Train from the newest checkpoint, or from the start."""
+    check_memory(dataset, spec)
     from tasks.models.training import SAMPLE_ROWS, Training
 
     name = spec.architecture.name
