@@ -18,6 +18,7 @@ from tasks.encoding import writer as codes_writer
 from tasks.models import checkpoints
 from tasks.models.checkpoints import Checkpoints
 from tasks.runs import publication
+from tasks.steps import events
 
 Kill = Callable[[], None]
 
@@ -107,7 +108,9 @@ ARMS: dict[str, Callable[[Kill], None]] = {
     "amid the codes' write": lambda kill: _call_after(codes_writer, "_write_model", kill),
     "amid the export": lambda kill: _call_after(export, "_write_array", kill),
     "before the switch": lambda kill: _call_before(publication, "switch_link", kill),
-    "after the switch": lambda kill: _call_after(publication, "switch_link", kill),
+    "after the switch": lambda kill: _call_before(publication, "record_publication", kill),
+    "before the announcement": lambda kill: _call_before(events, "announce", kill),
+    "after the announcement": lambda kill: _call_after(events, "announce", kill),
 }
 """How to put the kill beside the code it interrupts, by the point's name."""
 POINTS = tuple(ARMS)
