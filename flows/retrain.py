@@ -59,7 +59,7 @@ def run_steps(run: CurrentRun, parameters: Parameters) -> Outcome:
         model.name: steps.evaluate_model(run.name, model, dataset, baselines, codes)
         for model in models
     }
-    figures = steps.draw_figures(run.name, dataset, models, metrics, codes["test"])
+    figures = steps.draw_figures(run.name, dataset, models, metrics, codes)
     return steps.publish_run(run, parameters, dataset, baselines, models, metrics, figures)
 
 

@@ -3,6 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
+LEAST_ACTIVITY = 0.01
+"""Of a live unit."""
+LEAST_SPREAD = 0.01
+"""Standard deviation of a live unit, over that of the median unit."""
+
 
 def live_units(codes: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Which units of a code carry information about the images, (code_size,).
@@ -19,7 +24,9 @@ def live_units(codes: NDArray[np.float32]) -> NDArray[np.bool_]:
     Karniadakis, Dying ReLU and Initialization, 2019, https://arxiv.org/abs/1903.06733
     """
     spread = codes.std(axis=0, dtype=np.float64)
-    alive: NDArray[np.bool_] = (activity(codes) >= 0.01) & (spread >= 0.01 * np.median(spread))
+    alive: NDArray[np.bool_] = (activity(codes) >= LEAST_ACTIVITY) & (
+        spread >= LEAST_SPREAD * np.median(spread)
+    )
     return alive
 
 

@@ -176,6 +176,19 @@ def mean_correlation(codes: NDArray[np.float32]) -> float:
     return float(pairs.mean()) if pairs.size else 0.0
 
 
+def principal_spreads(codes: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Standard deviations along the principal axes, (code_size,), largest first.
+
+    They are 0 if there is a single code.
+    """
+    if len(codes) < 2:
+        return np.zeros(codes.shape[1])  # one code has no covariance
+    covariance = np.cov(codes, rowvar=False, dtype=np.float64).reshape(codes.shape[1], -1)
+    variances = np.linalg.eigvalsh(covariance)[::-1]
+    spreads: NDArray[np.float64] = np.sqrt(np.maximum(variances, 0))  # rounding may give -1e-17
+    return spreads
+
+
 def effective_dimension(codes: NDArray[np.float32]) -> float:
     """Number of directions in which codes spread: (sum of variances)^2 / sum of their squares.
 

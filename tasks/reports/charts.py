@@ -6,10 +6,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from tasks.codes.units import LEAST_SPREAD, activity, live_units
 from tasks.core.records import EpochRecord
+from tasks.evaluation.metrics import correlations, principal_spreads
+from tasks.images.rows import spaced_rows
 from tasks.reports.style import Array, color_of, new_figure, plain
 
 MARKERS = "osD^vP"
+UNITS_LABEL = "code unit, most active first"
+VALUES = 10_000
+"""Codes whose values are counted, at most: of more, some at equal distances."""
 ALIVE, DEAD = "#0072b2", "#d55e00"
 
 
@@ -102,43 +108,75 @@ def draw_classes(names: list[str], errors: dict[str, list[float]], paths: list[P
         figure.legend(loc="outside right upper")
 
 
-def draw_units(
-    model: str, activity: Array, alive: Array, matrix: Array, worth: str, path: Path
-) -> None:
-    """Activity of a code's units and correlations between them, most active unit first.
+def draw_units(model: str, codes: Array, worth: str, path: Path) -> None:
+    """What the units of a code hold: values, standard deviations and correlations.
+
+    The standard deviations along the principal axes stand beside those of the units: what both
+    differ in is what the units share.
 
     Args:
-        activity: (code_size,) share of the images for which a unit is not zero.
-        alive: (code_size,) bool.
-        matrix: (code_size, code_size) correlations.
-        worth: what the code is worth, written above both.
+        codes: (N, code_size), not negative.
+        worth: what the code is worth, written above all.
     """
-    order = np.argsort(-activity, kind="stable")
-    with new_figure((11.5, 4.9), path) as figure:
+    alive = live_units(codes)
+    order = np.argsort(-activity(codes), kind="stable")
+    with new_figure((14, 5.3), path) as figure:
         figure.suptitle(f"{plain(model)}: {worth}", x=0.01, ha="left")
-        left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
-        _draw_activity(left, activity[order], alive[order])
+        left, middle, right = figure.subplots(1, 3, width_ratios=(1.15, 1, 1.15))
+        _draw_values(left, codes[:, order], alive[order])
         left.set_title(f"{alive.sum()} of {len(alive)} code units carry information")
-        image = right.imshow(matrix[np.ix_(order, order)], cmap="RdBu_r", vmin=-1, vmax=1)
+        _draw_spreads(middle, codes, alive)
+        image = right.imshow(
+            correlations(codes)[np.ix_(order, order)], cmap="RdBu_r", vmin=-1, vmax=1
+        )
         right.set_title("Correlation between units")
-        right.set(xlabel="code unit, in the same order", ylabel="code unit, in the same order")
+        right.set(xlabel=UNITS_LABEL, ylabel=UNITS_LABEL)
         right.grid(visible=False)
         right.yaxis.set_major_locator(_integer_ticks())
-        for axes in (left, right):
+        for axes in (left, middle, right):
             axes.xaxis.set_major_locator(_integer_ticks())
-        figure.colorbar(image, ax=right, shrink=0.85, label="Pearson correlation")
+        figure.colorbar(image, ax=right, shrink=0.8, label="Pearson correlation")
+        figure.legend(loc="outside lower left", ncols=7, fontsize=10, columnspacing=1.2)
 
 
-def _draw_activity(axes: Axes, activity: Array, alive: Array) -> None:
-    """A bar for each unit; crosses mark dead units, whose bars may have no height."""
-    axes.bar(np.arange(len(activity)), activity * 100, color=np.where(alive, ALIVE, DEAD))
-    axes.set(xlim=(-0.7, len(activity) - 0.3), ylim=(0, 100))
-    axes.set(xlabel="code unit, most active first", ylabel="images for which it is not zero (%)")
-    axes.grid(axis="x", visible=False)
+def _draw_values(axes: Axes, codes: Array, alive: Array) -> None:
+    """For each unit a thin bar for 98 % of the values, a thick one for half of them."""
+    sample = codes[spaced_rows(len(codes), VALUES)]
+    low, first, median, third, high = np.percentile(sample, (1, 25, 50, 75, 99), axis=0)
+    units, colors = np.arange(len(alive)), np.where(alive, ALIVE, DEAD)
+    axes.bar(units, high - low, 0.2, bottom=low, color=colors)
+    axes.bar(units, third - first, 0.7, bottom=first, color=colors)
+    axes.plot(units, median, "_", color="black", markersize=5)
     if not alive.all():
         dead = np.flatnonzero(~alive)
         axes.plot(dead, 0 * dead, "x", color=DEAD, label="carries no information", clip_on=False)
-        axes.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor="white")
+    axes.set(xlabel=UNITS_LABEL, ylabel="values: 98% (thin), half (thick), median")
+    axes.set_xlim(-0.7, len(alive) - 0.3)
+    axes.set_ylim(bottom=0)
+    axes.grid(axis="x", visible=False)
+
+
+def _draw_spreads(axes: Axes, codes: Array, alive: Array) -> None:
+    """A bar for each unit, a point for each principal axis, and the least of a live unit."""
+    spreads = codes.std(axis=0, dtype=np.float64)
+    order = np.argsort(-spreads, kind="stable")
+    ranks, sorted_spreads, live = np.arange(len(order)), spreads[order], alive[order]
+    axes.bar(ranks[live], sorted_spreads[live], color=ALIVE, label="standard deviation of a unit")
+    axes.bar(ranks[~live], sorted_spreads[~live], color=DEAD)  # may be rarely active, but strongly
+    axes.plot(
+        ranks,
+        principal_spreads(codes),
+        "o-",
+        color="black",
+        markersize=3,
+        label="along a principal axis",
+    )
+    limit = LEAST_SPREAD * float(np.median(spreads))
+    axes.axhline(limit, color=DEAD, linestyle="--", label=f"least of a live unit, {limit:.2g}")
+    axes.set(xlabel="unit or principal axis, largest first", xlim=(-0.7, len(spreads) - 0.3))
+    axes.set_title("Standard deviations")
+    axes.set_ylim(bottom=0)
+    axes.grid(axis="x", visible=False)
 
 
 def _integer_ticks() -> MaxNLocator:

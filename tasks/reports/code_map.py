@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from sklearn.decomposition import PCA
 
-from tasks.images.rows import spaced_rows
+from tasks.reports.projection import Plane
 from tasks.reports.style import GREY, Array, new_figure, plain
 
 CLASS_COLORS = (
@@ -20,49 +19,37 @@ CLASS_MARKERS = "os^D"
 NAMED_CLASSES = len(CLASS_COLORS) * len(CLASS_MARKERS)
 """Classes in the legend, at most."""
 NAMES_PER_COLUMN = 20
-MAP_POINTS = 10_000
-"""Codes on a map, at most: of more, some at equal distances."""
 POINT_AREA = (4.0, 40.0)
 """Area of a point in square points (1/72 inch), least and most; fewer points are larger."""
 
 
 def draw_map(
-    model: str, codes: Array, labels: Array | None, names: dict[int, str], worth: str, path: Path
-) -> Array:
-    """Draw codes in the plane of their first two principal components.
+    model: str, plane: Plane, labels: Array | None, names: dict[int, str], worth: str, path: Path
+) -> None:
+    """Draw codes in a plane.
 
     Args:
-        codes: (N, code_size), at least 2 x 2.
         labels: (N,) classes; none if the images have no labels.
         names: of the classes, by label.
         worth: what the codes are worth, as the second line of the title.
-
-    Returns:
-        (2,) shares of the variance along the two components; zero if all codes are equal.
     """
-    pca = PCA(2, svd_solver="covariance_eigh")
-    with np.errstate(invalid="ignore"):  # equal codes have no variance
-        shares: Array = np.nan_to_num(pca.fit(codes).explained_variance_ratio_)
-    rows = spaced_rows(len(codes), MAP_POINTS)
-    points = pca.transform(codes[rows])
+    points = plane.points
     named = min(len(names), NAMED_CLASSES)
     columns = math.ceil(named / NAMES_PER_COLUMN)
     with new_figure((7.5 + 2.5 * columns, 7.5), path) as figure:
         axes = figure.subplots()
-        axes.set_xlabel(f"first principal component ({shares[0]:.0%} of the variance)")
-        axes.set_ylabel(f"second principal component ({shares[1]:.0%})")
+        axes.set(xlabel=plane.axes[0], ylabel=plane.axes[1])
         axes.set_title(f"Codes of the {model} model, {len(points):,} test images\n{worth}")
         size = np.clip(POINT_AREA[0] * 10_000 / len(points), *POINT_AREA)
         if labels is None:
             axes.scatter(points[:, 0], points[:, 1], s=size, color=GREY, linewidths=0)
         else:
-            _draw_classes(axes, points, labels[rows], names, size)
+            _draw_classes(axes, points, labels, names, size)
             figure.legend(
                 loc="outside right center",
                 title="class medians" if named == len(names) else f"medians of {named} classes",
                 ncols=columns,
             )
-    return shares
 
 
 def _draw_classes(

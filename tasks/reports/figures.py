@@ -6,22 +6,26 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.codes.reader import Codes, open_codes
-from tasks.codes.units import activity, live_units
-from tasks.core.records import DatasetRecord, FigureRecord, FileRecord
+from tasks.codes.reader import Codes, CodesFile, open_codes
+from tasks.core.records import DatasetRecord, FigureRecord, FileRecord, Split
 from tasks.encoding.encoder import load_autoencoder, reconstruct_rows
 from tasks.evaluation.baselines import load_pca
-from tasks.evaluation.metrics import correlations, mean_squared_errors, on_unit_scale
+from tasks.evaluation.metrics import mean_squared_errors, on_unit_scale
 from tasks.evaluation.records import Metrics
 from tasks.evaluation.references import LAB_LOSSES
 from tasks.images import fashion_mnist
+from tasks.images.rows import spaced_rows
 from tasks.images.store import open_images
 from tasks.models.store import ModelRecord, read_history
 from tasks.reports import charts, code_map
 from tasks.reports.image_rows import draw_comparison, draw_extremes, draw_lab_figure, lab_rows
 from tasks.reports.metrics_table import describe_worth
+from tasks.reports.projection import project_codes
 from tasks.reports.style import ShownImages
 
+MAP_POINTS = 10_000
+"""Codes on a map, at most, and training codes that choose its axes: of more, some at equal
+distances."""
 HARDEST_CLASSES = 40
 """Classes in the chart of errors, at most: those with the largest errors."""
 
@@ -62,29 +66,35 @@ def draw_figures(
     dataset: DatasetRecord,
     models: list[ModelRecord],
     metrics: dict[str, Metrics],
-    test_codes: FileRecord,
+    codes: dict[Split, FileRecord],
     folder: Path,
     root: Path,
 ) -> list[FigureRecord]:
     """Draw every figure of a run; return what they show, in the order of the report.
 
     Args:
-        test_codes: the codes file of the test images, which was checked when it was written.
+        codes: the codes files of `train` and `test`, which were checked when they were written.
         folder: of the run, where its codes are.
     """
     subject = Subject(dataset, models, metrics, folder, root)
     figures = [_draw_comparison(subject), _draw_learning_curves(subject)]
     if all(found.classes for found in metrics.values()):
         figures.append(_draw_classes(subject))
-    with open_codes(folder / test_codes.path, test_codes.sha256) as file:
+    files = {split: (folder / file.path, file.sha256) for split, file in codes.items()}
+    with open_codes(*files["train"]) as train, open_codes(*files["test"]) as test:
         for model in models:
-            codes = file.read(model.name)
+            test_codes = test.read(model.name)
             figures.append(_draw_extremes(subject, model))
-            figures.append(_draw_units(subject, model, codes))
-            if min(codes.codes.shape) > 1:  # a plane needs two units and two images
-                figures.append(_draw_map(subject, model, codes))
+            figures.append(_draw_units(subject, model, test_codes))
+            if min(test_codes.codes.shape) > 1:  # a plane needs two units and two images
+                figures.append(_draw_map(subject, model, _read_some(train, model), test_codes))
             figures.append(_draw_lab_figure(subject, model))
     return figures
+
+
+def _read_some(file: CodesFile, model: ModelRecord) -> Codes:
+    """A model's codes of all images, or of as many as a map shows, at equal distances."""
+    return file.read(model.name, spaced_rows(len(file.hdf5["index"]), MAP_POINTS))
 
 
 def _record(name: str, title: str, text: str) -> FigureRecord:
@@ -158,32 +168,33 @@ def _draw_extremes(subject: Subject, model: ModelRecord) -> FigureRecord:
 
 def _draw_units(subject: Subject, model: ModelRecord, codes: Codes) -> FigureRecord:
     metrics, name = subject.metrics[model.name], f"activity-{model.name}.png"
-    values, path = codes.codes, subject.path(name)
-    units = activity(values), live_units(values), correlations(values)
     worth = f"{describe_worth(metrics)}, mean correlation {metrics.correlation:.2f}"
-    charts.draw_units(model.name, *units, worth, path)
+    charts.draw_units(model.name, codes.codes, worth, subject.path(name))
+    spreads = codes.codes.std(axis=0, dtype=np.float64)
     return _record(
         name,
         f"Code units of the {model.name} model",
-        f"{metrics.live_units} of {metrics.code_size} code units carry information; the mean "
-        f"correlation between units is {metrics.correlation:.2f}, the effective dimension "
-        f"{metrics.effective_dimension:.1f}.",
+        f"{metrics.live_units} of {metrics.code_size} code units carry information. Their values, "
+        f"their standard deviations (from {spreads.min():.2f} to {spreads.max():.2f}) beside those "
+        f"along the principal axes, and their correlations, on average {metrics.correlation:.2f}; "
+        f"the effective dimension is {metrics.effective_dimension:.1f}.",
     )
 
 
-def _draw_map(subject: Subject, model: ModelRecord, codes: Codes) -> FigureRecord:
+def _draw_map(subject: Subject, model: ModelRecord, train: Codes, test: Codes) -> FigureRecord:
     name, names = f"map-{model.name}.png", {}
-    if codes.labels is not None:
-        names = {label: subject.dataset.class_name(label) for label in np.unique(codes.labels)}
+    rows = spaced_rows(len(test.codes), MAP_POINTS)
+    labels = None if test.labels is None else test.labels[rows]
+    if labels is not None:
+        names = {label: subject.dataset.class_name(label) for label in np.unique(labels)}
     path, worth = subject.path(name), describe_worth(subject.metrics[model.name])
-    shares = code_map.draw_map(model.name, codes.codes, codes.labels, names, worth, path)
-    colors = ", coloured by class; the large markers are class medians" if names else ""
+    plane = project_codes(train.codes, train.labels, test.codes[rows])
+    code_map.draw_map(model.name, plane, labels, names, worth, path)
+    colors = " Coloured by class; the large markers are class medians." if names else ""
     return _record(
         name,
         f"Map of the {model.name} model's codes",
-        f"The codes in the plane of their first two principal components ({shares[0]:.0%} and "
-        f"{shares[1]:.0%} of the variance){colors}. In all {codes.codes.shape[1]} directions: "
-        f"{worth}.",
+        f"{plane.text}.{colors} In all {test.codes.shape[1]} directions: {worth}.",
     )
 
 

@@ -190,7 +190,7 @@ def draw_figures(
     dataset: DatasetRecord,
     models: list[ModelRecord],
     metrics: dict[str, Metrics],
-    test_codes: FileRecord,
+    codes: dict[Split, FileRecord],
 ) -> tuple[FigureRecord, ...]:
     """Draw the figures of the report, unless an earlier attempt did."""
     root = prepare_artifacts_folder()
@@ -200,7 +200,7 @@ def draw_figures(
         from tasks.reports import figures
 
         return FigureList(
-            tuple(figures.draw_figures(dataset, models, metrics, test_codes, folder, root))
+            tuple(figures.draw_figures(dataset, models, metrics, codes, folder, root))
         )
 
     return load_or_compute(folder / ATTEMPT_FOLDER / "figures.json", FigureList, draw).root

@@ -73,7 +73,7 @@ def artifacts(
     write_files(folder, dataset, list(models), root)
     record = run_record("run-1", dataset, models)
     obtain_baselines(dataset, {32}, root)
-    codes = describe_file(folder, "codes/test.h5")
+    codes = {split: describe_file(folder, f"codes/{split}.h5") for split in SPLITS}
     figures = draw_figures(dataset, list(models), record.metrics, codes, folder, root)
     complete_run(record.model_copy(update={"figures": tuple(figures)}), root, render_files)
     return root

@@ -137,7 +137,7 @@ def measure(root: Path) -> None:
 def draw(root: Path) -> None:
     run = published_manifest(root)
     folder, models = building_folder(NEXT_RUN, root), list(run.models[:1])
-    codes = describe_file(folder, "codes/test.h5")
+    codes = {split: describe_file(folder, f"codes/{split}.h5") for split in SPLITS}
     for figure in draw_figures(run.dataset, models, run.metrics, codes, folder, root):
         assert (folder / figure.path).stat().st_size > 1000
 

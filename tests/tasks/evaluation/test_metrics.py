@@ -8,6 +8,7 @@ from tasks.evaluation.metrics import (
     entropy_floor,
     mean_correlation,
     peak_signal_to_noise,
+    principal_spreads,
     structural_similarity,
 )
 
@@ -100,3 +101,16 @@ def test_equal_codes_spread_in_no_direction() -> None:
     assert effective_dimension(np.zeros((3, 2), np.float32)) == 0.0
     assert effective_dimension(np.ones((1, 2), np.float32)) == 0.0, "one code, and no warning"
     assert effective_dimension(np.array([[1], [2], [0]], np.float32)) == pytest.approx(1)
+
+
+def test_spreads_along_principal_axes_are_those_of_rotated_codes() -> None:
+    """Two equal units have all their variance in one direction, and none across it."""
+    unit = np.random.default_rng(0).normal(size=(500, 1)).astype(np.float32)
+    spreads = principal_spreads(np.hstack([unit, unit]))
+    np.testing.assert_allclose(spreads, [unit.std(ddof=1) * 2**0.5, 0], rtol=1e-5, atol=1e-5)
+
+
+def test_single_and_equal_codes_have_no_spreads() -> None:
+    assert principal_spreads(np.ones((1, 3), np.float32)).tolist() == [0, 0, 0]
+    assert principal_spreads(np.ones((9, 3), np.float32)).tolist() == [0, 0, 0]
+    assert principal_spreads(np.array([[1], [3]], np.float32)) == pytest.approx([2**0.5])

@@ -9,7 +9,13 @@ from matplotlib.image import imread
 
 from tasks.core.records import EpochRecord
 from tasks.reports.charts import ALIVE, DEAD, draw_classes, draw_learning_curves, draw_units
-from tasks.reports.style import COLORS
+from tasks.reports.style import COLORS, Array
+
+
+def codes() -> Array:
+    """200 codes with four units; the last one is dead, the third is active half of the time."""
+    normal = np.random.default_rng(0).normal((5, 3, 0, 0), (1, 0.5, 1, 0), (200, 4))
+    return np.maximum(normal, 0).astype(np.float32)
 
 
 def history(training: list[float], validation: list[float]) -> tuple[EpochRecord, ...]:
@@ -32,9 +38,7 @@ def test_equal_inputs_give_equal_bytes(tmp_path: Path, suffix: str) -> None:
     for name in ("a", "b"):
         draw_learning_curves(HISTORIES, REFERENCES, 0.2422, [tmp_path / f"{name}1{suffix}"])
         draw_classes(NAMES, ERRORS, [tmp_path / f"{name}2{suffix}"])
-        draw_units(
-            "deep", np.ones(4), np.arange(4) > 1, np.eye(4), WORTH, tmp_path / f"{name}3{suffix}"
-        )
+        draw_units("deep", codes(), WORTH, tmp_path / f"{name}3{suffix}")
     for number in (1, 2, 3):
         left, right = (tmp_path / f"{name}{number}{suffix}" for name in ("a", "b"))
         assert left.read_bytes() == right.read_bytes()
@@ -62,12 +66,9 @@ def test_the_hardest_class_is_on_top_and_names_are_plain_text(tmp_path: Path) ->
 
 
 def test_dead_units_are_told_apart(tmp_path: Path) -> None:
-    alive = np.array([True, True, False])
-    draw_units("deep", np.array([0.9, 0.5, 0.0]), alive, np.eye(3), WORTH, tmp_path / "some.svg")
-    draw_units(
-        "deep", np.array([0.9, 0.5, 0.4]), alive | True, np.eye(3), WORTH, tmp_path / "all.svg"
-    )
-    assert "2 of 3 code units carry information" in (tmp_path / "some.svg").read_text()
+    draw_units("deep", codes(), WORTH, tmp_path / "some.svg")
+    draw_units("deep", codes()[:, :3], WORTH, tmp_path / "all.svg")
+    assert "3 of 4 code units carry information" in (tmp_path / "some.svg").read_text()
     assert "carries no information" in (tmp_path / "some.svg").read_text()
     assert "carries no information" not in (tmp_path / "all.svg").read_text()
 
@@ -82,25 +83,64 @@ def test_epochs_are_whole_and_begin_at_one(epochs: int, tmp_path: Path) -> None:
     assert all(tick.isdigit() and 1 <= int(tick) <= epochs for tick in ticks)
 
 
-def test_correlations_are_labelled(tmp_path: Path) -> None:
-    draw_units("deep", np.ones(4), np.ones(4, bool), np.eye(4), WORTH, tmp_path / "units.svg")
+def test_the_charts_of_units_are_labelled(tmp_path: Path) -> None:
+    draw_units("deep", codes(), WORTH, tmp_path / "units.svg")
     drawn = (tmp_path / "units.svg").read_text()
     assert "Pearson correlation" in drawn
-    assert drawn.count("code unit, in the same order") == 2
+    assert drawn.count("code unit, most active first") == 3
     assert f">deep: {WORTH}<" in drawn
+    limit = 0.01 * np.median(codes().std(axis=0))
+    assert f">least of a live unit, {limit:.2g}<" in drawn
 
 
-def test_bars_and_correlations_have_the_colours_of_their_values(tmp_path: Path) -> None:
-    """Two units of three are alive; all correlate by 1, so that half of the picture is dark red."""
-    alive, activity = np.array([True, True, False]), np.array([0.9, 0.5, 0.4])
-    draw_units("deep", activity, alive, np.ones((3, 3)), WORTH, tmp_path / "units.png")
+def test_a_unit_that_is_rarely_active_is_dead_however_it_spreads(tmp_path: Path) -> None:
+    rare = codes()[:, :3]
+    rare[:, 2] = 0
+    rare[0, 2] = 100
+    draw_units("deep", rare, WORTH, tmp_path / "units.svg")
+    drawn = (tmp_path / "units.svg").read_text()
+    assert "2 of 3 code units carry information" in drawn
+    assert len(bar_heights(drawn)) == 3 * 2 + 1, "and the legend's"
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (5, 1), (40, 600)])
+def test_units_of_codes_of_any_shape_are_drawn(tmp_path: Path, shape: tuple[int, int]) -> None:
+    values = np.random.default_rng(0).random(shape).astype(np.float32)
+    draw_units("deep", values, WORTH, tmp_path / "units.png")
+    draw_units("deep", 0 * values, WORTH, tmp_path / "zero.png")
+    assert np.ptp(imread(tmp_path / "units.png")[..., :3]) > 0.9
+
+
+def bar_heights(drawn: str) -> list[float]:
+    """Heights of the bars of live units in an SVG, in the order they are drawn."""
+    paths = re.findall(rf'<path d="([^"]*)"[^>]*style="fill: {ALIVE}', drawn)
+    corners = [re.findall(r"[ML] ([\d.]+) ([\d.]+)", path) for path in paths]
+    return [float(np.ptp([float(y) for _, y in found])) for found in corners if len(found) == 4]
+
+
+def test_bars_have_the_heights_of_their_values(tmp_path: Path) -> None:
+    """Values of the first unit spread over twice the range of those of the second."""
+    one = np.random.default_rng(0).random((500, 1))
+    draw_units("deep", np.hstack([2 * one, one]) + 1, WORTH, tmp_path / "units.svg")
+    heights = bar_heights((tmp_path / "units.svg").read_text())
+    low, first, third, high = np.percentile(one, (1, 25, 75, 99))
+    ninety_eight, half, spreads = heights[0:2], heights[2:4], heights[4:6]
+    for pair in (ninety_eight, half, spreads):
+        assert pair[0] / pair[1] == pytest.approx(2, rel=0.01)
+    assert half[0] / ninety_eight[0] == pytest.approx((third - first) / (high - low), rel=0.01)
+
+
+def test_units_that_are_one_are_dark_red_and_dead_ones_vermilion(tmp_path: Path) -> None:
+    one = np.random.default_rng(0).random((500, 1)).astype(np.float32)
+    draw_units("deep", np.hstack([one, one, 0 * one]), WORTH, tmp_path / "units.png")
     picture = imread(tmp_path / "units.png")[..., :3]
-    blue, vermilion, red = (
+    vermilion, red = (
         np.isclose(picture, to_rgb(color), atol=0.02).all(axis=2).sum()
-        for color in (ALIVE, DEAD, mpl.colormaps["RdBu_r"](1.0))
+        for color in (DEAD, mpl.colormaps["RdBu_r"](1.0))
     )
-    assert blue / vermilion == pytest.approx((0.9 + 0.5) / 0.4, rel=0.05)
-    assert red > 0.1 * picture[..., 0].size
+    assert vermilion > 20
+    # The square takes more than a fifth of the picture; four of its nine parts correlate by 1.
+    assert red > 0.2 * 4 / 9 * picture[..., 0].size
 
 
 def test_the_chart_of_classes_holds_every_marker(tmp_path: Path) -> None:

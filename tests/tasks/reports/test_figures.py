@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from tasks.core.records import DatasetRecord, FigureRecord
+from tasks.core.records import SPLITS, DatasetRecord, FigureRecord
 from tasks.core.storage import describe_file, write_bytes
 from tasks.evaluation.baselines import obtain_baselines
 from tasks.evaluation.records import Metrics
@@ -17,8 +17,10 @@ def draw(
     model: ModelRecord, dataset: DatasetRecord, metrics: Metrics, root: Path
 ) -> list[FigureRecord]:
     obtain_baselines(dataset, {32}, root)
-    write_bytes(root / "run" / "codes" / "test.h5", codes_file("test", model, dataset, root))
-    codes = describe_file(root / "run", "codes/test.h5")
+    for split in SPLITS:
+        path = root / "run" / "codes" / f"{split}.h5"
+        write_bytes(path, codes_file(split, model, dataset, root))
+    codes = {split: describe_file(root / "run", f"codes/{split}.h5") for split in SPLITS}
     return draw_figures(dataset, [model], {"shallow": metrics}, codes, root / "run", root)
 
 
@@ -45,7 +47,8 @@ def test_draws_every_figure_and_says_what_it_shows(
     assert "after 2 epochs" in texts["learning-curves"]
     assert f"largest for {dataset.class_name(0)}" in texts["classes"]
     assert "32 of 32 code units carry information" in texts["activity-shallow"]
-    assert "coloured by class" in texts["map-shallow"]
+    assert "Coloured by class" in texts["map-shallow"]
+    assert "classes of the training images lie farthest apart" in texts["map-shallow"]
     curves = (root / "run" / "figures" / "learning-curves.svg").read_text()
     assert f">entropy floor {METRICS.entropy_floor:.4f}<" in curves
     assert "reference notebook" not in curves, "these are not the images of the notebook"
