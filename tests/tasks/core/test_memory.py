@@ -1,10 +1,11 @@
 import ctypes
+import gc
 from pathlib import Path
 
 import pytest
 
 from tasks.core import memory
-from tasks.core.memory import release_memory
+from tasks.core.memory import garbage_ignored, release_memory
 
 
 def anonymous_kib() -> int:
@@ -28,3 +29,12 @@ def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> No
     memory._find_trim.cache_clear()
     release_memory()
     memory._find_trim.cache_clear()
+
+
+def test_garbage_is_searched_for_again_even_after_a_failed_import() -> None:
+    with garbage_ignored():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(ModuleNotFoundError), garbage_ignored():
+        raise ModuleNotFoundError
+    assert gc.isenabled()
