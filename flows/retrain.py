@@ -4,11 +4,13 @@ import sys
 
 from prefect import flow
 
+from tasks.codes.published import artifacts_folder
 from tasks.core.records import SPLITS
 from tasks.models.store import ModelRecord
 from tasks.parameters.images import DataParameters
 from tasks.parameters.retrain import GateParameters, Parameters, RunParameters
 from tasks.parameters.training import ModelParameters, TrainingParameters
+from tasks.runs.lookup import expects_training
 from tasks.runs.manifest import Outcome
 from tasks.steps import retrain as steps
 from tasks.steps.step import CurrentRun, current_run
@@ -68,7 +70,14 @@ def main(arguments: list[str]) -> int:
     from flows.terminal import command_line, summary
 
     modules = ("tasks.encoding.encoder", "tasks.models.training")
-    return command_line.run(retrain, Parameters, arguments, summary.print_outcome, modules)
+    return command_line.run(
+        retrain,
+        Parameters,
+        arguments,
+        summary.print_outcome,
+        modules,
+        lambda parameters: expects_training(parameters, artifacts_folder()),
+    )
 
 
 if __name__ == "__main__":

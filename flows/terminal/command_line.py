@@ -85,23 +85,31 @@ def parse(flow: Flow[..., Any], parameters: type[P], arguments: list[str]) -> P:
 
 def run(
     flow: Flow[..., R],
-    parameters: type[BaseModel],
+    parameters: type[P],
     arguments: list[str],
     print_result: Callable[[R], None],
     modules: tuple[str, ...],
+    are_needed: Callable[[P], bool] = lambda _values: True,
 ) -> int:
     """Run a flow in this process, print its result and return the exit code.
 
     Args:
         parameters: as in `parse`.
         modules: imported by the flow later, and slow to import.
+        are_needed: whether the flow will probably import them, by its parameters; called once the
+            temporary server has started, so it should take milliseconds.
     """
     values = parse(flow, parameters, arguments)
     signal.signal(signal.SIGTERM, exit_on_signal)
     importing = threading.Thread(target=import_ahead, args=(modules,), daemon=True)
+
+    def prepare() -> None:
+        if are_needed(values):
+            importing.start()
+
     try:
         settings = read_settings()  # before a module reads them in a thread
-        with temporary_server(settings.server_seconds, importing.start):
+        with temporary_server(settings.server_seconds, prepare):
             result = flow(**dict(values))
     except EXPECTED_ERRORS as error:
         print(f"{flow.name}: {error}", file=sys.stderr)

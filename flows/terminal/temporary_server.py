@@ -18,7 +18,7 @@ from contextlib import contextmanager
 import httpx
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
-from flows.terminal.database import prepare_database
+from flows.terminal.database import needs_migration, note_migration, prepare_database
 from tasks.core.errors import StepError
 
 logger = logging.getLogger(__name__)
@@ -31,9 +31,22 @@ ENVIRONMENT = {
     "PREFECT__SERVER_EPHEMERAL": "1",
     "PREFECT__SERVER_FINAL": "1",
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "0",
+    "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "0",
 }
 """No UI and few background services, as in Prefect's own temporary servers. No types of blocks
-either, which no flow here uses: storing them takes half a second."""
+either, which no flow here uses: storing them takes half a second, and finding out whether they are
+stored imports Dask for almost a second."""
+NO_MIGRATION = {"PREFECT_API_DATABASE_MIGRATE_ON_START": "0"}
+PROGRAM = """
+import gc
+gc.disable()
+import uvicorn, prefect.server.api.server
+gc.freeze()
+gc.enable()
+uvicorn.main(prog_name="uvicorn")
+"""
+"""Imports Prefect's server without searching for garbage (as `garbage_ignored`, but without the
+imports of this project), and leaves its objects out of every later search."""
 
 
 @contextmanager
@@ -61,6 +74,7 @@ def temporary_server(start_seconds: float, meanwhile: Callable[[], object]) -> I
     atexit.register(server.stop)
     meanwhile()
     server.wait(start_seconds)
+    note_migration()
     with temporary_settings({PREFECT_API_URL: server.url}):
         yield
 
@@ -75,9 +89,10 @@ class Server:
     def _start(self) -> None:
         self.port = _free_port()
         logger.info("Starting a temporary Prefect server on port %d", self.port)
+        migration = {} if needs_migration() else NO_MIGRATION
         settings = get_current_settings().to_environment_variables(exclude_unset=True)
         self._process = subprocess.Popen(
-            _command(self.port), env={**os.environ, **ENVIRONMENT, **settings}
+            _command(self.port), env={**os.environ, **ENVIRONMENT, **migration, **settings}
         )
 
     @property
@@ -141,7 +156,7 @@ class Server:
 
 def _command(port: int) -> list[str]:
     """What starts a server."""
-    command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
+    command = [sys.executable, "-c", PROGRAM, "--factory", "prefect.server.api.server:create_app"]
     return [*command, *f"--host {HOST} --port {port} --log-level error --lifespan on".split()]
 
 

@@ -6,6 +6,7 @@ programs) must not change the results.
 
 import os
 
+from tasks.core.memory import garbage_ignored
 from tasks.core.settings import read_settings
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -18,7 +19,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # writes a message to stderr at any log level.
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 
-import keras as keras
-import tensorflow as tf
+with garbage_ignored():
+    import keras as keras
+    import tensorflow as tf
 
 __all__ = ["keras", "tf"]

@@ -9,7 +9,10 @@ from tasks.codes.published import MANIFEST_FILE, check_file, published_link, run
 from tasks.core.errors import StepError
 from tasks.core.records import DatasetRecord, FileRecord, Sha256
 from tasks.core.storage import read_record
-from tasks.models.store import stored_model
+from tasks.models.fingerprint import fingerprint_of
+from tasks.models.spec import TrainingSpec
+from tasks.models.store import ModelRecord, stored_model
+from tasks.parameters.retrain import Parameters
 from tasks.runs.building import file_names
 from tasks.runs.journal import read_journal
 from tasks.runs.manifest import (
@@ -118,6 +121,33 @@ def find_unchanged(
         return None
     logger.info("Unchanged: the published run %s would be repeated", short_name(run.run))
     return run
+
+
+def expects_training(parameters: Parameters, root: Path) -> bool:
+    """Whether a run will have to train or encode, as far as the published run's manifest tells.
+
+    Takes milliseconds, as no image and no model is read. It can be wrong, so let it only decide
+    what is prepared ahead.
+    """
+    if parameters.run.quick or parameters.run.retrain:
+        return True
+    try:
+        run = find_published(parameters.data.dataset, root)
+    except StepError:
+        return True
+    specs = parameters.specs()
+    if run is None or run.derived_version != DERIVED_VERSION or len(specs) != len(run.models):
+        return True
+    return any(
+        not (root / model.folder).exists()
+        or fingerprint_of(run.dataset, _in_basis_of(model, spec), model.device) != model.fingerprint
+        for spec, model in zip(specs, run.models, strict=True)
+    )
+
+
+def _in_basis_of(model: ModelRecord, spec: TrainingSpec) -> TrainingSpec:
+    """A training with the anchor of a stored model, if that has one."""
+    return spec.anchored_to(model.spec.anchor) if model.spec.anchor else spec
 
 
 def check_files(

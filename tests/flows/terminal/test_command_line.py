@@ -2,7 +2,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from prefect.settings import get_current_settings
@@ -10,6 +14,7 @@ from pydantic import BaseModel
 
 from flows.retrain import main, retrain
 from flows.sweep import sweep
+from flows.terminal import command_line
 from flows.terminal.command_line import parse
 from tasks.images.sources import (
     AnySource,
@@ -21,6 +26,7 @@ from tasks.images.sources import (
 )
 from tasks.parameters.retrain import Parameters
 from tasks.parameters.sweep import SweepParameters
+from tasks.parameters.training import TrainingParameters
 from tests.conftest import SAMPLE, SAMPLE_FOLDER
 
 
@@ -143,3 +149,35 @@ def test_ctrl_c_ends_a_run_with_exit_code_130_and_one_line(root: Path) -> None:
     assert "retrain: interrupted; run it again to resume" in shown.splitlines()
     assert "Traceback" not in shown
     assert not list(root.glob("runs/[!.]*"))
+
+
+@pytest.mark.parametrize("needed", [True, False])
+def test_modules_are_imported_ahead_only_if_the_flow_will_need_them(
+    needed: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    imported = threading.Event()
+
+    @contextmanager
+    def no_server(seconds: float, meanwhile: Callable[[], object]) -> Iterator[None]:
+        meanwhile()
+        yield
+
+    class Stub:
+        name, description = "stub", "A flow that only returns one of its parameters."
+
+        def __call__(self, training: TrainingParameters, **others: object) -> int:
+            assert not needed or imported.wait(60)
+            return training.seed
+
+    monkeypatch.setattr(command_line, "temporary_server", no_server)
+    monkeypatch.setattr(command_line, "import_ahead", lambda modules: imported.set())
+    code = command_line.run(
+        cast(Any, Stub()),
+        Parameters,
+        ["--seed", "3"],
+        print,
+        ("slow",),
+        lambda parameters: needed and parameters.training.seed == 3,
+    )
+    assert (code, capsys.readouterr().out) == (0, "3\n")
+    assert imported.is_set() == needed

@@ -63,3 +63,43 @@ def test_another_database_is_left_alone(tmp_path: Path, monkeypatch: pytest.Monk
     with temporary_settings({PREFECT_HOME: home}):
         database.prepare_database()
     assert not home.exists()
+
+
+def database_of(home: Path, schema: str) -> Path:
+    home.mkdir(exist_ok=True)
+    path = home / database.DATABASE_FILE
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DROP TABLE IF EXISTS alembic_version")
+        connection.execute("CREATE TABLE alembic_version (version_num)")
+        connection.execute("INSERT INTO alembic_version VALUES (?)", (schema,))
+    return path
+
+
+def test_a_database_is_migrated_unless_this_version_of_prefect_has_done_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with temporary_settings({PREFECT_HOME: tmp_path}):
+        database.note_migration()
+        assert database.needs_migration()  # there is none yet
+        path = database_of(tmp_path, "a3b9")
+        assert database.needs_migration()
+        database.note_migration()
+        assert not database.needs_migration()
+        with monkeypatch.context() as patch:
+            patch.setattr("prefect.__version__", "99.0.0")
+            assert database.needs_migration()
+        database_of(tmp_path, "e108")
+        assert database.needs_migration()
+        path.write_bytes(b"damaged" * 1000)
+        assert database.needs_migration()
+
+
+def test_nothing_is_known_of_another_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database_of(tmp_path, "a3b9")
+    monkeypatch.setenv("PREFECT_API_DATABASE_CONNECTION_URL", "sqlite+aiosqlite:////elsewhere.db")
+    with temporary_settings({PREFECT_HOME: tmp_path}):
+        database.note_migration()
+        assert database.needs_migration()
+    assert [path.name for path in tmp_path.iterdir()] == [database.DATABASE_FILE]

@@ -2,6 +2,7 @@ import atexit
 import logging
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
@@ -67,9 +68,31 @@ def test_a_server_that_ends_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -
     server.stop()
 
 
+@pytest.mark.parametrize(("needed", "expected"), [(True, "unset"), (False, "0")])
+def test_a_database_of_this_version_is_not_migrated(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, needed: bool, expected: str
+) -> None:
+    monkeypatch.delenv("PREFECT_API_DATABASE_MIGRATE_ON_START", raising=False)
+    monkeypatch.setattr(module, "needs_migration", lambda: needed)
+    told = tmp_path / "told"
+    program = (
+        "import os, pathlib, sys\n"
+        "told = os.environ.get('PREFECT_API_DATABASE_MIGRATE_ON_START', 'unset')\n"
+        "pathlib.Path(sys.argv[2]).write_text(told)\n"
+    )
+    stand_in(monkeypatch, program + SERVER.replace("sys.argv[2]", "0"), str(told))
+    server = Server()
+    try:
+        server.wait(60)
+    finally:
+        server.stop()
+    assert told.read_text() == expected
+
+
 def test_flows_use_the_server_as_soon_as_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, SERVER, "0")
-    monkeypatch.setattr(module, "prepare_database", lambda: None)
+    for name in ("prepare_database", "note_migration"):
+        monkeypatch.setattr(module, name, lambda: None)
     stops: list[Callable[[], None]] = []
     monkeypatch.setattr(atexit, "register", stops.append)
     called = []

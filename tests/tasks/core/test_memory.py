@@ -1,10 +1,11 @@
 import ctypes
+import gc
 from pathlib import Path
 
 import pytest
 
 from tasks.core import memory
-from tasks.core.memory import release_memory, total_memory
+from tasks.core.memory import garbage_ignored, release_memory, total_memory
 
 
 def anonymous_kib() -> int:
@@ -41,3 +42,12 @@ def test_a_container_may_have_less_memory_than_its_machine(
     assert total_memory() == machine
     limit.write_text("1000000\n")
     assert total_memory() == 1_000_000
+
+
+def test_garbage_is_searched_for_again_even_after_a_failed_import() -> None:
+    with garbage_ignored():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(ModuleNotFoundError), garbage_ignored():
+        raise ModuleNotFoundError
+    assert gc.isenabled()

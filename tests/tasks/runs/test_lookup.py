@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -6,9 +7,13 @@ import pytest
 from tasks.codes.errors import AutoencoderError
 from tasks.codes.published import MANIFEST_FILE, published_link, run_folder
 from tasks.core.records import DatasetRecord
+from tasks.core.storage import write_record
+from tasks.models.fingerprint import fingerprint_of
 from tasks.models.store import ModelRecord
+from tasks.parameters.retrain import Parameters, RunParameters
 from tasks.runs.lookup import (
     check_files,
+    expects_training,
     find_ever_published,
     find_published,
     find_runs,
@@ -16,7 +21,7 @@ from tasks.runs.lookup import (
     published_run,
 )
 from tasks.runs.manifest import DERIVED_VERSION
-from tests.conftest import METRICS, complete
+from tests.conftest import METRICS, SAMPLE, SPEC, anchor_to, complete
 
 
 def test_only_folders_of_ours_are_runs(
@@ -105,3 +110,50 @@ def test_a_published_run_that_is_gone_counts_as_none(root: Path) -> None:
     link.symlink_to("../runs/gone")
     assert published_run("mine", root) == "gone"
     assert find_published("mine", root) is None
+
+
+def test_a_training_is_expected_unless_the_published_run_has_every_model(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parameters = Parameters(data=SAMPLE)
+    monkeypatch.setattr(Parameters, "specs", lambda self: [SPEC])
+    assert expects_training(parameters, root)  # nothing is published
+    complete("run-1", model, dataset, root)
+    assert not expects_training(parameters, root)
+    for options in (RunParameters(retrain=True), RunParameters(quick=True)):
+        assert expects_training(parameters.model_copy(update={"run": options}), root)
+    for specs in ([SPEC.model_copy(update={"seed": 7})], [SPEC, SPEC], []):
+        monkeypatch.setattr(Parameters, "specs", lambda self, specs=specs: specs)
+        assert expects_training(parameters, root)
+
+
+@pytest.mark.parametrize("missing", ["model", "manifest"])
+def test_a_training_is_expected_where_something_is_gone(
+    model: ModelRecord,
+    dataset: DatasetRecord,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    missing: str,
+) -> None:
+    monkeypatch.setattr(Parameters, "specs", lambda self: [SPEC])
+    complete("run-1", model, dataset, root)
+    if missing == "model":
+        shutil.rmtree(root / model.folder)
+    else:
+        (run_folder("run-1", root) / MANIFEST_FILE).write_text("{")
+    assert expects_training(Parameters(data=SAMPLE), root)
+
+
+def test_an_anchored_model_is_expected_to_be_reused(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Parameters, "specs", lambda self: [SPEC])
+    spec = SPEC.anchored_to(anchor_to(model))
+    fingerprint = fingerprint_of(dataset, spec, model.device)
+    anchored = model.model_copy(update={"spec": spec, "fingerprint": fingerprint})
+    manifest = complete("run-1", model, dataset, root)
+    write_record(
+        run_folder("run-1", root) / MANIFEST_FILE,
+        manifest.model_copy(update={"models": (anchored,)}),
+    )
+    assert not expects_training(Parameters(data=SAMPLE), root)
