@@ -68,7 +68,8 @@ SPEC = TrainingSpec(
 MOST_WORKERS = 4
 """More gain little: the tests that share the Prefect server are a quarter of all."""
 PREFECT_TESTS = (
-    "tests/flows/",
+    "tests/flows/test_",
+    "tests/flows/terminal/test_command_line.py",
     "tests/tasks/steps/",
     "tests/tasks/models/test_new_architecture.py",
 )
