@@ -129,6 +129,12 @@ def sample_images() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     return read_all(raw.train.images), read_all(raw.test.images)
 
 
+@pytest.fixture(autouse=True)
+def unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for no disk: only a power failure would show that a file has not reached it yet."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty artifacts folder."""

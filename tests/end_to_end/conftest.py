@@ -37,6 +37,11 @@ from tests.end_to_end.serving import Served, serve
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+@pytest.fixture(autouse=True)
+def unsynced() -> None:
+    """Here files are written to the disk, unlike in unit tests."""
+
+
 DEEP_SPEC = SPEC.model_copy(
     update={
         "architecture": DEEP,
