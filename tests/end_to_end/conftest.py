@@ -120,14 +120,8 @@ def browser() -> Iterator["Browser"]:
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """`make serve`, on SQLite; server and worker look often for what they have to start."""
-    hurry = {
-        "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
-        "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "5",
-        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
-        "PREFECT_WORKER_QUERY_SECONDS": "2",
-    }
-    with serve(tmp_path_factory.mktemp("served"), **hurry) as served:
+    """`make serve`, on SQLite."""
+    with serve(tmp_path_factory.mktemp("served")) as served:
         yield served
     assert served.log.read_text().endswith("Stopped\n")
 
