@@ -68,7 +68,8 @@ SPEC = TrainingSpec(
 MOST_WORKERS = 4
 """More gain little: the tests that share the Prefect server are a quarter of all."""
 PREFECT_TESTS = (
-    "tests/flows/",
+    "tests/flows/test_",
+    "tests/flows/terminal/test_command_line.py",
     "tests/tasks/steps/",
     "tests/tasks/models/test_new_architecture.py",
 )
@@ -126,6 +127,12 @@ def sample_images() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     raw = open_idx_folder(SAMPLE_FOLDER)
     assert raw.test is not None
     return read_all(raw.train.images), read_all(raw.test.images)
+
+
+@pytest.fixture(autouse=True)
+def unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for no disk: only a power failure would show that a file has not reached it yet."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture

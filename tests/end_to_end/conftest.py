@@ -1,10 +1,13 @@
 """A published run of both models, made once; its readers change nothing."""
 
+import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -36,6 +39,12 @@ from tests.end_to_end.serving import Served, serve
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+
+@pytest.fixture(autouse=True)
+def unsynced() -> None:
+    """Here files are written to the disk, unlike in unit tests."""
+
 
 DEEP_SPEC = SPEC.model_copy(
     update={
@@ -115,32 +124,60 @@ def browser() -> Iterator["Browser"]:
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """`make serve`, on SQLite; server and worker look often for what they have to start."""
-    hurry = {
-        "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
-        "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "5",
-        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
-        "PREFECT_WORKER_QUERY_SECONDS": "2",
-    }
-    with serve(tmp_path_factory.mktemp("served"), **hurry) as served:
+    """`make serve`, on SQLite."""
+    with serve(tmp_path_factory.mktemp("served")) as served:
         yield served
     assert served.log.read_text().endswith("Stopped\n")
 
 
-@pytest.fixture(scope="session")
-def engine() -> Iterator[Engine]:
-    with start_engine() as engine:
-        yield engine
+class Builds(NamedTuple):
+    """What is made in the background."""
+
+    engine: Future[Engine]
+    images: dict[str, Future[str]]
+    """By device, of those that a test needs."""
 
 
 @pytest.fixture(scope="session")
-def cpu_image(engine: Engine) -> str:
-    return build_image(engine, "cpu")
+def builds(request: pytest.FixtureRequest) -> Iterator[Builds]:
+    """A Docker engine, then our images, one after the other: it takes minutes, mostly waiting."""
+    environment = {**os.environ}  # before a test changes it
+    devices = [device for device in ("cpu", "gpu") if is_needed(f"{device}_image", request)]
+    with ExitStack() as stack, ThreadPoolExecutor(1) as executor:
+        engine = executor.submit(lambda: stack.enter_context(start_engine(environment)))
+        images = {
+            device: executor.submit(lambda name: build_image(engine.result(), name), device)
+            for device in devices
+        }
+        yield Builds(engine, images)
+        executor.shutdown(cancel_futures=True)
+
+
+def is_needed(fixture: str, request: pytest.FixtureRequest) -> bool:
+    """Whether one of the tests that will run uses the fixture."""
+    return any(fixture in getattr(item, "fixturenames", ()) for item in request.session.items)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def early_builds(request: pytest.FixtureRequest) -> None:
+    """Begin with the first test, so that those before the first container take their time."""
+    if is_needed("builds", request):
+        request.getfixturevalue("builds")
 
 
 @pytest.fixture(scope="session")
-def gpu_image(engine: Engine) -> str:
-    return build_image(engine, "gpu")
+def engine(builds: Builds) -> Engine:
+    return builds.engine.result()
+
+
+@pytest.fixture(scope="session")
+def cpu_image(builds: Builds) -> str:
+    return builds.images["cpu"].result()
+
+
+@pytest.fixture(scope="session")
+def gpu_image(builds: Builds) -> str:
+    return builds.images["gpu"].result()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """A Docker engine, our images and the stack of containers, as the end-to-end tests use them."""
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -113,9 +112,9 @@ class Engine:
 
 
 @contextmanager
-def start_engine() -> Iterator[Engine]:
+def start_engine(environment: dict[str, str]) -> Iterator[Engine]:
     """The engine that answers, or one of our own that leaves nothing behind."""
-    answering = Engine({**os.environ}, {})
+    answering = Engine(environment, {})
     if answering.run(DOCKER, "info", check=False).returncode == 0:
         answering.clean()
         answering.obtain_bases()
@@ -126,21 +125,21 @@ def start_engine() -> Iterator[Engine]:
         return
     with TemporaryDirectory(dir="/var/tmp", prefix="docker-") as name:
         folder = Path(name)
-        with own_engine(folder) as engine:
+        with own_engine(folder, environment) as engine:
             engine.obtain_bases()
             yield engine
 
 
 @contextmanager
-def own_engine(folder: Path) -> Iterator[Engine]:
+def own_engine(folder: Path, environment: dict[str, str]) -> Iterator[Engine]:
     """An engine with all its files in a folder; its containers end with it."""
     address = f"unix://{folder}/docker.sock"
     command = ["dockerd", "--host", address, "--data-root", f"{folder}/data"]
     command += ["--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/pid"]
     log = folder / "log"
     with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
-    engine = Engine({**os.environ, "DOCKER_HOST": address}, {})
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+    engine = Engine({**environment, "DOCKER_HOST": address}, {})
     try:
         ready = engine.run
         wait_until(lambda: ready(DOCKER, "info", check=False).returncode == 0, 60, log.read_text)

@@ -23,6 +23,13 @@ RUN: dict[str, Any] = {
     "gate": GATE.model_dump(mode="json"),
 }
 """Parameters of a run that takes seconds."""
+HURRY = {
+    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
+    "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "5",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
+    "PREFECT_WORKER_QUERY_SECONDS": "2",
+}
+"""Server and worker look often for what they have to start."""
 
 T = TypeVar("T")
 
@@ -186,6 +193,7 @@ def serve(folder: Path, **environment: str) -> Iterator[Served]:
         **os.environ,
         "AUTOENCODER_ARTIFACTS": str(artifacts),
         "AUTOENCODER_DATA_ROOT": str(SAMPLE_FOLDER),
+        **HURRY,
         **environment,
     }
     with log.open("w") as output:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -75,8 +76,6 @@ def test_a_single_run_writes_the_same_codes_as_outside_for_any_user(
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     inside.mkdir()
     os.chown(inside, 1234, 1234)
-    shown = engine.docker("run", "--user=1234:1234", *retrain(cpu_image, inside))
-    assert f"Published as /artifacts/published/{SAMPLE.dataset}" in shown
     command = [
         sys.executable,
         "-m",
@@ -86,7 +85,13 @@ def test_a_single_run_writes_the_same_codes_as_outside_for_any_user(
         str(SAMPLE_FOLDER),
     ]
     environment = {**os.environ, "AUTOENCODER_ARTIFACTS": str(outside)}
-    subprocess.run(command, check=True, cwd=REPOSITORY, env=environment, capture_output=True)
+    with ThreadPoolExecutor(1) as executor:
+        run = executor.submit(
+            subprocess.run, command, cwd=REPOSITORY, env=environment, capture_output=True, text=True
+        )
+        shown = engine.docker("run", "--user=1234:1234", *retrain(cpu_image, inside))
+    assert f"Published as /artifacts/published/{SAMPLE.dataset}" in shown
+    assert run.result().returncode == 0, run.result().stderr
     for split in ("train", "test"):
         ours, theirs = (
             root / "published" / SAMPLE.dataset / "codes" / f"{split}.h5"

@@ -18,7 +18,7 @@ from tasks.core.records import SPLITS
 from tasks.images.sources import IdxFolder
 from tests.conftest import SAMPLE, SAMPLE_FOLDER
 from tests.end_to_end.containers import HEALTHY, NAME, REPOSITORY, Stack
-from tests.end_to_end.serving import flags_of, long_run, wait_until
+from tests.end_to_end.serving import HURRY, flags_of, long_run, wait_until
 
 pytestmark = pytest.mark.timeout(900)
 GPU_REQUEST = {"Driver": "nvidia", "Count": -1, "Capabilities": [["gpu"]]}
@@ -99,7 +99,7 @@ def docker_worker(stack: Stack) -> Iterator[None]:
     """`make docker-worker`, on the host."""
     command = stack.engine.make_command("docker-worker", **stack.variables)
     log = stack.passwords.with_name("docker-worker.log")
-    environment = {**stack.engine.environment, "PREFECT_HOME": str(log.parent / "prefect")}
+    environment = {**stack.engine.environment, **HURRY, "PREFECT_HOME": str(log.parent / "prefect")}
     with log.open("w") as output:
         process = subprocess.Popen(
             command,

@@ -64,18 +64,19 @@ def test_models_trained_at_once_have_the_bits_of_those_trained_alone(
 def test_a_sweep_and_a_run_train_no_model_twice(root: Path) -> None:
     shallow = GridParameters(architectures=("shallow",), code_sizes=(4,))
     both = GridParameters(code_sizes=(4,))
-    sweep(data=SAMPLE, grid=shallow, training=TRAINING)
+    training = TRAINING.model_copy(update={"recipe": "lab"})  # it is compiled sooner
+    sweep(data=SAMPLE, grid=shallow, training=training)
     by_sweep = models_of(root)
     assert len(by_sweep) == 1
     retrain(
         data=SAMPLE,
         models=ModelParameters(code_size=4),
-        training=TRAINING,
+        training=training,
         run=RunParameters(publish_anyway=True),
     )
     by_both = models_of(root)
     assert by_both.items() > by_sweep.items()
-    sweep(data=SAMPLE, grid=both, training=TRAINING)
+    sweep(data=SAMPLE, grid=both, training=training)
     assert models_of(root) == by_both
 
 

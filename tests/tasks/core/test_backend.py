@@ -23,25 +23,36 @@ def run(code: str, **variables: str) -> dict[str, str]:
     return result
 
 
-def test_the_user_s_keras_backend_and_xla_flags_are_ignored() -> None:
-    code = (
-        "import json, os\n"
-        "from tasks.core.backend import keras, tf\n"
-        "flags = os.environ['XLA_FLAGS']\n"
-        "others = ('TF_XLA_FLAGS', 'NVIDIA_TF32_OVERRIDE', 'TF_ENABLE_ONEDNN_OPTS')\n"
-        "found = {name: os.environ[name] for name in others if name in os.environ}\n"
-        "print(json.dumps({'backend': keras.backend.backend(), 'flags': flags, **found}))"
-    )
-    ours = "--xla_cpu_max_isa=AVX2"
+COMPUTE = """
+import json, os
+from tasks.core.backend import keras, tf
+computed = tf.function(lambda x: x * 2.0, jit_compile=True)(tf.constant(3.0)).numpy()
+flags, backend = os.environ["XLA_FLAGS"], keras.backend.backend()
+others = ("TF_XLA_FLAGS", "NVIDIA_TF32_OVERRIDE", "TF_ENABLE_ONEDNN_OPTS")
+found = {name: os.environ[name] for name in others if name in os.environ}
+print(json.dumps({"backend": backend, "flags": flags, "computed": float(computed), **found}))
+"""
+"""XLA reads its flags once, and ends the process if it does not know one."""
+
+
+def test_our_xla_flags_are_accepted_and_the_user_s_own_and_keras_backend_ignored() -> None:
+    ours = "--xla_cpu_max_isa=AVX"
     theirs = {
         "KERAS_BACKEND": "jax",
-        "XLA_FLAGS": "--xla_cpu_enable_fast_math=true",
+        "XLA_FLAGS": "--not_ours",
         "TF_XLA_FLAGS": "--tf_xla_auto_jit=2",
         "NVIDIA_TF32_OVERRIDE": "0",
         "TF_ENABLE_ONEDNN_OPTS": "1",
     }
-    found = run(code, **theirs, AUTOENCODER_XLA_FLAGS=ours)
-    assert found == {"backend": "tensorflow", "flags": ours, "TF_ENABLE_ONEDNN_OPTS": "0"}
+    found = run(COMPUTE, **theirs, AUTOENCODER_XLA_FLAGS=ours)
+    settings = {"backend": "tensorflow", "flags": ours, "TF_ENABLE_ONEDNN_OPTS": "0"}
+    assert found == {**settings, "computed": 6.0}
+
+
+def test_an_unknown_xla_flag_is_refused() -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refusal:
+        run(COMPUTE, AUTOENCODER_XLA_FLAGS="--xla_no_such_flag=1")
+    assert "xla_no_such_flag" in refusal.value.stderr
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,11 @@ from tasks.core.storage import (
 )
 
 
+@pytest.fixture(autouse=True)
+def unsynced() -> None:
+    """Here files are written to the disk, unlike in other tests."""
+
+
 class FileList(Record):
     files: tuple[FileRecord, ...] = ()
 

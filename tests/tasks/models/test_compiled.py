@@ -1,40 +1,9 @@
-import os
-import subprocess
-import sys
-
 import pytest
 
 from tasks.core.backend import keras
 from tasks.models.architectures import CODE_LAYER, DEEP, build_autoencoder
 from tasks.models.compiled import find_code_layers, find_first_layer
 from tasks.models.recipes import Recipe
-
-COMPUTE = """
-from tasks.core.backend import tf
-print(tf.function(lambda x: x * 2.0, jit_compile=True)(tf.constant(3.0)).numpy())
-"""
-
-
-def compute(flags: str) -> subprocess.CompletedProcess[str]:
-    """Run a compiled function in a process: XLA reads its flags once."""
-    return subprocess.run(
-        [sys.executable, "-c", COMPUTE],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "AUTOENCODER_XLA_FLAGS": flags, "XLA_FLAGS": "--not_ours"},
-    )
-
-
-def test_our_xla_flags_are_accepted_and_the_user_s_own_ignored() -> None:
-    done = compute("--xla_cpu_max_isa=AVX")
-    assert (done.returncode, done.stdout) == (0, "6.0\n"), done.stderr
-
-
-def test_an_unknown_xla_flag_is_refused() -> None:
-    done = compute("--xla_no_such_flag=1")
-    assert done.returncode != 0
-    assert "xla_no_such_flag" in done.stderr
 
 
 def test_the_code_layers_are_the_code_and_the_layer_that_takes_it() -> None:

@@ -67,6 +67,12 @@ def training_of(architecture: Architecture, epochs: int = 2) -> TrainingSpec:
     return TrainingSpec(architecture=architecture, recipe=recipe, seed=0)
 
 
+def with_adam(spec: TrainingSpec) -> TrainingSpec:
+    """The same training with Adam, which is compiled in a third of the time."""
+    recipe = spec.recipe.model_copy(update={"optimizer": "adam"})
+    return spec.model_copy(update={"recipe": recipe})
+
+
 ANCHORED = training_of(DEEP).anchored_to(ANCHOR)
 SPECS = {
     "shallow": training_of(SHALLOW),
@@ -103,10 +109,11 @@ class CutTraining(NamedTuple):
     states: list[TrainingState]
 
 
-@pytest.fixture
-def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three segments an epoch."""
-    monkeypatch.setattr("tasks.models.batches.SEGMENT_BYTES", 200 * 784)
+def start_short(name: str, sample: Sample) -> Training:
+    """One of `SPECS`, in three segments an epoch."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tasks.models.batches.SEGMENT_BYTES", 200 * 784)
+        return start(SPECS[name], sample)
 
 
 @pytest.fixture(scope="module")
@@ -115,10 +122,16 @@ def cut(sample: Sample) -> Callable[[str], CutTraining]:
 
     @cache
     def train(name: str) -> CutTraining:
-        training = start(SPECS[name], sample)
+        training = start_short(name, sample)
         return CutTraining(training, [training.state for _ in training.advance()])
 
     return train
+
+
+@pytest.fixture(scope="module")
+def compiled(sample: Sample) -> Callable[[str], Training]:
+    """Another training like `cut`, for tests that restore a state: compiling takes seconds."""
+    return cache(lambda name: start_short(name, sample))
 
 
 def weights(training: Training) -> str:
@@ -200,22 +213,25 @@ def test_one_segment_does_what_keras_would_do(anchored: bool, sample: Sample) ->
 
 @pytest.mark.parametrize("name", BITS)
 def test_the_same_training_gives_the_same_bits(
-    name: str, sample: Sample, finished: Callable[[str], Training]
+    name: str,
+    sample: Sample,
+    cut: Callable[[str], CutTraining],
+    compiled: Callable[[str], Training],
 ) -> None:
-    first, second = finished(name), start(SPECS[name], sample)
+    first, second = cut(name).training, compiled(name)
+    second.restore(start(SPECS[name], sample).state)
     finish(second)
     assert weights(first) == weights(second)
     assert first.history == second.history
 
 
 @pytest.mark.parametrize("name", BITS)
-@pytest.mark.usefixtures("short_segments")
 def test_resuming_after_any_segment_ends_with_the_same_bits(
-    name: str, sample: Sample, cut: Callable[[str], CutTraining]
+    name: str, cut: Callable[[str], CutTraining], compiled: Callable[[str], Training]
 ) -> None:
     """Each state is restored into the training that was finished from the one before it."""
     whole, states = cut(name)
-    resumed = start(SPECS[name], sample)
+    resumed = compiled(name)
     assert len(states) == 6
     for state in states:
         resumed.restore(state)
@@ -225,7 +241,6 @@ def test_resuming_after_any_segment_ends_with_the_same_bits(
 
 
 @pytest.mark.parametrize("name", BITS)
-@pytest.mark.usefixtures("short_segments")
 def test_segment_length_leaves_the_weights_alone(
     name: str, finished: Callable[[str], Training], cut: Callable[[str], CutTraining]
 ) -> None:
@@ -251,9 +266,7 @@ def test_a_deep_code_is_whitened_after_some_epochs(
     monkeypatch.setattr(
         Training, "_whiten_code", lambda training: epochs.append(len(training.history))
     )
-    spec = training_of(DEEP, epochs=10)
-    adam = spec.recipe.model_copy(update={"optimizer": "adam"})  # compiled in a third of the time
-    finish(start(spec.model_copy(update={"recipe": adam}), sample))
+    finish(start(with_adam(training_of(DEEP, epochs=10)), sample))
     assert epochs == [5, 7, 8, 9]
 
 
@@ -278,8 +291,9 @@ def test_the_last_loss_is_that_of_the_finished_model(
     assert training.history[-1].validation_loss == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_dead_code_unit_comes_back(sample: Sample) -> None:
-    training = start(training_of(DEEP), sample)
+def test_a_dead_code_unit_comes_back(sample: Sample, compiled: Callable[[str], Training]) -> None:
+    training = compiled("deep")
+    training.restore(start(SPECS["deep"], sample).state)
     code, _ = find_code_layers(training.models.logits)
     bias = code.bias.numpy()
     bias[3] = -100
@@ -289,7 +303,7 @@ def test_a_dead_code_unit_comes_back(sample: Sample) -> None:
 
 
 def test_a_dead_unit_of_an_anchored_code_comes_back(sample: Sample) -> None:
-    training = start(training_of(DEEP, epochs=10).anchored_to(ANCHOR), sample)
+    training = start(with_adam(training_of(DEEP, epochs=10).anchored_to(ANCHOR)), sample)
     code = training.models.logits.get_layer("code")
     bias = code.bias.numpy()
     bias[3] = -5
@@ -304,33 +318,35 @@ def test_an_anchored_model_keeps_the_coordinate_system(
 ) -> None:
     """With another seed, the new code of a test image is nearest to its own old code."""
     spec = training_of(architecture, epochs=40)
-    anchor = start(spec, sample)
-    finish(anchor)
+    other = spec.model_copy(update={"seed": 1})
+    free = start(spec, sample)
+    finish(free)
     old_train, old_test = (
-        anchor.models.encoder(unit_scale(images)).numpy() for images in (sample.train, sample.test)
+        free.models.encoder(unit_scale(images)).numpy() for images in (sample.train, sample.test)
     )
-    shares = []
-    for other in (spec, spec.anchored_to(ANCHOR)):
-        seeded = other.model_copy(update={"seed": 1})
-        values = AnchorValues(anchor.models.encoder.get_weights(), old_train)
-        training = Training(
-            seeded, sample.train, sample.test, 255.0, anchor=values if other.anchor else None
-        )
-        finish(training)
+    values = AnchorValues(free.models.encoder.get_weights(), old_train)
+    anchored = Training(other.anchored_to(ANCHOR), sample.train, sample.test, 255.0, anchor=values)
+    finish(anchored)
+    free.spec = other  # with the first weights of its seed: what is compiled is the same
+    free.restore(start(other, sample).state)
+    finish(free)
+
+    def share(training: Training) -> float:
         new = training.models.encoder(unit_scale(sample.test)).numpy()
         distances = ((new[:, np.newaxis] - old_test) ** 2).sum(axis=2)  # (images, images)
-        shares.append((distances.argmin(axis=1) == np.arange(len(new))).mean())
-    assert shares[0] < 0.1
-    assert shares[1] > 0.7  # 512 images are few to learn it from
+        return float((distances.argmin(axis=1) == np.arange(len(new))).mean())
+
+    assert share(free) < 0.1
+    assert share(anchored) > 0.7  # 512 images are few to learn it from
 
 
 @pytest.mark.parametrize("architecture", [SHALLOW, DEEP], ids=lambda a: a.name)
-def test_an_anchored_model_starts_as_its_anchor(architecture: Architecture, sample: Sample) -> None:
+def test_an_anchored_model_starts_as_its_anchor(
+    architecture: Architecture, sample: Sample, finished: Callable[[str], Training]
+) -> None:
     """Its first codes are the anchor's, though it may be trained on images less their mean."""
-    spec = training_of(architecture)
-    first = start(spec, sample)
-    finish(first)
-    encoder, codes = first.models.encoder, anchor_codes(sample.train)
+    spec = SPECS[architecture.name]
+    encoder, codes = finished(architecture.name).models.encoder, anchor_codes(sample.train)
     seeded = spec.anchored_to(ANCHOR).model_copy(update={"seed": 1})
     values = AnchorValues(encoder.get_weights(), codes)
     second = Training(seeded, sample.train, sample.test, 255.0, anchor=values)
