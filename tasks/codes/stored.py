@@ -20,11 +20,7 @@ from numpy.typing import NDArray
 from .errors import CodesError
 from .provenance import short_basis
 from .reader import Codes, refusals_explained
-
-BLOCK_VALUES = 2**23
-"""Distances that are computed at once: 64 MiB."""
-GROUP = 64
-"""Rows in a group of stored codes."""
+from .search import search_nearest
 
 
 class Neighbors(NamedTuple):
@@ -49,7 +45,7 @@ class StoredCodes:
     basis: str
 
     def search(self, codes: NDArray[np.float32], basis: str, count: int = 5) -> Neighbors:
-        """Search the nearest stored codes; exact, in memory that does not grow with the queries.
+        """Search the nearest stored codes; exact, of equally distant ones the smallest rows first.
 
         Args:
             codes: (Q, code_size).
@@ -60,21 +56,8 @@ class StoredCodes:
             CodesError: the codes have another basis, so distances to them mean nothing.
         """
         check_basis(basis, self.basis, "The codes to search for")
-        count = min(count, len(self.codes))
-        rows = np.empty((len(codes), count), np.int64)
-        distances = np.empty((len(codes), count))
-        stored, squares = _pad(self.codes)
-        step = max(1, BLOCK_VALUES // len(stored))
-        for start in range(0, len(codes), step):
-            block = slice(start, start + step)
-            queries = codes[block].astype(np.float64)
-            rows[block] = nearest = _nearest(queries, stored, squares, count)
-            distances[block] = np.linalg.norm(stored[nearest] - queries[:, np.newaxis], axis=2)
-        order = np.argsort(distances, axis=1, kind="stable")
-        return Neighbors(
-            rows=np.take_along_axis(rows, order, axis=1),
-            distances=np.take_along_axis(distances, order, axis=1),
-        )
+        found = search_nearest(self.codes, codes, count)
+        return Neighbors(found.rows, np.sqrt(found.squares))
 
     def write(self, path: Path | str) -> None:
         """Write everything to a file in NumPy's format `.npz`, in one step.
@@ -99,42 +82,6 @@ class StoredCodes:
         finally:
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
-
-
-def _pad(codes: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Codes and their squared lengths, with rows that are infinitely long to full groups."""
-    missing = -len(codes) % GROUP
-    stored = np.pad(codes.astype(np.float64), ((0, missing), (0, 0)))
-    squares = np.einsum("nj,nj->n", stored, stored)
-    squares[len(codes) :] = np.inf
-    return stored, squares
-
-
-def _nearest(
-    queries: NDArray[np.float64],
-    stored: NDArray[np.float64],
-    squares: NDArray[np.float64],
-    count: int,
-) -> NDArray[np.int64]:
-    """Rows of the nearest stored codes, (Q, count), in no order: |s|² - 2 q's is least.
-
-    They are among the `count` groups whose least values are the smallest: to choose these first
-    is several times as fast as to choose among all rows.
-    """
-    scores = (-2 * queries) @ stored.T  # (Q, rows)
-    scores += squares
-    groups = len(stored) // GROUP  # group g has the rows g, g + groups, g + 2 groups, ...
-    least = scores.reshape(len(queries), GROUP, groups).min(axis=1)  # (Q, groups)
-    chosen = _smallest(least, min(count, groups))
-    members = chosen[:, np.newaxis] + groups * np.arange(GROUP)[:, np.newaxis]
-    candidates = members.reshape(len(queries), -1)
-    best = _smallest(np.take_along_axis(scores, candidates, axis=1), count)
-    return np.take_along_axis(candidates, best, axis=1)
-
-
-def _smallest(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """Columns of the smallest values of each row, in no order."""
-    return np.argpartition(values, count - 1, axis=1)[:, :count]
 
 
 def join_codes(*parts: Codes | StoredCodes) -> StoredCodes:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tasks.codes.published import PublishedRun
 from tasks.codes.reader import Codes, open_codes
+from tasks.codes.search import search_nearest
 from tasks.core.errors import StepError
 from tasks.core.hdf5 import create_hdf5
 from tasks.core.locks import lock
@@ -115,7 +116,7 @@ def _write_all(
 
 def _search_pca(pca: FeaturesOf, components: int) -> NDArray[np.int64]:
     """Rows of the nearest training images of every test image in a PCA."""
-    return search_neighbors(pca("train", components), pca("test", components))[0]
+    return search_nearest(pca("train", components), pca("test", components), NEIGHBORS).rows
 
 
 def _measure_shares(
@@ -166,28 +167,6 @@ def same_class_share(
     return float((train_labels[neighbors] == test_labels[:, np.newaxis]).mean())
 
 
-def search_neighbors(
-    train: NDArray[np.float32], test: NDArray[np.float32], count: int = NEIGHBORS
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Rows of the nearest training vectors of every test vector, and their distances.
-
-    Exact: distances are computed in float64. They are computed in blocks, so memory grows only with
-    the input and the result. With fewer than `count` training vectors there are as many neighbours.
-
-    Args:
-        train: (N, size).
-        test: (Q, size).
-
-    Returns:
-        Two arrays (Q, count), nearest first.
-    """
-    from sklearn.neighbors import NearestNeighbors  # a second that other steps need not wait
-
-    search = NearestNeighbors(n_neighbors=min(count, len(train)), algorithm="brute").fit(train)
-    distances, neighbors = search.kneighbors(test)
-    return neighbors, distances
-
-
 def write_neighbors(
     path: Path,
     train: NDArray[np.float32],
@@ -203,16 +182,16 @@ def write_neighbors(
         basis: of the codes, an attribute of the file.
 
     Returns:
-        The neighbours, as `search_neighbors` gives them.
+        The rows of the neighbours, (Q, count), nearest first.
     """
     if train.shape[1] != test.shape[1]:
         raise StepError(f"Codes of {train.shape[1]} and {test.shape[1]} units cannot be compared")
-    neighbors, distances = search_neighbors(train, test, count)
+    neighbors, squares = search_nearest(train, test, count)
     arrays = {
         "train": train,
         "test": test,
         "neighbors": neighbors.astype(np.int32),
-        "distances": distances.astype(np.float32),
+        "distances": np.sqrt(squares.astype(np.float32)),
     }
     with create_hdf5(path) as file:
         file.attrs.update(type="dense", distance="euclidean", point_type="float")

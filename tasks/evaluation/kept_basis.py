@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.codes.reader import CodesFile
+from tasks.codes.search import search_nearest
 from tasks.core.records import DatasetRecord, Split
-from tasks.evaluation.probes import find_nearest, probe, probed_rows
+from tasks.evaluation.probes import probe, probed_rows
 from tasks.evaluation.records import BasisMetrics
 from tasks.images.store import open_images
 from tasks.models.spec import Anchor
@@ -54,7 +55,7 @@ def share_of_own_nearest(new: NDArray[np.float32], old: NDArray[np.float32]) -> 
     Args:
         new, old: (images, code_size), of the same images in the same order.
     """
-    nearest = find_nearest(old, new, 1)[:, 0]  # (images,)
+    nearest = search_nearest(old, new, 1).rows[:, 0]  # (images,)
     to_own, to_nearest = (np.linalg.norm(new - found, axis=1) for found in (old, old[nearest]))
     return float((to_own <= to_nearest).mean())
 

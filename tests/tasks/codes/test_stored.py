@@ -69,14 +69,8 @@ def test_labels_are_those_of_one_list_of_names(codes: Codes, more: Codes) -> Non
     assert (unlabelled.labels, unlabelled.class_names) == (None, ())
 
 
-@pytest.mark.parametrize("block", [1, 500, 2**23])
 @pytest.mark.parametrize("count", [1, 5, 100])
-@pytest.mark.parametrize("group", [1, 7, 64])
-def test_the_nearest_are_those_of_brute_force(
-    count: int, block: int, group: int, codes: Codes, more: Codes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tasks.codes.stored.BLOCK_VALUES", block)
-    monkeypatch.setattr("tasks.codes.stored.GROUP", group)
+def test_the_nearest_are_those_of_brute_force(count: int, codes: Codes, more: Codes) -> None:
     found = join_codes(codes).search(more.codes, more.basis, count)
     differences = more.codes[:, np.newaxis].astype(np.float64) - codes.codes
     distances = np.sqrt((differences**2).sum(axis=2))  # (30, 60)

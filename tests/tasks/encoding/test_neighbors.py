@@ -160,7 +160,7 @@ def test_the_neighbours_of_the_same_codes_are_copied(
     first = obtain_neighbors(open_run("run-1", root), root)
     assert "Copied" not in caplog.text
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tasks.encoding.neighbors.search_neighbors", None)
+        patch.setattr("tasks.encoding.neighbors.search_nearest", None)
         second = obtain_neighbors(open_run("run-2", root), root)
     assert second == first.model_copy(update={"run": "run-2"})
     assert "Copied shallow-32-euclidean.hdf5 from the neighbours of run run-1" in caplog.text

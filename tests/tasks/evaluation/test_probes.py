@@ -3,9 +3,8 @@ import warnings
 import numpy as np
 import pytest
 from sklearn.linear_model import RidgeClassifier
-from sklearn.neighbors import NearestNeighbors
 
-from tasks.evaluation.probes import GROUPS, RIDGE, SEARCH_ROWS, find_nearest, probe
+from tasks.evaluation.probes import RIDGE, probe
 
 
 def test_classes_that_lie_apart_are_told_apart() -> None:
@@ -67,21 +66,3 @@ def test_few_training_images_are_all_neighbours() -> None:
     probes = probe(np.eye(2, dtype=np.float32), np.array([0, 1]), np.eye(2, dtype=np.float32),
                    np.array([0, 1]))  # fmt: skip
     assert probes.nearest_1 == 1.0
-
-
-@pytest.mark.parametrize("rows", [3, 7, GROUPS - 1, GROUPS, 5 * GROUPS + 9])
-def test_neighbours_are_those_of_an_exact_search(rows: int) -> None:
-    generator = np.random.default_rng(0)
-    train, test = (
-        generator.gamma(0.5, 20, (count, 8)).astype(np.float32) for count in (rows, SEARCH_ROWS + 9)
-    )
-    found = find_nearest(train, test, 5)
-    search = NearestNeighbors(n_neighbors=min(5, rows), algorithm="brute").fit(train)
-    assert np.array_equal(found, search.kneighbors(test, return_distance=False))
-
-
-def test_rounding_of_the_product_does_not_decide() -> None:
-    """Far from the origin, float32 products round away differences that the features have."""
-    train = (1000 + np.arange(6) / 64).astype(np.float32)[:, np.newaxis]
-    test = np.array([[1000 + 2 / 64]], np.float32)
-    assert find_nearest(train, test, 3).tolist() == [[2, 1, 3]]
