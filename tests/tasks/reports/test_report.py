@@ -14,7 +14,13 @@ from tasks.evaluation.records import BasisMetrics, Probes
 from tasks.models.store import ModelRecord
 from tasks.reports.__main__ import main
 from tasks.reports.metrics_table import METRICS
-from tasks.reports.report import escape_markdown, render_html, render_markdown
+from tasks.reports.report import (
+    LARGE_PICTURE,
+    encode_uri,
+    escape_markdown,
+    render_html,
+    render_markdown,
+)
 from tasks.runs.building import building_folder
 from tasks.runs.manifest import Manifest, read_manifest
 from tests.conftest import complete
@@ -29,6 +35,14 @@ def manifest(model: ModelRecord, dataset: DatasetRecord, root: Path) -> Manifest
     done = complete("run-1", model, dataset, root)
     figure = FigureRecord(path="figures/a.png", title="A figure", text="It shows 'all' < 1")
     return done.model_copy(update={"figures": (figure,)})
+
+
+def test_a_chart_is_shown_as_vectors_however_large(manifest: Manifest, root: Path) -> None:
+    """Only pictures of pixels can be compressed."""
+    folder = run_folder("run-1", root)
+    chart = b"<svg>" + b"x" * (LARGE_PICTURE + 1) + b"</svg>"
+    (folder / "figures" / "a.svg").write_bytes(chart)
+    assert encode_uri(chart, "image/svg+xml") in render_html(manifest, None, folder)
 
 
 class Page(HTMLParser):
