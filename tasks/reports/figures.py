@@ -11,6 +11,7 @@ from tasks.core.records import DatasetRecord, FigureRecord, FileRecord, Split
 from tasks.encoding.encoder import load_autoencoder, reconstruct_rows
 from tasks.evaluation.baselines import load_pca
 from tasks.evaluation.metrics import mean_squared_errors, on_unit_scale
+from tasks.evaluation.probes import NEIGHBORS
 from tasks.evaluation.records import Metrics
 from tasks.evaluation.references import LAB_LOSSES
 from tasks.images import fashion_mnist
@@ -18,6 +19,7 @@ from tasks.images.rows import spaced_rows
 from tasks.images.store import open_images
 from tasks.models.store import ModelRecord, read_history
 from tasks.reports import charts, code_map
+from tasks.reports.class_neighbors import count_neighbors, draw_class_neighbors
 from tasks.reports.image_rows import draw_comparison, draw_extremes, draw_lab_figure, lab_rows
 from tasks.reports.metrics_table import describe_worth
 from tasks.reports.projection import project_codes
@@ -26,6 +28,8 @@ from tasks.reports.style import ShownImages
 MAP_POINTS = 10_000
 """Codes on a map, at most, and training codes that choose its axes: of more, some at equal
 distances."""
+SEARCHED_IMAGES = 2_000
+"""Test images whose neighbours are counted, at most."""
 HARDEST_CLASSES = 40
 """Classes in the chart of errors, at most: those with the largest errors."""
 
@@ -87,7 +91,9 @@ def draw_figures(
             figures.append(_draw_extremes(subject, model))
             figures.append(_draw_units(subject, model, test_codes))
             if min(test_codes.codes.shape) > 1:  # a plane needs two units and two images
-                figures.append(_draw_map(subject, model, _read_some(train, model), test_codes))
+                train_codes = _read_some(train, model)
+                figures.append(_draw_map(subject, model, train_codes, test_codes))
+                figures += _draw_class_neighbors(subject, model, train_codes, test_codes)
             figures.append(_draw_lab_figure(subject, model))
     return figures
 
@@ -196,6 +202,31 @@ def _draw_map(subject: Subject, model: ModelRecord, train: Codes, test: Codes) -
         f"Map of the {model.name} model's codes",
         f"{plane.text}.{colors} In all {test.codes.shape[1]} directions: {worth}.",
     )
+
+
+def _draw_class_neighbors(
+    subject: Subject, model: ModelRecord, train: Codes, test: Codes
+) -> list[FigureRecord]:
+    """None without labels or with a single class."""
+    rows, name = spaced_rows(len(test.codes), SEARCHED_IMAGES), f"neighbors-{model.name}.png"
+    if train.labels is None or test.labels is None or np.ptp(train.labels) == 0:
+        return []
+    neighbors = count_neighbors(train.codes, train.labels, test.codes[rows], test.labels[rows])
+    names = {label: subject.dataset.class_name(label) for label in neighbors.labels}
+    draw_class_neighbors(model.name, neighbors, names, subject.path(name))
+    hardest = neighbors.hardest[0]
+    shares = neighbors.shares[hardest]
+    other = np.argmax(np.where(np.arange(len(shares)) == hardest, -1, shares))
+    return [
+        _record(
+            name,
+            f"Classes of neighbours in the {model.name} model's codes",
+            f"The classes of the {NEIGHBORS} nearest of {len(train.codes):,} training images, by "
+            f"the class of {len(rows):,} test images. Fewest of its own has "
+            f"{names[neighbors.labels[hardest]]}: {shares[hardest]:.0%}; {shares[other]:.0%} of "
+            f"its neighbours are {names[neighbors.labels[other]]}.",
+        )
+    ]
 
 
 def _draw_lab_figure(subject: Subject, model: ModelRecord) -> FigureRecord:

@@ -61,7 +61,7 @@ def test_a_run_leaves_models_codes_and_figures_and_publishes_them(
         *(f"figures/{name}.png" for name in ("comparison", "learning-curves", "classes")),
         *(
             f"figures/{name}{model}.png"
-            for name in ("codes-", "extremes-", "activity-", "map-")
+            for name in ("codes-", "extremes-", "activity-", "map-", "neighbors-")
             for model in ("shallow", "deep")
         ),
         *(

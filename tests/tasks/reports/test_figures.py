@@ -35,6 +35,7 @@ def test_draws_every_figure_and_says_what_it_shows(
         "figures/extremes-shallow.png",
         "figures/activity-shallow.png",
         "figures/map-shallow.png",
+        "figures/neighbors-shallow.png",
         "figures/codes-shallow.png",
     ]
     for figure in figures:
@@ -49,6 +50,7 @@ def test_draws_every_figure_and_says_what_it_shows(
     assert "32 of 32 code units carry information" in texts["activity-shallow"]
     assert "Coloured by class" in texts["map-shallow"]
     assert "classes of the training images lie farthest apart" in texts["map-shallow"]
+    assert "5 nearest of 512 training images" in texts["neighbors-shallow"]
     curves = (root / "run" / "figures" / "learning-curves.svg").read_text()
     assert f">entropy floor {METRICS.entropy_floor:.4f}<" in curves
     assert "reference notebook" not in curves, "these are not the images of the notebook"
