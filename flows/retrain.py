@@ -60,7 +60,7 @@ def run_steps(run: CurrentRun, parameters: Parameters) -> Outcome:
         for model in models
     }
     figures = steps.draw_figures(run.name, dataset, models, metrics, codes)
-    return steps.publish_run(run, parameters, dataset, baselines, models, metrics, figures)
+    return steps.publish_run(run, parameters, dataset, baselines, models, codes, metrics, figures)
 
 
 def main(arguments: list[str]) -> int:

@@ -204,6 +204,7 @@ def publish_run(
     dataset: DatasetRecord,
     baselines: Baselines,
     models: list[ModelRecord],
+    codes: dict[Split, FileRecord],
     metrics: dict[str, Metrics],
     figures: tuple[FigureRecord, ...],
 ) -> Outcome:
@@ -225,7 +226,7 @@ def publish_run(
     )
     manifest = publication.resume_publication(run.name, root)
     if manifest is None:
-        manifest = publication.complete_run(record, root, render_files)
+        manifest = publication.complete_run(record, root, render_files, codes.values())
     report = run_folder(run.name, root) / MARKDOWN_FILE
     show_results(dataset.name, f"Run {run.name}", report, figures, metrics)
     return _announced(manifest, root)
