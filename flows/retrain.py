@@ -45,15 +45,13 @@ def run_steps(run: CurrentRun, parameters: Parameters) -> Outcome:
     device = steps.choose_device(parameters.training.device)
     dataset = steps.fetch_dataset(parameters.data)
     specs = parameters.specs()
-    anchors = steps.choose_anchors(run.name, parameters, dataset, specs)
+    context = steps.choose_anchors(run.name, parameters, dataset, specs, device)
     options = parameters.run
-    if unchanged := steps.find_unchanged(run.name, options, dataset, specs, anchors, device):
+    if unchanged := steps.find_unchanged(context, options, specs):
         return unchanged
     models: list[ModelRecord] = []
     for spec in specs:
-        models += [
-            steps.train_model(run.name, dataset, spec, device, options.retrain, anchors, models)
-        ]
+        models += [steps.train_model(context, spec, models, options.retrain)]
     codes = {split: steps.encode_images(run.name, split, dataset, models) for split in SPLITS}
     steps.export_encoders(run.name, dataset, models)
     baselines = steps.compute_baselines(dataset, specs)
@@ -62,7 +60,7 @@ def run_steps(run: CurrentRun, parameters: Parameters) -> Outcome:
         for model in models
     }
     figures = steps.draw_figures(run.name, dataset, models, metrics, codes)
-    return steps.publish_run(run, parameters, dataset, baselines, models, metrics, figures)
+    return steps.publish_run(run, parameters, dataset, baselines, models, codes, metrics, figures)
 
 
 def main(arguments: list[str]) -> int:

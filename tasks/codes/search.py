@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 QUERY_ROWS = 256
 STORED_ROWS = 2**16
 """Queries and stored vectors that one product compares: 64 MiB."""
-PAIR_VALUES = 2**21
-"""Values of vectors that are compared at once in float64: 16 MiB."""
+PAIR_VALUES = 2**18
+"""Values of vectors that are compared at once in float64: 2 MiB."""
 ROUNDING = 2.0**-24
 """The largest relative error of one operation in float32."""
 

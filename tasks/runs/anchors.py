@@ -42,6 +42,19 @@ class Anchors(Record):
     )
 
 
+class TrainingContext(NamedTuple):
+    """What is the same for all trainings of a run."""
+
+    run: str
+    dataset: DatasetRecord
+    device: DeviceKind
+    anchors: Anchors
+
+    def fingerprint_of(self, spec: TrainingSpec) -> str:
+        """The fingerprint of a model of the run."""
+        return fingerprint_of(self.dataset, spec, self.device)
+
+
 class PlannedTraining(NamedTuple):
     """A training with its anchor, if it has one."""
 
@@ -155,13 +168,7 @@ def anchor_of(model: ModelRecord, scale: float) -> Anchor:
 
 
 def plan_training(
-    run: str,
-    spec: TrainingSpec,
-    anchors: Anchors,
-    earlier: list[ModelRecord],
-    dataset: DatasetRecord,
-    device: DeviceKind,
-    root: Path,
+    context: TrainingContext, spec: TrainingSpec, earlier: list[ModelRecord], root: Path
 ) -> PlannedTraining:
     """Add the anchor to a training.
 
@@ -171,10 +178,10 @@ def plan_training(
         spec: without an anchor.
         earlier: the models of the run that are trained already.
     """
-    anchor, file = _find_anchor(run, spec, anchors, earlier, dataset, root)
+    anchor, file = _find_anchor(context, spec, earlier, root)
     if anchor is None:
         return PlannedTraining(spec, None, None)
-    if fingerprint_of(dataset, spec, device) == anchor.fingerprint:
+    if context.fingerprint_of(spec) == anchor.fingerprint:
         stored = stored_model(root / "models" / anchor.fingerprint)
         # Another processor may have trained it to other bits.
         if stored is None or stored.encoder_weights_sha256 == anchor.basis:
@@ -183,21 +190,16 @@ def plan_training(
 
 
 def _find_anchor(
-    run: str,
-    spec: TrainingSpec,
-    anchors: Anchors,
-    earlier: list[ModelRecord],
-    dataset: DatasetRecord,
-    root: Path,
+    context: TrainingContext, spec: TrainingSpec, earlier: list[ModelRecord], root: Path
 ) -> tuple[Anchor | None, Path | None]:
     """The anchor of a model with the file of its encoder; the published one comes first."""
-    architecture = spec.architecture
+    architecture, anchors = spec.architecture, context.anchors
     if anchor := anchors.published.get(architecture.name):
-        return anchor, _anchor_file(anchor, anchors_folder(run, root))
+        return anchor, _anchor_file(anchor, anchors_folder(context.run, root))
     for model in earlier if anchors.shared else ():
         same_size = model.spec.architecture.code_size == architecture.code_size
         if model.name in _lenders(architecture.name) and same_size:
-            return anchor_of(model, dataset.scale), root / model.folder / basis_file(model)
+            return anchor_of(model, context.dataset.scale), root / model.folder / basis_file(model)
     return None, None
 
 
@@ -206,12 +208,9 @@ def _anchor_file(anchor: Anchor, folder: Path) -> Path:
 
 
 def obtain_model_in_basis(
-    run: str,
+    context: TrainingContext,
     spec: TrainingSpec,
-    anchors: Anchors,
     earlier: list[ModelRecord],
-    dataset: DatasetRecord,
-    device: DeviceKind,
     root: Path,
     report: Report,
     retrain: bool,
@@ -223,11 +222,8 @@ def obtain_model_in_basis(
         report, retrain: see `obtain_model`.
     """
     while True:
-        planned = plan_training(run, spec, anchors, earlier, dataset, device, root)
-        model = obtain_model(
-            dataset, planned.spec, device, root, report, retrain, planned.anchor_file
-        )
-        anchor = planned.anchor
+        planned, anchor, file = plan_training(context, spec, earlier, root)
+        model = obtain_model(context.dataset, planned, context.device, root, report, retrain, file)
         if not anchor or model.spec.anchor or model.encoder_weights_sha256 == anchor.basis:
             return model
         logger.warning(
@@ -238,19 +234,13 @@ def obtain_model_in_basis(
 
 
 def plan_fingerprints(
-    run: str,
-    specs: list[TrainingSpec],
-    anchors: Anchors,
-    dataset: DatasetRecord,
-    device: DeviceKind,
-    root: Path,
+    context: TrainingContext, specs: list[TrainingSpec], root: Path
 ) -> list[str] | None:
     """The fingerprints of the models of a run; None if one of them must be trained."""
     models: list[ModelRecord] = []
     for spec in specs:
-        planned = plan_training(run, spec, anchors, models, dataset, device, root).spec
-        folder = root / "models" / fingerprint_of(dataset, planned, device)
-        model = stored_model(folder)
+        planned = plan_training(context, spec, models, root).spec
+        model = stored_model(root / "models" / context.fingerprint_of(planned))
         if model is None:
             return None
         models.append(model)

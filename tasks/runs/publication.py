@@ -2,14 +2,14 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tasks.codes.published import MANIFEST_FILE, published_link, run_folder
 from tasks.core.errors import RefusedError, StepError
 from tasks.core.locks import lock
-from tasks.core.records import FileRecord
+from tasks.core.records import CodesSha256, FileRecord
 from tasks.core.settings import read_settings
 from tasks.core.storage import (
     describe_file,
@@ -47,10 +47,16 @@ RenderReport = Callable[[Manifest, Manifest | None, Path], dict[str, str]]
 each file of the report, by its name."""
 
 
-def complete_run(record: RunRecord, root: Path, render: RenderReport) -> Manifest:
+def complete_run(
+    record: RunRecord, root: Path, render: RenderReport, codes: Iterable[FileRecord] = ()
+) -> Manifest:
     """Complete a run's folder, judge it, publish it if it passed, and delete old runs.
 
+    Args:
+        codes: codes files that were verified when they were written; others are verified here.
+
     Raises:
+        CodesError: a codes file is damaged.
         StepError: a run of this name is complete already, there is no room to write, or a model
             was trained again to other weights.
     """
@@ -60,10 +66,11 @@ def complete_run(record: RunRecord, root: Path, render: RenderReport) -> Manifes
     building = building_folder(record.run, root)
     remove_partial_files(building)
     record = _copy_models(record, building, root)
+    codes_sha256 = digest_codes(building, codes)
     dataset, parameters = record.dataset.name, Parameters.model_validate(record.parameters)
     with lock(PUBLICATION_LOCK, root):
         record_missed(dataset, root)
-        manifest = _judge_run(record, parameters, building, root, render)
+        manifest = _judge_run(record, codes_sha256, parameters, building, root, render)
         finish_building(building, MANIFEST_FILE, manifest, folder)
         if manifest.verdict.published:
             switch_link(manifest, root)
@@ -89,7 +96,12 @@ def _copy_models(record: RunRecord, building: Path, root: Path) -> RunRecord:
 
 
 def _judge_run(
-    record: RunRecord, parameters: Parameters, building: Path, root: Path, render: RenderReport
+    record: RunRecord,
+    codes_sha256: CodesSha256,
+    parameters: Parameters,
+    building: Path,
+    root: Path,
+    render: RenderReport,
 ) -> Manifest:
     """Judge a run, write its report, and return its manifest."""
     dataset = record.dataset
@@ -112,7 +124,7 @@ def _judge_run(
         drift=drift,
         verdict=verdict,
         best_losses=merge_best((rivals.best, own)),
-        codes_sha256=digest_codes(building),
+        codes_sha256=codes_sha256,
         earlier_bases=list_bases(previous) if previous else (),
         derived_version=DERIVED_VERSION,
         versions=installed_versions(),
@@ -196,11 +208,11 @@ def publish(run: str, root: Path, anyway: bool = False) -> Manifest:
     with lock(PUBLICATION_LOCK, root):
         folder = run_folder(run, root)
         manifest = _read_verified(folder)
-        codes_sha256 = digest_codes(folder)
+        # The manifest of version 0.1.0 lacks them.
+        codes_sha256 = manifest.codes_sha256 or digest_codes(folder)
         if not (manifest.verdict.published or anyway):
             raise StepError(f"{manifest.verdict.reason} Add --anyway to publish {run}")
         record_missed(manifest.dataset.name, root)
-        # The manifest of version 0.1.0 lacks them.
         switch_link(manifest.model_copy(update={"codes_sha256": codes_sha256}), root)
     return manifest
 

@@ -28,9 +28,8 @@ from tasks.models.store import ModelRecord
 from tasks.parameters.images import DataParameters
 from tasks.parameters.retrain import Parameters, RunParameters
 from tasks.reports.report import MARKDOWN_FILE, render_files
-from tasks.runs import anchors as anchoring
-from tasks.runs import lookup, publication
-from tasks.runs.anchors import Anchors
+from tasks.runs import anchors, lookup, publication
+from tasks.runs.anchors import TrainingContext
 from tasks.runs.building import ATTEMPT_FOLDER, begin_run, building_folder, discard_building
 from tasks.runs.manifest import Manifest, Outcome, RunRecord
 from tasks.steps import log_lines
@@ -71,44 +70,38 @@ def fetch_dataset(parameters: DataParameters) -> DatasetRecord:
 
 @step("Choose the coordinate systems")
 def choose_anchors(
-    run: str, parameters: Parameters, dataset: DatasetRecord, specs: list[TrainingSpec]
-) -> Anchors:
+    run: str,
+    parameters: Parameters,
+    dataset: DatasetRecord,
+    specs: list[TrainingSpec],
+    device: DeviceKind,
+) -> TrainingContext:
     """Decide which models keep the coordinate system of the published codes."""
     root = prepare_artifacts_folder()
-    return anchoring.obtain_anchors(run, parameters, dataset, specs, root)
+    chosen = anchors.obtain_anchors(run, parameters, dataset, specs, root)
+    return TrainingContext(run, dataset, device, chosen)
 
 
 @step("Check whether anything would change")
 def find_unchanged(
-    run: str,
-    parameters: RunParameters,
-    dataset: DatasetRecord,
-    specs: list[TrainingSpec],
-    anchors: Anchors,
-    device: DeviceKind,
+    context: TrainingContext, parameters: RunParameters, specs: list[TrainingSpec]
 ) -> Outcome | None:
     """The published run if this one would only repeat it; announces it if nobody did."""
     root = prepare_artifacts_folder()
-    announce_publication(dataset.name, root)
+    announce_publication(context.dataset.name, root)
     if parameters.quick or parameters.retrain:
         return None
-    fingerprints = anchoring.plan_fingerprints(run, specs, anchors, dataset, device, root)
-    manifest = lookup.find_unchanged(fingerprints, dataset, root) if fingerprints else None
+    fingerprints = anchors.plan_fingerprints(context, specs, root)
+    manifest = lookup.find_unchanged(fingerprints, context.dataset, root) if fingerprints else None
     if manifest is None:
         return None
-    discard_building(run, root)
+    discard_building(context.run, root)
     return Outcome(manifest=manifest, unchanged=True)
 
 
 @step("Train the {spec.architecture.name} model", log_lines.summarize_model)
 def train_model(
-    run: str,
-    dataset: DatasetRecord,
-    spec: TrainingSpec,
-    device: DeviceKind,
-    retrain: bool,
-    anchors: Anchors,
-    earlier: list[ModelRecord],
+    context: TrainingContext, spec: TrainingSpec, earlier: list[ModelRecord], retrain: bool
 ) -> ModelRecord:
     """Train an autoencoder and extract its encoder, unless that was done before.
 
@@ -117,9 +110,7 @@ def train_model(
     """
     root = prepare_artifacts_folder()
     with show_progress(spec.architecture.name) as report:
-        return anchoring.obtain_model_in_basis(
-            run, spec, anchors, earlier, dataset, device, root, report, retrain
-        )
+        return anchors.obtain_model_in_basis(context, spec, earlier, root, report, retrain)
 
 
 @step("Encode the {split} images", log_lines.summarize_file)
@@ -213,6 +204,7 @@ def publish_run(
     dataset: DatasetRecord,
     baselines: Baselines,
     models: list[ModelRecord],
+    codes: dict[Split, FileRecord],
     metrics: dict[str, Metrics],
     figures: tuple[FigureRecord, ...],
 ) -> Outcome:
@@ -234,7 +226,7 @@ def publish_run(
     )
     manifest = publication.resume_publication(run.name, root)
     if manifest is None:
-        manifest = publication.complete_run(record, root, render_files)
+        manifest = publication.complete_run(record, root, render_files, codes.values())
     report = run_folder(run.name, root) / MARKDOWN_FILE
     show_results(dataset.name, f"Run {run.name}", report, figures, metrics)
     return _announced(manifest, root)

@@ -14,7 +14,7 @@ from tasks.models.store import ModelRecord, stored_model
 from tasks.parameters.images import DataParameters
 from tasks.parameters.retrain import RunParameters
 from tasks.parameters.training import TrainingParameters
-from tasks.runs.anchors import Anchors
+from tasks.runs.anchors import Anchors, TrainingContext
 from tasks.runs.manifest import Manifest, Outcome
 from tasks.steps import retrain as steps
 from tests.conftest import GATE, SAMPLE, SAMPLE_FOLDER, TRAINING
@@ -107,11 +107,9 @@ def test_only_a_damaged_model_is_trained_again(first: Manifest, root: Path) -> N
 
     @flow
     def train() -> list[ModelRecord]:
-        run, options, none = "again", RunParameters(), Anchors(shared=False)
-        assert not steps.find_unchanged(run, options, first.dataset, specs, none, "cpu")
-        return [
-            steps.train_model(run, first.dataset, spec, "cpu", False, none, []) for spec in specs
-        ]
+        context = TrainingContext("again", first.dataset, "cpu", Anchors(shared=False))
+        assert not steps.find_unchanged(context, RunParameters(), specs)
+        return [steps.train_model(context, spec, [], False) for spec in specs]
 
     stored = root / first.models[0].folder / "encoder.keras"  # compiled sooner than the other
     stored.write_bytes(stored.read_bytes()[:-1])

@@ -15,6 +15,7 @@ from tasks.parameters.retrain import Parameters, RunParameters
 from tasks.parameters.training import TrainingParameters
 from tasks.runs.anchors import (
     Anchors,
+    TrainingContext,
     anchor_of,
     find_sources,
     obtain_anchors,
@@ -141,7 +142,7 @@ def test_a_retry_chooses_as_the_first_attempt_did(
     begin_run("run-2", dataset, [model], root)
     begin_run("run-2", dataset, [], root)
     assert choose(root, dataset) == first
-    planned = plan_training("run-2", OTHER_SEED, first, [], dataset, "cpu", root)
+    planned = plan_training(TrainingContext("run-2", dataset, "cpu", first), OTHER_SEED, [], root)
     assert planned.spec == OTHER_SEED.anchored_to(anchor_to(model))
     assert planned.anchor_file
     assert planned.anchor_file.exists()
@@ -175,14 +176,14 @@ def test_a_published_run_that_cannot_be_read_gives_no_basis(
 def test_a_model_that_would_be_anchored_to_itself_is_that_model(
     manifest: Manifest, dataset: DatasetRecord, root: Path
 ) -> None:
-    anchors = choose(root, dataset)
+    context = TrainingContext("run-2", dataset, "cpu", choose(root, dataset))
     model = manifest.models[0]
-    planned = plan_training("run-2", SPEC, anchors, [], dataset, "cpu", root)
+    planned = plan_training(context, SPEC, [], root)
     assert (planned.spec, planned.anchor_file) == (SPEC, None)
-    assert plan_fingerprints("run-2", [SPEC], anchors, dataset, "cpu", root) == [model.fingerprint]
+    assert plan_fingerprints(context, [SPEC], root) == [model.fingerprint]
     shutil.rmtree(root / model.folder)
-    assert plan_training("run-2", SPEC, anchors, [], dataset, "cpu", root).spec == SPEC
-    assert plan_fingerprints("run-2", [SPEC], anchors, dataset, "cpu", root) is None
+    assert plan_training(context, SPEC, [], root).spec == SPEC
+    assert plan_fingerprints(context, [SPEC], root) is None
 
 
 def test_a_model_that_another_processor_trained_to_other_bits_is_anchored(
@@ -199,7 +200,7 @@ def test_a_model_that_another_processor_trained_to_other_bits_is_anchored(
     shutil.copytree(root / obtained.folder, root / model.folder)
     (root / model.folder / "model.json").write_text(forged.model_dump_json())
     found = obtain_model_in_basis(
-        "run-2", SPEC, frozen, [], dataset, "cpu", root, ignore, retrain=False
+        TrainingContext("run-2", dataset, "cpu", frozen), SPEC, [], root, ignore, retrain=False
     )
     assert found.spec == SPEC.anchored_to(anchor_to(model))
     assert found.basis == model.basis
@@ -210,7 +211,7 @@ def test_a_model_without_a_basis_takes_that_of_the_runs_deep_model(
 ) -> None:
     (spec,) = specs_of(WIDE)
     trained = [example_model("shallow"), example_model("deep")]
-    planned = plan_training("run-1", spec, SHARED, trained, dataset, "cpu", root)
+    planned = plan_training(TrainingContext("run-1", dataset, "cpu", SHARED), spec, trained, root)
     assert planned.spec == spec.anchored_to(anchor_of(trained[1], dataset.scale))
     assert planned.anchor_file == root / trained[1].folder / "encoder.keras"
     for free, anchors in (
@@ -218,22 +219,22 @@ def test_a_model_without_a_basis_takes_that_of_the_runs_deep_model(
         (specs_of(sized(WIDE, 16))[0], SHARED),
         (SPEC, SHARED),  # shallow
     ):
-        assert plan_training("run-1", free, anchors, trained, dataset, "cpu", root).spec == free
+        context = TrainingContext("run-1", dataset, "cpu", anchors)
+        assert plan_training(context, free, trained, root).spec == free
 
 
 def test_the_anchor_survives_the_run_it_came_from(
     manifest: Manifest, model: ModelRecord, dataset: DatasetRecord, root: Path
 ) -> None:
     """The third run is anchored to the first, which is gone."""
-    second = obtain_model_in_basis(
-        "run-2", OTHER_SEED, choose(root, dataset), [], dataset, "cpu", root, ignore, False
-    )
+    context = TrainingContext("run-2", dataset, "cpu", choose(root, dataset))
+    second = obtain_model_in_basis(context, OTHER_SEED, [], root, ignore, False)
     complete("run-2", second, dataset, root)
     shutil.rmtree(root / "runs" / "run-1")
     shutil.rmtree(root / model.folder)
     third = SPEC.model_copy(update={"seed": 2})
-    anchors = choose(root, dataset, "run-3")
-    found = obtain_model_in_basis("run-3", third, anchors, [], dataset, "cpu", root, ignore, False)
+    context = TrainingContext("run-3", dataset, "cpu", choose(root, dataset, "run-3"))
+    found = obtain_model_in_basis(context, third, [], root, ignore, False)
     assert found.spec.anchor == anchor_to(model)
     assert found.basis == model.encoder_weights_sha256
     assert stored_model(root / "models" / fingerprint_of(dataset, found.spec, "cpu")) == found

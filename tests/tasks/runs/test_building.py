@@ -2,12 +2,13 @@ from pathlib import Path
 
 import pytest
 
+from tasks.codes.errors import CodesError
 from tasks.codes.published import run_folder
 from tasks.core.records import DatasetRecord
 from tasks.core.storage import write_bytes
 from tasks.core.versions import installed_versions
 from tasks.models.store import ModelRecord
-from tasks.runs.building import begin_run, building_folder
+from tasks.runs.building import begin_run, building_folder, digest_codes
 from tasks.runs.lookup import check_files
 from tasks.runs.manifest import DERIVED_VERSION
 from tests.conftest import complete
@@ -56,3 +57,17 @@ def test_a_second_attempt_keeps_nothing_that_another_version_made(
     write_bytes(made, b"")
     begin_run("run-1", dataset, [model], root)
     assert not made.exists()
+
+
+def test_codes_files_that_were_verified_before_are_only_compared(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = complete("run-1", model, dataset, root)
+    folder = run_folder("run-1", root)
+    assert digest_codes(folder) == manifest.codes_sha256
+    monkeypatch.setattr("tasks.codes.reader.check_contract", None)
+    assert digest_codes(folder, manifest.files) == manifest.codes_sha256
+    path = folder / "codes" / "test.h5"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CodesError, match=r"test\.h5 .* it has SHA-256"):
+        digest_codes(folder, manifest.files)
