@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from xdist.scheduler import LoadFileScheduling
 
+from tasks.codes.published import PLAIN_ENCODER_FILE
 from tasks.core.records import (
     SPLITS,
     DatasetRecord,
@@ -258,6 +259,7 @@ BASELINES = Baselines(
 
 
 _codes: dict[tuple[str, Split], bytes] = {}
+_encoders: dict[ModelRecord, bytes] = {}
 
 
 def codes_file(split: Split, model: ModelRecord, dataset: DatasetRecord, root: Path) -> bytes:
@@ -269,6 +271,17 @@ def codes_file(split: Split, model: ModelRecord, dataset: DatasetRecord, root: P
         _codes[key] = path.read_bytes()
         path.unlink()
     return _codes[key]
+
+
+def write_encoder_file(
+    model: ModelRecord, dataset: DatasetRecord, folder: Path, root: Path
+) -> None:
+    """Write the encoder without Keras, exported once for each model."""
+    path = folder / "models" / model.name / PLAIN_ENCODER_FILE
+    if model in _encoders:
+        write_bytes(path, _encoders[model])
+    obtain_encoder(model, dataset, folder, root)
+    _encoders[model] = path.read_bytes()
 
 
 def complete(
@@ -287,7 +300,7 @@ def complete(
             codes_file(split, model, dataset, root),
         )
         write_arrays(split, [model], building_folder(run, root))
-    obtain_encoder(model, dataset, building_folder(run, root), root)
+    write_encoder_file(model, dataset, building_folder(run, root), root)
     record = RunRecord(
         run=run,
         started=datetime.now(UTC),

@@ -2,6 +2,7 @@
 
 import re
 from base64 import b64encode
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,9 @@ def render_html(manifest: Manifest, other: Manifest | None, folder: Path) -> str
     return _environment(autoescape=True).get_template("report.html.j2").render(content)
 
 
+@cache
 def _environment(**options: Any) -> Environment:
+    """Made once: it compiles each template once."""
     return Environment(  # noqa: S701 - each caller passes autoescape
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,

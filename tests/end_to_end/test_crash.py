@@ -21,7 +21,7 @@ def victim() -> Iterator[Victim]:
         yield Victim(FLAGS, api_url, checkpoint_seconds=0.0)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_run_killed_at_every_named_point_leaves_no_trace(victim: Victim, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     with ThreadPoolExecutor(1) as executor:
