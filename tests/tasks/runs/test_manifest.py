@@ -20,7 +20,10 @@ from tests.conftest import complete
 
 SCHEMA = Path(__file__).parents[3] / "artifacts" / "manifest.schema.json"
 RELEASED = Path(__file__).parents[2] / "fixtures" / "manifests"
-"""A manifest of each released version, named by it."""
+"""A manifest of each released version, and of the one to come, named by it.
+
+0.2.0 keeps a basis and has a model of its own; replace it when that version is released.
+"""
 
 
 def test_the_tracked_schema_is_current() -> None:
