@@ -128,7 +128,7 @@ def draw_rows(
         if colors:
             extend = "both" if colors is ERRORS else "neither"  # only errors leave their range
             figure.colorbar(colors, ax=figure.axes, label=color_label, extend=extend, aspect=40)
-        save(figure, path, bbox_inches="tight")
+        save(figure, path, cropped=True)
 
 
 def _draw_row(axes: Axes, row: Row, pitch: float) -> None:

@@ -77,12 +77,39 @@ def new_figure(size: tuple[float, float], *paths: Path) -> Iterator[Figure]:
             save(figure, path)
 
 
-def save(figure: Figure, path: Path, **options: Any) -> None:
-    """Write a figure atomically, in the format that the file's name ends with."""
+def save(figure: Figure, path: Path, cropped: bool = False) -> None:
+    """Write a figure atomically, in the format that the file's name ends with.
+
+    Args:
+        cropped: cut off empty margins; for PNG only.
+    """
     # Without these, the bytes depend on the date and on Matplotlib's version.
     metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
     with atomic_file(path) as partial:
-        figure.savefig(partial, dpi=DPI, metadata=metadata, **options)
+        if path.suffix == ".svg":
+            figure.savefig(partial, dpi=DPI, metadata=metadata)
+            return
+        with _laid_out(figure):
+            margin = mpl.rcParams["savefig.pad_inches"]
+            extent = figure.get_tightbbox().padded(margin) if cropped else None
+            figure.savefig(partial, dpi=DPI, metadata=metadata, bbox_inches=extent)
+
+
+@contextmanager
+def _laid_out(figure: Figure) -> Iterator[None]:
+    """Give places to everything as in a PNG; within this, `savefig` draws once.
+
+    To lay out a figure itself, Matplotlib draws all of it a first time.
+    """
+    engine = figure.get_layout_engine()
+    figure.set_dpi(DPI)
+    if engine:
+        engine.execute(figure)
+    figure.set_layout_engine(None)
+    try:
+        yield
+    finally:
+        figure.set_layout_engine(engine)
 
 
 def plain(name: str) -> str:
