@@ -26,6 +26,13 @@ WORK_POOL = "autoencoders"
 WORK_POOLS = {WORK_POOL: "process", "autoencoders-docker": "docker"}
 """Type by name; the first worker of a pool sets its job template."""
 STACK = "autoencoder-flow"
+DEFAULTS = {
+    "AUTOENCODER_CODE": str(CODE),
+    "AUTOENCODER_STACK": STACK,
+    "AUTOENCODER_KEEP": "",
+    "AUTOENCODER_GRACE_HOURS": "",
+}
+"""Of the variables that `prefect.yaml` uses."""
 AUTOMATIONS_FILE = Path(__file__).with_name("automations.yaml")
 
 
@@ -75,7 +82,7 @@ def deploy(notify: str | None = None) -> None:
             [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
             check=True,
             cwd=CODE,
-            env={"AUTOENCODER_CODE": str(CODE), "AUTOENCODER_STACK": STACK, **os.environ},
+            env={**DEFAULTS, **os.environ},
         )
         register_automations(client, notify)
 

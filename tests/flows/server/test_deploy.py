@@ -1,3 +1,4 @@
+import re
 from datetime import timedelta
 from uuid import UUID
 
@@ -28,6 +29,11 @@ def test_a_server_that_cannot_be_reached_is_one_line(capsys: pytest.CaptureFixtu
         assert deploy.main([]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("The Prefect server at http://127.0.0.1:9/api failed: ")
+
+
+def test_every_variable_of_the_deployments_has_a_value() -> None:
+    used = set(re.findall(r"\{\{ \$(\w+) \}\}", (CODE / "prefect.yaml").read_text()))
+    assert used == set(deploy.DEFAULTS)
 
 
 def test_a_run_is_dead_after_three_heartbeats_of_any_deployment() -> None:
