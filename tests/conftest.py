@@ -30,7 +30,6 @@ from tasks.evaluation.records import (
     PixelBaselines,
     Probes,
 )
-from tasks.images.dataset import fetch_dataset
 from tasks.images.formats.idx import open_idx_folder
 from tasks.images.rows import Rows
 from tasks.images.sources import IdxFolder
@@ -45,6 +44,7 @@ from tasks.reports.report import render_files
 from tasks.runs.building import building_folder
 from tasks.runs.manifest import Manifest, RunRecord
 from tasks.runs.publication import complete_run
+from tests.fetching import fetch
 
 pytest_plugins = ["tests.prefect_server"]
 
@@ -115,12 +115,6 @@ def read_all(rows: Rows | None) -> NDArray[Any]:
     """An array whole."""
     assert rows is not None
     return rows.read()
-
-
-def fetch(parameters: DataParameters, root: Path) -> DatasetRecord:
-    """Fetch the dataset that the parameters of a run describe."""
-    arguments = dict(parameters)
-    return fetch_dataset(arguments.pop("dataset"), arguments.pop("source"), root, **arguments)
 
 
 def sample_images() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

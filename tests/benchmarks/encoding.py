@@ -26,7 +26,7 @@ from tasks.models.store import ENCODER_FILE, ModelRecord
 from tasks.parameters.images import DataParameters
 from tasks.parameters.retrain import Parameters, RunParameters
 from tests.benchmarks.training import RESULTS
-from tests.conftest import fetch
+from tests.fetching import fetch
 
 ROUNDS = 7
 OURS, OURS_WITH_ERRORS = "ours, codes alone", "ours, codes and errors"

@@ -27,7 +27,7 @@ from tasks.core.storage import prepare_artifacts_folder, write_bytes
 from tasks.parameters.images import DataParameters
 from tasks.reports.style import new_figure
 from tests.benchmarks.training import RESULTS
-from tests.conftest import fetch
+from tests.fetching import fetch
 
 EMPTY_FLOW = """
 from prefect import flow

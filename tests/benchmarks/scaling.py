@@ -44,7 +44,7 @@ from tasks.parameters.retrain import Parameters, RunParameters
 from tasks.reports.style import STYLE, save
 from tasks.runs.manifest import read_manifest
 from tests.benchmarks.training import RESULTS
-from tests.conftest import fetch
+from tests.fetching import fetch
 
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 FITTED_FROM = 100_000

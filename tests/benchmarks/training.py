@@ -28,7 +28,7 @@ from tasks.models.spec import TrainingSpec
 from tasks.parameters.images import DataParameters
 from tasks.parameters.retrain import Parameters
 from tests.benchmarks.competitors import Competitor, KerasFit, Ours, TorchEager
-from tests.conftest import fetch
+from tests.fetching import fetch
 
 ROUNDS = 5
 MAX_EPOCHS = 60

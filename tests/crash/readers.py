@@ -29,7 +29,8 @@ from tasks.models.store import ModelRecord
 from tasks.runs.building import run_in_progress
 from tasks.runs.lookup import check_files, find_published
 from tasks.runs.manifest import read_manifest
-from tests.conftest import METRICS, SAMPLE, SPEC, codes_file, complete, fetch
+from tests.conftest import METRICS, SAMPLE, SPEC, codes_file, complete
+from tests.fetching import fetch
 
 GRACE_SECONDS = 10.0
 KEEP = 2

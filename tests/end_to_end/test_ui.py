@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tasks.runs.building import ATTEMPT_FOLDER
-from tests.conftest import SAMPLE, SAMPLE_FOLDER, fetch
+from tests.conftest import SAMPLE, SAMPLE_FOLDER
 from tests.end_to_end.serving import RUN, Served, long_run, wait_until
+from tests.fetching import fetch
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page

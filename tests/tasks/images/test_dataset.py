@@ -12,7 +12,8 @@ from tasks.images.rows import ArrayRows, RawDataset, RawSplit
 from tasks.images.sources import FashionMnist, IdxFolder, NpyFiles
 from tasks.images.store import array_file, open_images, open_index, open_labels
 from tasks.parameters.images import DataParameters
-from tests.conftest import SAMPLE, SAMPLE_FOLDER, fetch, sample_images
+from tests.conftest import SAMPLE, SAMPLE_FOLDER, sample_images
+from tests.fetching import fetch
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (30, 5, 4), dtype=np.uint8)
 LABELS = np.repeat([0, 1, 2], 10)

@@ -15,7 +15,8 @@ from tasks.images.store import (
     representative_rows,
     store_dataset,
 )
-from tests.conftest import SAMPLE, fetch, sample_images
+from tests.conftest import SAMPLE, sample_images
+from tests.fetching import fetch
 
 IMAGES = np.random.default_rng(20).integers(0, 256, (20, 3, 2), dtype=np.uint8)
 
