@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> int:
     """Run as a command; return the exit code."""
     from flows.terminal import command_line, summary
 
-    return command_line.run(neighbors, NeighborsParameters, arguments, summary.print_neighbors, ())
+    return command_line.run(neighbors, NeighborsParameters, arguments, summary.print_neighbors)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def run(
     parameters: type[P],
     arguments: list[str],
     print_result: Callable[[R], None],
-    modules: tuple[str, ...],
+    modules: tuple[str, ...] = (),
     are_needed: Callable[[P], bool] = lambda _values: True,
 ) -> int:
     """Run a flow in this process, print its result and return the exit code.

@@ -69,26 +69,27 @@ def record_publication(
     entry = Publication(
         run=run, time=time or datetime.now(UTC), codes_sha256=codes_sha256, announced=False
     )
-    _update(dataset, root, publications=(*journal.publications, entry))
+    _write(journal, dataset, root, publications=(*journal.publications, entry))
 
 
 def mark_announced(run: str, dataset: str, root: Path) -> None:
     """Record that the last publication was announced, if it is that of the run."""
-    publications = read_journal(dataset, root).publications
+    journal = read_journal(dataset, root)
+    publications = journal.publications
     if publications and publications[-1].run == run:
         last = publications[-1].model_copy(update={"announced": True})
-        _update(dataset, root, publications=(*publications[:-1], last))
+        _write(journal, dataset, root, publications=(*publications[:-1], last))
 
 
 def record_retirement(run: str, dataset: str, root: Path) -> None:
     """Record that the losses of a run count no more."""
-    retired = dict.fromkeys((*read_journal(dataset, root).retired, run))
-    _update(dataset, root, retired=tuple(retired))
+    journal = read_journal(dataset, root)
+    retired = dict.fromkeys((*journal.retired, run))
+    _write(journal, dataset, root, retired=tuple(retired))
 
 
-def _update(dataset: str, root: Path, **changes: Any) -> None:
-    journal = read_journal(dataset, root).model_copy(update=changes)
-    write_record(_path(dataset, root), journal)
+def _write(journal: Journal, dataset: str, root: Path, **changes: Any) -> None:
+    write_record(_path(dataset, root), journal.model_copy(update=changes))
 
 
 def superseded_at(run: str, dataset: str, root: Path) -> datetime | None:
