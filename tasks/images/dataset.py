@@ -1,5 +1,6 @@
 """From a source to a verified dataset in the artifacts folder."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ from tasks.core.records import DatasetRecord, Split
 from tasks.images import fashion_mnist
 from tasks.images.digest import dataset_folder
 from tasks.images.inspection import inspect
-from tasks.images.rows import ChainedRows, RawDataset, RawSplit
+from tasks.images.rows import ChainedRows, RawDataset, RawSplit, describe_left_out
 from tasks.images.sources import AnySource, FashionMnist
 from tasks.images.store import store_dataset
+
+logger = logging.getLogger(__name__)
 
 
 def fetch_dataset(
@@ -65,6 +68,8 @@ def _open(name: str, source: AnySource, root: Path) -> tuple[str, RawDataset]:
             )
         return fashion_mnist.open_first_place(root / dataset_folder(name, fashion_mnist.PAYLOADS))
     raw = source.open()
+    if raw.left_out:
+        logger.warning("Left out: %s", describe_left_out(raw.left_out))
     if name == fashion_mnist.NAME:
         raw = fashion_mnist.check_published(raw)
     return str(source.model_config["title"]), raw

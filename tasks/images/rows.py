@@ -2,8 +2,9 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from types import MappingProxyType
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -189,6 +190,33 @@ class RawSplit(NamedTuple):
     """(N,) their rows in the source, increasing; None if these are all."""
 
 
+class LeftOut(NamedTuple):
+    """A kind of files or folders of a source that are not among its images."""
+
+    reason: str
+    """Why, as a title: `no pictures`."""
+    what: str
+    """The suffix of files, or a whole name."""
+    class_name: str = ""
+    """The class that they lie in; empty outside of all classes."""
+
+
+LEFT_OUT_KINDS = 20
+"""Kinds of files that a line on what was left out names, at most."""
+
+
+def describe_left_out(left_out: Mapping[LeftOut, int]) -> str:
+    """What was left out of a source, in one line: `no pictures: 3 .txt in boot, 1 .db`."""
+    named: dict[str, list[str]] = {}
+    for kind, count in list(left_out.items())[:LEFT_OUT_KINDS]:
+        place = f" in {kind.class_name}" if kind.class_name else ""
+        named.setdefault(kind.reason, []).append(f"{count} {kind.what}{place}")
+    parts = [f"{reason}: {', '.join(kinds)}" for reason, kinds in named.items()]
+    if len(left_out) > LEFT_OUT_KINDS:
+        parts.append(f"and {sum(list(left_out.values())[LEFT_OUT_KINDS:])} others")
+    return "; ".join(parts)
+
+
 class RawDataset(NamedTuple):
     """The contents of a source."""
 
@@ -197,6 +225,8 @@ class RawDataset(NamedTuple):
     """None if the source does not separate test images."""
     class_names: tuple[str, ...] = ()
     """By label; empty if the source does not name them."""
+    left_out: Mapping[LeftOut, int] = MappingProxyType({})
+    """How many files or folders of each kind lie in the source and are not used."""
 
     @property
     def splits(self) -> dict[Split, RawSplit]:

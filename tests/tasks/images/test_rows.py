@@ -3,7 +3,14 @@ import pytest
 
 from tasks.core.errors import StepError
 from tasks.images import rows
-from tasks.images.rows import ArrayRows, ChainedRows, evaluation_rows, spaced_rows
+from tasks.images.rows import (
+    ArrayRows,
+    ChainedRows,
+    LeftOut,
+    describe_left_out,
+    evaluation_rows,
+    spaced_rows,
+)
 
 VALUES = np.arange(60).reshape(20, 3)
 
@@ -43,3 +50,19 @@ def test_evaluation_blocks_are_smaller_for_larger_images(pixels: int, found: int
 def test_spaced_rows_are_spread_over_all() -> None:
     assert spaced_rows(10, 20).tolist() == list(range(10))
     assert spaced_rows(10, 4).tolist() == [0, 2, 5, 7]
+
+
+def test_what_was_left_out_is_named_by_reason_and_place() -> None:
+    left_out = {
+        LeftOut("no pictures", ".txt", "boot"): 3,
+        LeftOut("no pictures", ".db"): 1,
+        LeftOut("hidden", ".png", "coat"): 2,
+    }
+    assert (
+        describe_left_out(left_out) == "no pictures: 3 .txt in boot, 1 .db; hidden: 2 .png in coat"
+    )
+
+
+def test_of_many_kinds_that_were_left_out_the_last_are_counted() -> None:
+    left_out = {LeftOut("no pictures", f".{suffix}"): 2 for suffix in range(23)}
+    assert describe_left_out(left_out).endswith(", 2 .19; and 6 others")
