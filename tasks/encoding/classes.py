@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tasks.core.errors import StepError
 from tasks.core.records import DatasetRecord
-from tasks.images.inspection import MAX_CLASSES
+from tasks.images.classes import MAX_LABEL
 
 Relabelling = Mapping[int, int]
 """From the label of each class that gets another one to that label."""
@@ -70,7 +70,7 @@ def relabel(labels: NDArray[Any] | None, changed: Relabelling) -> NDArray[Any] |
     """The labels (N,) with those that change changed; a copy of two bytes each, if any change."""
     if labels is None or not changed:
         return labels
-    table = np.arange(MAX_CLASSES, dtype=np.uint16)
+    table = np.arange(MAX_LABEL + 1, dtype=np.uint16)
     table[list(changed)] = list(changed.values())
     changed_labels: NDArray[np.uint16] = table[labels]
     return changed_labels

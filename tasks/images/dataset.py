@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from tasks.core.errors import StepError
 from tasks.core.records import DatasetRecord, Split
 from tasks.images import fashion_mnist
+from tasks.images.checks import check_counts
 from tasks.images.digest import dataset_folder
-from tasks.images.inspection import inspect
+from tasks.images.inspection import describe_dataset, inspect
 from tasks.images.rows import ChainedRows, RawDataset, RawSplit, describe_left_out
 from tasks.images.sources import AnySource, FashionMnist
 from tasks.images.store import store_dataset
@@ -43,19 +44,30 @@ def fetch_dataset(
     where, raw = _open(name, source, root)
     if raw.test is None:
         raw = draw_test_images(raw, test_share, split_seed)
-    record = inspect(name, where, raw.splits, class_names or raw.class_names)
-    return store_dataset(record, raw.splits, root)
+    return _store(name, where, raw.splits, class_names or raw.class_names, root)
 
 
-def fetch_images(name: str, source: AnySource, root: Path) -> DatasetRecord:
+def fetch_images(
+    name: str, source: AnySource, root: Path, class_names: tuple[str, ...] = ()
+) -> DatasetRecord:
     """Get all images of a source as the split `all`, test images last.
 
     Raises:
         StepError, TransientError: as above.
     """
     where, raw = _open(name, source, root)
-    splits: dict[Split, RawSplit] = {"all": join_splits(raw)}
-    return store_dataset(inspect(name, where, splits, raw.class_names), splits, root)
+    return _store(name, where, {"all": join_splits(raw)}, class_names or raw.class_names, root)
+
+
+def _store(
+    name: str,
+    where: str,
+    splits: dict[Split, RawSplit],
+    class_names: tuple[str, ...],
+    root: Path,
+) -> DatasetRecord:
+    inspection = inspect(splits, class_names)
+    return store_dataset(describe_dataset(name, where, inspection), inspection.arrays, root)
 
 
 def _open(name: str, source: AnySource, root: Path) -> tuple[str, RawDataset]:
@@ -72,7 +84,7 @@ def _open(name: str, source: AnySource, root: Path) -> tuple[str, RawDataset]:
         logger.warning("Left out: %s", describe_left_out(raw.left_out))
     if name == fashion_mnist.NAME:
         raw = fashion_mnist.check_published(raw)
-    return str(source.model_config["title"]), raw
+    return str(source.model_config["title"]), check_counts(raw)
 
 
 def draw_test_images(raw: RawDataset, share: float, seed: int) -> RawDataset:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from tasks.core.errors import StepError, TransientError
 from tasks.core.records import Sha256
+from tasks.images.checks import check_arrays
 from tasks.images.digest import rows_sha256
 from tasks.images.formats.idx import IDX_FILES, open_idx_folder
-from tasks.images.inspection import checked_arrays
 from tasks.images.rows import ArrayRows, RawDataset, RawSplit
 from tasks.images.store import open_copy
 
@@ -93,7 +93,7 @@ def check_published(raw: RawDataset) -> RawDataset:
     Raises:
         StepError: an array is missing or has another SHA-256.
     """
-    arrays = checked_arrays(raw.splits)
+    arrays = check_arrays(raw.splits).arrays
     missing = PAYLOADS.keys() - arrays.keys()
     if missing:
         raise StepError(f"{' and '.join(sorted(missing))} are missing: place their files there")

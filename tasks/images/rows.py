@@ -87,6 +87,29 @@ class Rows(ABC):
         return _SelectedRows(self, wanted)
 
 
+def counted_blocks(rows: Rows) -> Iterator[NDArray[Any]]:
+    """The blocks of rows, which must be as many, and of the shape, that they say themselves.
+
+    Raises:
+        StepError: they are fewer, more or of another shape, or cannot be read.
+    """
+    found = 0
+    for block in rows.blocks():
+        found += len(block)
+        if found > len(rows) or block.shape[1:] != rows.shape[1:]:
+            raise _miscounted(rows, f"at least {found} rows of shape {block.shape[1:]}")
+        yield block
+    if found < len(rows):
+        raise _miscounted(rows, f"{found} rows")
+
+
+def _miscounted(rows: Rows, found: str) -> StepError:
+    return StepError(
+        f"{rows.name} gave {found}, expected {len(rows)} of shape {rows.shape[1:]}: does another "
+        "program write to it?"
+    )
+
+
 class ArrayRows(Rows):
     """The rows of an array in memory or of a memory map."""
 
@@ -152,7 +175,7 @@ class ChainedRows(Rows):
     def blocks(self) -> Iterator[NDArray[Any]]:
         """All rows, in consecutive blocks of the dtype of their part."""
         for part in self._parts:
-            yield from part.blocks()
+            yield from counted_blocks(part)
 
     def row_name(self, row: int) -> str:
         """The name of a row in its part."""
@@ -170,7 +193,7 @@ class _SelectedRows(Rows):
 
     def blocks(self) -> Iterator[NDArray[Any]]:
         start = 0
-        for block in self._rows.blocks():
+        for block in counted_blocks(self._rows):
             chosen = block[self._wanted[start : start + len(block)]]
             start += len(block)
             if len(chosen):

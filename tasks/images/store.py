@@ -14,20 +14,21 @@ from tasks.core.storage import atomic_folder, read_record, write_record
 from tasks.images.digest import rows_sha256
 from tasks.images.formats.idx import IDX_FILES
 from tasks.images.formats.numpy import open_npy
-from tasks.images.inspection import checked_arrays
-from tasks.images.rows import Index, RawDataset, RawSplit, Rows, spaced_rows
+from tasks.images.rows import Index, RawDataset, RawSplit, Rows, counted_blocks, spaced_rows
 
 logger = logging.getLogger(__name__)
 
 RECORD_FILE = "dataset.json"
 
 
-def store_dataset(
-    record: DatasetRecord, splits: dict[Split, RawSplit], root: Path
-) -> DatasetRecord:
+def store_dataset(record: DatasetRecord, arrays: dict[str, Rows], root: Path) -> DatasetRecord:
     """Write the arrays of a dataset; of a verified copy return the record, with new class names.
 
+    Args:
+        arrays: `<split>_images`, `<split>_labels` and `<split>_index`, as they are stored.
+
     Raises:
+        StepError: an array has more or fewer rows than it says.
         TransientError: the arrays do not have the digests of `record`.
     """
     target = root / record.folder
@@ -35,7 +36,7 @@ def store_dataset(
         if stored := _stored_copy(target, record.payloads):
             return stored.model_copy(update={"class_names": record.class_names})
         with atomic_folder(target) as partial:
-            for part, rows in checked_arrays(splits).items():
+            for part, rows in arrays.items():
                 _write_array(partial / array_file(part), rows)
                 if not _has_digest(partial, part, record.payloads[part]):
                     raise TransientError(f"{rows.name} changed while it was read")
@@ -67,7 +68,7 @@ def _write_array(path: Path, rows: Rows) -> None:
     header = {"descr": descr, "fortran_order": False, "shape": rows.shape}
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
-        for block in rows.blocks():
+        for block in counted_blocks(rows):
             file.write(np.ascontiguousarray(block).data)
 
 

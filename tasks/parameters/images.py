@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import StringConstraints
 
 from tasks.core.form import Group, parameter
+from tasks.images.classes import MAX_LABEL
 from tasks.images.sources import AnySource, FashionMnist
 
 ClassName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -31,6 +32,13 @@ class SourceParameters(Group):
         "Where the images are: grey (N x height x width) or in colour (N x height x width x 3), of "
         "any size, 8 or 16 bit or float",
     )
+    class_names: tuple[ClassName, ...] = parameter(
+        (),
+        "Class names",
+        "Names of the classes 0, 1, ... (or of 1, 2, ... if the labels are those from 1 to the "
+        "number of names); empty: those of Fashion-MNIST, of the sub-folders, or the numbers",
+        max_length=MAX_LABEL + 1,
+    )
 
 
 class DataParameters(SourceParameters):
@@ -45,13 +53,6 @@ class DataParameters(SourceParameters):
     )
     split_seed: int = parameter(
         0, "Split seed", "Random seed for choosing those test images", **SEED
-    )
-    class_names: tuple[ClassName, ...] = parameter(
-        (),
-        "Class names",
-        "Names of the classes 0, 1, ... in figures and reports; empty: those of Fashion-MNIST, of "
-        "the sub-folders, or the numbers",
-        max_length=1000,
     )
 
 

@@ -23,7 +23,8 @@ def find_encoders(parameters: EncoderParameters) -> PublishedRun:
 @step("Fetch and verify the images", log_lines.summarize_dataset)
 def fetch_images(parameters: ImagesParameters) -> DatasetRecord:
     """Get all images of the source."""
-    return fetch(parameters.dataset, parameters.source, prepare_artifacts_folder())
+    root = prepare_artifacts_folder()
+    return fetch(parameters.dataset, parameters.source, root, parameters.class_names)
 
 
 @step("Check that the encoders fit the images")

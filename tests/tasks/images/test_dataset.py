@@ -78,9 +78,9 @@ def test_another_dataset_needs_a_source(root: Path) -> None:
 def test_class_names_of_ones_own_replace_those_of_the_source(
     dataset: DatasetRecord, root: Path
 ) -> None:
-    names = ("shirt", "shoe")
+    names = tuple("abcdefghij")
     record = fetch(SAMPLE.model_copy(update={"class_names": names}), root)
-    assert record.class_names == (*names, *map(str, range(2, 10)))
+    assert record.class_names == names
     assert fetch(SAMPLE, root) == dataset
 
 
@@ -151,6 +151,36 @@ def test_splits_of_different_kinds_are_refused(tmp_path: Path, root: Path) -> No
         fetch(save(tmp_path, train, train.astype(np.float32)), root)
     with pytest.raises(StepError, match=r"images of \(3, 2\), expected \(3, 3\)"):
         fetch(save(tmp_path, train, train[..., :2]), root)
+
+
+@pytest.mark.parametrize("count", [19, 21])
+def test_labels_that_are_not_as_many_as_the_images_are_refused(
+    count: int, tmp_path: Path, root: Path
+) -> None:
+    """Whether test images are named or drawn, for training and to be encoded."""
+    np.save(tmp_path / "labels.npy", np.zeros(count, int))
+    np.save(tmp_path / "others.npy", np.zeros(29 - count, int))
+    few, many = save(tmp_path, random_images(20, 3, 3), random_images(9, 3, 3)), str(count)
+    labels = {"labels_file": str(tmp_path / "labels.npy")}
+    others = {"test_labels_file": str(tmp_path / "others.npy")}
+    drawn = few.source.model_copy(update={**labels, "test_images_file": None})
+    named = few.source.model_copy(update={**labels, **others})
+    for source in (drawn, named):
+        with pytest.raises(StepError, match=rf"holds 20 images and .*labels.npy {many} labels"):
+            fetch(few.model_copy(update={"source": source}), root)
+        with pytest.raises(StepError, match=rf"holds 20 images and .*labels.npy {many} labels"):
+            fetch_images("mine", source, root)
+    assert not list(root.glob("datasets/*"))
+
+
+def test_labels_from_1_are_those_of_the_names_in_order(tmp_path: Path, root: Path) -> None:
+    np.save(tmp_path / "labels.npy", np.resize([1, 2, 3], 20))
+    parameters = save(tmp_path, random_images(20, 3, 3))
+    source = parameters.source.model_copy(update={"labels_file": str(tmp_path / "labels.npy")})
+    record = fetch_images("mine", source, root, class_names=("a", "b", "c"))
+    labels = open_labels(record, "all", root)
+    assert labels is not None
+    assert "".join(record.class_names[label] for label in labels[:4]) == "abca"
 
 
 def test_a_set_to_encode_may_be_anything(tmp_path: Path, root: Path) -> None:

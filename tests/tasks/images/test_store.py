@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.core.errors import TransientError
+from tasks.core.errors import StepError, TransientError
 from tasks.core.records import DatasetRecord, Split
-from tasks.images.inspection import inspect
+from tasks.images.inspection import describe_dataset, inspect
 from tasks.images.rows import ArrayRows, RawSplit
 from tasks.images.store import (
     open_images,
@@ -62,10 +62,22 @@ def test_a_flipped_bit_is_noticed(dataset: DatasetRecord, root: Path) -> None:
 def test_images_that_change_while_they_are_read_are_noticed(root: Path) -> None:
     images = IMAGES.copy()
     splits: dict[Split, RawSplit] = {"all": RawSplit(ArrayRows("mine.npy", images))}
-    record = inspect("mine", "test", splits)
+    inspection = inspect(splits)
     images[7, 1, 1] ^= 1
     with pytest.raises(TransientError, match="mine.npy changed while it was read"):
-        store_dataset(record, splits, root)
+        store_dataset(describe_dataset("mine", "test", inspection), inspection.arrays, root)
+    assert not list(root.glob("datasets/[!.]*"))
+
+
+@pytest.mark.parametrize("rows", [19, 21])
+def test_what_is_written_is_counted(root: Path, rows: int) -> None:
+    """Version 0.1.0 stored a damaged dataset as verified."""
+    inspection = inspect({"all": RawSplit(ArrayRows("mine.npy", IMAGES))})
+    record = describe_dataset("mine", "test", inspection)
+    images = ArrayRows("mine.npy", np.resize(IMAGES, (rows, 3, 2)))
+    images.shape = IMAGES.shape
+    with pytest.raises(StepError, match=rf"mine.npy gave .*{rows} rows.*, expected 20"):
+        store_dataset(record, {"all_images": images}, root)
     assert not list(root.glob("datasets/[!.]*"))
 
 
@@ -83,5 +95,7 @@ def test_representative_images_are_of_all_classes(
 ) -> None:
     rows = ArrayRows("labels", np.array(labels)) if labels else None
     splits: dict[Split, RawSplit] = {"train": RawSplit(ArrayRows("images", IMAGES), rows)}
-    record = store_dataset(inspect("mine", "test", splits), splits, root)
+    inspection = inspect(splits)
+    described = describe_dataset("mine", "test", inspection)
+    record = store_dataset(described, inspection.arrays, root)
     assert representative_rows(record, "train", 4, root).tolist() == expected
