@@ -15,12 +15,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
 from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import PREFECT_HOME, temporary_settings
 
@@ -28,11 +30,13 @@ from tasks.runs.manifest import Manifest
 from tests.crash.victim import POINTS
 
 RESUMED = re.compile(r"Resuming the (\w+) model in epoch (\d+)")
-RANDOM_MOMENT = "a random moment"
+RANDOM_MOMENT = "at a random moment"
 RANDOM_SHARE = 0.7
 """Of the kills; the rest is spread evenly over the named points."""
-RANDOM_SECONDS = (8.0, 18.0)
-"""After the process starts: long enough to train a little, short enough to be resumed often."""
+RANDOM_CPU_SHARES = (0.1, 0.45)
+"""Of the processor time of a run that is left alone, whatever else the machine does meanwhile: long
+enough to train a little, short enough to be resumed often."""
+POLL_SECONDS = 0.01
 
 
 class Attempt(NamedTuple):
@@ -42,6 +46,8 @@ class Attempt(NamedTuple):
     resumed: list[tuple[str, int]]
     """Model and number of finished epochs of each training that was resumed."""
     log: str
+    cpu_seconds: float
+    """Processor time, user and system, of all threads."""
 
 
 class Victim:
@@ -57,26 +63,39 @@ class Victim:
         }
 
     def attempt(
-        self, root: Path, point: str | None = None, passes: int = 0, seconds: float | None = None
+        self,
+        root: Path,
+        point: str | None = None,
+        passes: int = 0,
+        cpu_seconds: float | None = None,
     ) -> Attempt:
-        """Run once; die at a named point, after some seconds, or not at all."""
+        """Run once; die at a named point, after so much processor time, or not at all."""
         environment = {**self._environment, "AUTOENCODER_ARTIFACTS": str(root)}
         if point:
             environment |= {"CRASH_POINT": point, "CRASH_COUNT": str(passes)}
         command = [sys.executable, "-m", "tests.crash.victim", *self._flags]
         with tempfile.TemporaryFile("w+") as log:
             process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-            try:
-                process.wait(timeout=seconds)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            used = _wait(process, cpu_seconds)
             log.seek(0)
             text = log.read()
         if process.returncode not in (0, -signal.SIGKILL):
             raise RuntimeError(f"The flow ended with {process.returncode}:\n{text}")
         resumed = [(model, int(epoch) - 1) for model, epoch in RESUMED.findall(text)]
-        return Attempt(process.returncode != 0, resumed, text)
+        return Attempt(process.returncode != 0, resumed, text, used)
+
+
+def _wait(process: subprocess.Popen[bytes], cpu_seconds: float | None) -> float:
+    """Wait for the end, or kill after so much processor time; return how much was used."""
+    times, used = psutil.Process(process.pid), 0.0
+    while process.poll() is None:
+        with suppress(psutil.NoSuchProcess):  # it ends at this moment
+            found = times.cpu_times()
+            used = max(used, found.user + found.system)  # of a zombie, they may be zero
+        if cpu_seconds is not None and used >= cpu_seconds:
+            process.kill()
+        time.sleep(POLL_SECONDS)
+    return used
 
 
 @contextmanager
@@ -110,6 +129,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--datasets", type=Path, help="a folder datasets/ to copy, not to fetch")
     arguments = parser.parse_args()
     generator = random.Random(arguments.seed)  # noqa: S311 - no secret
     kills: Counter[str] = Counter()
@@ -118,20 +138,23 @@ def main() -> None:
     with prefect_server() as api_url, tempfile.TemporaryDirectory() as name:
         victim = Victim([], api_url, checkpoint_seconds=2.0)
         reference = Path(name) / "reference"
-        victim.attempt(reference)
+        if arguments.datasets:
+            shutil.copytree(arguments.datasets, reference / "datasets")
+        whole = victim.attempt(reference).cpu_seconds
+        print(f"A run that is left alone takes {whole:.0f} s of processor time", flush=True)
         expected = results(reference, "fashion-mnist")
         while kills.total() < arguments.kills:
             root = Path(name) / f"series-{series}"
             shutil.copytree(reference / "datasets", root / "datasets")
             while True:
                 point = _next_point(generator, kills)
-                attempt = _attempt_at(point, victim, root, generator)
+                attempt = _attempt_at(point, victim, root, whole, generator)
                 late += any(epoch >= 1 for _, epoch in attempt.resumed)
                 resumed_from.update(f"{model} {epoch}" for model, epoch in attempt.resumed)
                 if not attempt.killed:
                     break
                 kills[point] += 1
-                print(f"{kills.total()}: killed at {point}; resumed {attempt.resumed}", flush=True)
+                print(f"{kills.total()}: killed {point}; resumed {attempt.resumed}", flush=True)
             if results(root, "fashion-mnist") != expected:
                 raise AssertionError(f"Series {series} ended with other results: {root}")
             shutil.rmtree(root)
@@ -145,9 +168,11 @@ def main() -> None:
     print(json.dumps(report, indent=2))
 
 
-def _attempt_at(point: str, victim: Victim, root: Path, generator: random.Random) -> Attempt:
+def _attempt_at(
+    point: str, victim: Victim, root: Path, whole: float, generator: random.Random
+) -> Attempt:
     if point == RANDOM_MOMENT:
-        return victim.attempt(root, seconds=generator.uniform(*RANDOM_SECONDS))
+        return victim.attempt(root, cpu_seconds=whole * generator.uniform(*RANDOM_CPU_SHARES))
     passes = generator.randrange(3) if "checkpoint" in point else 0
     return victim.attempt(root, point, passes)
 

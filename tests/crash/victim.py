@@ -15,9 +15,9 @@ from unittest import mock
 from tasks.core import storage
 from tasks.encoding import export
 from tasks.encoding import writer as codes_writer
-from tasks.models import checkpoints
+from tasks.models import basis, checkpoints
 from tasks.models.checkpoints import Checkpoints
-from tasks.runs import publication
+from tasks.runs import outbox, publication
 from tasks.steps import events
 
 Kill = Callable[[], None]
@@ -34,15 +34,28 @@ def after(passes: int, act: Kill) -> Kill:
     return lambda: act() if next(left, -1) == 0 else None
 
 
-def amid_write(kill: Kill) -> None:
-    """Die when half of a checkpoint is written."""
-    write = checkpoints.write_bytes  # type: ignore[attr-defined]
+def amid_write(owner: Any, name: str, kill: Kill) -> None:
+    """Die when a function has written half of its file."""
+    original = getattr(owner, name)
 
-    def write_half(path: Path, content: bytes) -> None:
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
         with mock.patch.object(Path, "write_bytes", _half_then(kill)):
-            write(path, content)
+            return original(*args, **kwargs)
 
-    _replace(checkpoints, "write_bytes", write_half)
+    _replace(owner, name, wrapped)
+
+
+def amid_record_of_switch(kill: Kill) -> None:
+    """Die amid the journal's write, by whoever switched the link or by whoever comes next."""
+    for module in (publication, outbox):
+        amid_write(module, "record_publication", kill)
+
+
+def after_whitened_checkpoint(kill: Kill) -> None:
+    """Die just after the checkpoint that follows a whitening of the code."""
+    whitened: list[bool] = []
+    _call_after(basis, "whiten", lambda: whitened.append(True))
+    _call_after(Checkpoints, "save", lambda: kill() if whitened else None)
 
 
 def around_rename(before: Kill, after: Kill) -> None:
@@ -101,16 +114,24 @@ def _nothing() -> None:
 
 
 ARMS: dict[str, Callable[[Kill], None]] = {
-    "amid a checkpoint's write": amid_write,
+    "amid a checkpoint's write": lambda kill: amid_write(checkpoints, "write_bytes", kill),
     "before a checkpoint's rename": lambda kill: around_rename(kill, _nothing),
     "after a checkpoint's rename": lambda kill: around_rename(_nothing, kill),
     "between the models": lambda kill: _call_after(Checkpoints, "clear", kill),
+    "before whitening": lambda kill: _call_before(basis, "whiten", kill),
+    "after whitening": lambda kill: _call_after(basis, "whiten", kill),
+    "after a checkpoint that follows whitening": after_whitened_checkpoint,
     "amid the codes' write": lambda kill: _call_after(codes_writer, "_write_model", kill),
     "amid the export": lambda kill: _call_after(export, "_write_array", kill),
     "before the switch": lambda kill: _call_before(publication, "switch_link", kill),
     "after the switch": lambda kill: _call_before(publication, "record_publication", kill),
+    "amid the record of the switch": amid_record_of_switch,
     "before the announcement": lambda kill: _call_before(events, "announce", kill),
     "after the announcement": lambda kill: _call_after(events, "announce", kill),
+    "amid the record of the announcement": lambda kill: amid_write(outbox, "mark_announced", kill),
+    "after the record of the announcement": lambda kill: _call_after(
+        outbox, "mark_announced", kill
+    ),
 }
 """How to put the kill beside the code it interrupts, by the point's name."""
 POINTS = tuple(ARMS)
