@@ -11,7 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from xdist.scheduler import LoadFileScheduling
 
+import tasks.reports.plotting  # noqa: F401 - before a test imports Matplotlib itself
 from tasks.codes.published import PLAIN_ENCODER_FILE
+from tasks.core.cores import usable_cores
 from tasks.core.records import (
     SPLITS,
     DatasetRecord,
@@ -94,7 +96,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
 
 def pytest_xdist_auto_num_workers() -> int:
     """The cores that this process may use; with a single one, it runs the tests itself."""
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     return 0 if cores == 1 else min(cores, MOST_WORKERS)
 
 

@@ -4,7 +4,6 @@ A run's parameters cannot change them. `AUTOENCODER_ARTIFACTS` is read in `tasks
 jobs that only read codes need it too.
 """
 
-import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal, Self
@@ -12,16 +11,10 @@ from typing import Literal, Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from tasks.core.cores import usable_cores
 from tasks.core.errors import StepError, explain
 
 PREFIX = "AUTOENCODER_"
-
-
-def usable_cores() -> int:
-    """The number of cores that this process may use; macOS only tells how many there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class Settings(BaseSettings):

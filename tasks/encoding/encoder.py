@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.backend import keras, tf
+from tasks.core.cores import usable_cores
 from tasks.core.records import DatasetRecord, Split
-from tasks.core.settings import usable_cores
 from tasks.encoding.classes import Relabelling, relabel
 from tasks.encoding.writer import CodesBlock, ModelCodes, write_codes
 from tasks.images.rows import Images, evaluation_rows

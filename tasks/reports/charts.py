@@ -3,13 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from tasks.codes.units import LEAST_SPREAD, activity, live_units
 from tasks.core.records import EpochRecord
 from tasks.evaluation.metrics import correlations, principal_spreads
 from tasks.images.rows import spaced_rows
+from tasks.reports.plotting import Axes, MaxNLocator
 from tasks.reports.style import Array, color_of, new_figure, plain
 
 MARKERS = "osD^vP"

@@ -4,8 +4,8 @@ import math
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 
+from tasks.reports.plotting import Axes
 from tasks.reports.projection import Plane
 from tasks.reports.style import GREY, Array, new_figure, plain
 

@@ -3,15 +3,10 @@
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from tasks.reports.plotting import Axes, Figure, Normalize, Rectangle, ScalarMappable, mpl
 from tasks.reports.style import ERRORS, STYLE, Array, ShownImages, plain, save, shown_aspect
 
 LONGER_SIDE = 1.0

@@ -5,14 +5,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from tasks.core.storage import atomic_file
+from tasks.reports.plotting import Figure, Normalize, ScalarMappable, mpl
 
 Array = NDArray[Any]
 

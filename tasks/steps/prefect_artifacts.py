@@ -15,8 +15,8 @@ from typing import Any
 from PIL import Image
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 
+from tasks.core.cores import usable_cores
 from tasks.core.records import FigureRecord
-from tasks.core.settings import usable_cores
 from tasks.evaluation.records import Metrics, Probes
 from tasks.reports.report import encode_uri
 

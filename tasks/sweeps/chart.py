@@ -2,12 +2,9 @@
 
 from pathlib import Path
 
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
 from tasks.evaluation.records import Baselines
 from tasks.reports.charts import MARKERS
+from tasks.reports.plotting import Axes, Figure, mpl
 from tasks.reports.style import GREY, STYLE, color_of, save
 from tasks.sweeps.records import Summary
 

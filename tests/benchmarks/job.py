@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasks.codes.published import ROOT_VARIABLE
-from tasks.core.settings import usable_cores
+from tasks.core.cores import usable_cores
 from tasks.core.storage import prepare_artifacts_folder, write_bytes
 from tasks.parameters.images import DataParameters
 from tasks.reports.style import new_figure

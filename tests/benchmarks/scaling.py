@@ -19,9 +19,7 @@ from concurrent.futures import ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from tasks.codes.published import ROOT_VARIABLE, PublishedRun, open_published
@@ -41,6 +39,7 @@ from tasks.images.store import open_images
 from tasks.models.spec import TrainingSpec
 from tasks.parameters.images import DataParameters
 from tasks.parameters.retrain import Parameters, RunParameters
+from tasks.reports.plotting import Figure, mpl
 from tasks.reports.style import STYLE, save
 from tasks.runs.manifest import read_manifest
 from tests.benchmarks.training import RESULTS

@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 
-def run(code: str, **variables: str) -> dict[str, str]:
+def run(code: str, **variables: str) -> dict[str, Any]:
     """Run code that prints JSON, with these variables beside the usual ones."""
     names = ("KERAS_BACKEND", "XLA_FLAGS", "AUTOENCODER_XLA_FLAGS")
     environment = {name: value for name, value in os.environ.items() if name not in names}
@@ -19,7 +21,7 @@ def run(code: str, **variables: str) -> dict[str, str]:
         text=True,
         env=environment | variables,
     ).stdout
-    result: dict[str, str] = json.loads(shown)
+    result: dict[str, Any] = json.loads(shown)
     return result
 
 
@@ -27,26 +29,49 @@ COMPUTE = """
 import json, os
 from tasks.core.backend import keras, tf
 computed = tf.function(lambda x: x * 2.0, jit_compile=True)(tf.constant(3.0)).numpy()
-flags, backend = os.environ["XLA_FLAGS"], keras.backend.backend()
-others = ("TF_XLA_FLAGS", "NVIDIA_TF32_OVERRIDE", "TF_ENABLE_ONEDNN_OPTS")
-found = {name: os.environ[name] for name in others if name in os.environ}
-print(json.dumps({"backend": backend, "flags": flags, "computed": float(computed), **found}))
+config, prefixes = keras.config, ("TF_", "XLA_", "KERAS_", "NVIDIA_", "ONEDNN_")
+print(json.dumps({
+    "computed": float(computed),
+    "precision": [config.floatx(), config.epsilon(), config.dtype_policy().name],
+    "format": config.image_data_format(),
+    "layer": keras.layers.Dense(1).dtype_policy.name,
+    "variables": {k: v for k, v in os.environ.items() if k.startswith(prefixes)},
+}))
 """
 """XLA reads its flags once, and ends the process if it does not know one."""
 
 
-def test_our_xla_flags_are_accepted_and_the_user_s_own_and_keras_backend_ignored() -> None:
+def test_our_xla_flags_are_accepted_and_what_the_user_set_for_other_programs_is_ignored(
+    tmp_path: Path,
+) -> None:
     ours = "--xla_cpu_max_isa=AVX"
     theirs = {
         "KERAS_BACKEND": "jax",
         "XLA_FLAGS": "--not_ours",
-        "TF_XLA_FLAGS": "--tf_xla_auto_jit=2",
+        "TF_XLA_FLAGS": "--not_ours",
         "NVIDIA_TF32_OVERRIDE": "0",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
         "TF_ENABLE_ONEDNN_OPTS": "1",
+        "TF_NUM_INTRAOP_THREADS": "7",
+        "TF_USE_LEGACY_KERAS": "1",
     }
-    found = run(COMPUTE, **theirs, AUTOENCODER_XLA_FLAGS=ours)
-    settings = {"backend": "tensorflow", "flags": ours, "TF_ENABLE_ONEDNN_OPTS": "0"}
-    assert found == {**settings, "computed": 6.0}
+    settings = {"floatx": "float64", "epsilon": 0.1, "backend": "jax"}
+    (tmp_path / "keras.json").write_text(
+        json.dumps({**settings, "image_data_format": "channels_first"})
+    )
+    kept = {"KERAS_HOME": str(tmp_path), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    assert run(COMPUTE, **theirs, **kept, AUTOENCODER_XLA_FLAGS=ours) == {
+        "computed": 6.0,
+        "precision": ["float32", 1e-7, "float32"],
+        "format": "channels_last",
+        "layer": "float32",
+        "variables": {
+            **kept,
+            "KERAS_BACKEND": "tensorflow",
+            "XLA_FLAGS": ours,
+            "TF_ENABLE_ONEDNN_OPTS": "0",
+        },
+    }
 
 
 def test_an_unknown_xla_flag_is_refused() -> None:

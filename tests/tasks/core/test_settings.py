@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.core.cores import usable_cores
 from tasks.core.errors import StepError
 from tasks.core.settings import read_settings
 
@@ -17,15 +18,7 @@ def test_without_variables_the_defaults_hold() -> None:
     settings = read_settings()
     assert (settings.data_root, settings.dask_scheduler, settings.xla_flags) == (None, None, "")
     assert settings.runner == "threads"
-    assert settings.workers == len(os.sched_getaffinity(0))
-
-
-def test_where_the_system_has_no_affinity_every_core_counts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """MacOS has none; every command reads the settings, so it could not start there at all."""
-    monkeypatch.delattr(os, "sched_getaffinity")
-    assert read_settings().workers == os.cpu_count()
+    assert settings.workers == usable_cores()
 
 
 def test_variables_are_read_anew_each_time(monkeypatch: pytest.MonkeyPatch) -> None:

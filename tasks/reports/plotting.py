@@ -1,0 +1,22 @@
+"""Matplotlib with its own defaults, whatever the user's configuration says.
+
+Import it from here only: a personal `matplotlibrc`, or the backend of a notebook, must not change
+figures or end a run.
+"""
+
+import os
+
+os.environ["MPLBACKEND"] = "agg"
+os.environ["MATPLOTLIBRC"] = os.devnull
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+mpl.rcdefaults()  # a matplotlibrc in the current folder comes before all others
+
+__all__ = ["Axes", "Figure", "MaxNLocator", "Normalize", "Rectangle", "ScalarMappable", "mpl"]
