@@ -6,7 +6,7 @@ in it is imported relatively.
 
 from .errors import AutoencoderError, CodesError
 from .provenance import ModelProvenance, SplitProvenance
-from .publications import Publication, changed_models, read_publications
+from .publications import Publication, changed_models, confirmed_at, read_publications
 from .published import PublishedRun, open_published, open_run
 from .reader import Codes, CodesFile, open_codes, read_codes, verify_codes
 from .units import activity, live_units
@@ -22,6 +22,7 @@ __all__ = [
     "SplitProvenance",
     "activity",
     "changed_models",
+    "confirmed_at",
     "live_units",
     "open_codes",
     "open_published",

@@ -1,11 +1,11 @@
-"""When which codes of a dataset were published, and whether they changed since.
+"""When which codes of a dataset were published or confirmed, and whether they changed since.
 
 Whatever is missing or damaged raises `CodesError`.
 """
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,62 @@ def read_publications(dataset: str, root: Path | str | None = None) -> tuple[Pub
     Raises:
         CodesError: nothing is published, or the journal cannot be used.
     """
-    root = artifacts_folder(root)
+    return _read_journal(dataset, artifacts_folder(root))[0]
+
+
+def confirmed_at(dataset: str, root: Path | str | None = None) -> datetime:
+    """When what is published was last known to be up to date, with its time zone.
+
+    That is when it was published, or when a later run found that it would only repeat it.
+
+    Args:
+        root: as above.
+
+    Raises:
+        CodesError: as above.
+    """
+    publications, confirmed = _read_journal(dataset, artifacts_folder(root))
+    published = publications[-1].time
+    return max(confirmed, published) if confirmed else published
+
+
+def check_age(dataset: str, max_age: timedelta, root: Path | str | None = None) -> None:
+    """Check that what is published was confirmed recently.
+
+    Args:
+        root: as above.
+
+    Raises:
+        CodesError: it was not; or as above.
+    """
+    confirmed = confirmed_at(dataset, root)
+    age = datetime.now(UTC) - confirmed
+    if age > max_age:
+        raise CodesError(
+            f"The published run of {dataset} was last confirmed {describe_age(age)} ago, on "
+            f"{confirmed:%Y-%m-%d %H:%M} {confirmed.tzname()}, expected at most "
+            f"{describe_age(max_age)}: run the flow again, or find out why it did not run"
+        )
+
+
+def describe_age(age: timedelta) -> str:
+    """An age in its largest whole unit, down to minutes."""
+    for unit, size in (("days", timedelta(days=1)), ("hours", timedelta(hours=1))):
+        if age >= 2 * size:
+            return f"{age // size} {unit}"
+    return f"{age // timedelta(minutes=1)} minutes"
+
+
+def _read_journal(dataset: str, root: Path) -> tuple[tuple[Publication, ...], datetime | None]:
+    """All publications, and when the last one was confirmed; none if that never happened."""
     link = published_link(dataset, root)
     path = root / "publications" / f"{dataset}.json"
     try:
         current = link.readlink().name
-        entries = json.loads(path.read_bytes())["publications"]
-        found = [_read_entry(entry) for entry in entries]
+        journal = json.loads(path.read_bytes())
+        found = [_read_entry(entry) for entry in journal["publications"]]
+        confirmed = journal.get("confirmed")
+        confirmed = datetime.fromisoformat(confirmed) if confirmed else None
     except OSError as error:
         raise CodesError(f"{error.filename} cannot be read ({error.strerror})") from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -47,7 +96,7 @@ def read_publications(dataset: str, root: Path | str | None = None) -> tuple[Pub
     if not found or found[-1].run != current:  # switched, but not recorded yet
         switched = datetime.fromtimestamp(link.lstat().st_mtime, UTC)
         found.append(Publication(current, switched, {}))
-    return tuple(found)
+    return tuple(found), confirmed
 
 
 def _read_entry(entry: dict[str, Any]) -> Publication:

@@ -7,6 +7,7 @@ import json
 import os
 import reprlib
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -131,19 +132,27 @@ class PublishedRun:
 
 
 def open_published(
-    dataset: str, root: Path | str | None = None, basis: str | None = None
+    dataset: str,
+    root: Path | str | None = None,
+    basis: str | None = None,
+    max_age: timedelta | None = None,
 ) -> PublishedRun:
     """Resolve `published/<dataset>` once; a run published later does not disturb the reader.
 
     Args:
         root: the artifacts folder; by default `artifacts_folder()`.
         basis: of what you stored earlier; codes and encoders of another basis are then refused.
+        max_age: how long ago a run may have published or confirmed it; any time by default.
 
     Raises:
-        CodesError: no run is published, the published one cannot be used, or none of its models
-            has the basis.
+        CodesError: no run is published, the published one cannot be used or is too old, or none
+            of its models has the basis.
     """
     root = artifacts_folder(root)
+    if max_age is not None:
+        from .publications import check_age  # it imports this module
+
+        check_age(dataset, max_age, root)
     link = published_link(dataset, root)
     try:
         return read_run(link.resolve(strict=True)).restrict(basis)

@@ -34,6 +34,8 @@ class Settings(BaseSettings):
     """How many published runs of a dataset to keep, as many others, and as many sweeps."""
     grace_hours: float = Field(1, ge=0, le=10000)
     """Nothing is deleted that is younger, or was superseded more recently, than so many hours."""
+    max_age_hours: float = Field(192, gt=0)
+    """What is published counts as overdue if no run confirmed it for so many hours."""
     server_seconds: float = Field(600, gt=0)
     """How long the temporary Prefect server of a run may take to start."""
     xla_flags: str = ""
@@ -43,6 +45,11 @@ class Settings(BaseSettings):
     def grace(self) -> timedelta:
         """`grace_hours` as a time."""
         return timedelta(hours=self.grace_hours)
+
+    @property
+    def max_age(self) -> timedelta:
+        """`max_age_hours` as a time."""
+        return timedelta(hours=self.max_age_hours)
 
     @model_validator(mode="after")
     def _scheduler_needs_dask(self) -> Self:

@@ -1,16 +1,19 @@
-"""`python -m tasks.runs list|publish RUN|retire RUN`: show all runs, publish or retire one."""
+"""`python -m tasks.runs`: list all runs, check their age, publish a run or retire a rival."""
 
 import argparse
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
 
-from tasks.codes.errors import AutoencoderError
+from tasks.codes.errors import AutoencoderError, CodesError
+from tasks.codes.publications import check_age, confirmed_at, describe_age
 from tasks.codes.published import ROOT_VARIABLE, artifacts_folder, published_link
 from tasks.core.errors import StepError
+from tasks.core.settings import read_settings
 from tasks.runs.journal import superseded_at
 from tasks.runs.lookup import find_run, find_runs, published_run
 from tasks.runs.manifest import SHORT_NAME, Manifest
@@ -24,6 +27,10 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tasks.runs")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="show every run with its verdict and losses, oldest first")
+    checking = commands.add_parser(
+        "check", help="exit with code 1 unless what is published was confirmed recently"
+    )
+    checking.add_argument("dataset", nargs="*", help="all that are published, by default")
     publishing = commands.add_parser("publish", help="verify a run and make it the published one")
     publishing.add_argument("run", help="the name of a run, or the start of it")
     publishing.add_argument(
@@ -36,6 +43,8 @@ def main(arguments: list[str]) -> int:
     try:
         if options.command == "list":
             print_runs(root)
+        elif options.command == "check":
+            return check(options.dataset or published_datasets(root), root)
         elif options.command == "retire":
             dataset, run = find_rival(options.run, root)
             retire(run, dataset, root)
@@ -69,6 +78,37 @@ def find_rival(start: str, root: Path) -> tuple[str, str]:
     return found[0]
 
 
+def published_datasets(root: Path) -> list[str]:
+    """The datasets of which a run is published, sorted.
+
+    Raises:
+        StepError: there are none.
+    """
+    links = (root / "published").glob("[!.]*")
+    if names := sorted(link.name for link in links):
+        return names
+    raise StepError(f"Nothing is published in {root}. {ROOT_VARIABLE} names another folder")
+
+
+def check(datasets: list[str], root: Path) -> int:
+    """Print a line for each dataset; return 1 if one is overdue or not readable, else 0."""
+    max_age, code = read_settings().max_age, 0
+    for dataset in datasets:
+        try:
+            check_age(dataset, max_age, root)
+            print(f"{dataset} is fresh: {_confirmation(dataset, max_age, root)}")
+        except CodesError as error:
+            print(error, file=sys.stderr)
+            code = 1
+    return code
+
+
+def _confirmation(dataset: str, max_age: timedelta, root: Path) -> str:
+    """When the published run was confirmed, and how old it may be."""
+    age = datetime.now(UTC) - confirmed_at(dataset, root)
+    return f"confirmed {describe_age(age)} ago, at most {describe_age(max_age)} allowed"
+
+
 def print_runs(root: Path) -> None:
     """Print a table of each dataset's runs, no wider than 80 columns."""
     runs = find_runs(root)
@@ -81,6 +121,7 @@ def print_runs(root: Path) -> None:
 
 
 def _table(runs: list[Manifest], length: int, root: Path) -> Table:
+    dataset = runs[0].dataset.name
     table = Table(
         Column("run", min_width=length, no_wrap=True),  # never shortened: people copy it
         Column("finished (UTC)", min_width=16, no_wrap=True),
@@ -88,7 +129,7 @@ def _table(runs: list[Manifest], length: int, root: Path) -> Table:
         Column("losses", justify="right", min_width=14),
         Column("state", min_width=16),
         box=SIMPLE_HEAD,
-        title=runs[0].dataset.name,
+        title=f"{dataset}\n{_freshness(dataset, root)}",
         title_justify="left",
     )
     for run in runs:
@@ -101,6 +142,17 @@ def _table(runs: list[Manifest], length: int, root: Path) -> Table:
             _state(run, root),
         )
     return table
+
+
+def _freshness(dataset: str, root: Path) -> str:
+    """Whether the published run is fresh or overdue, in one line."""
+    max_age = read_settings().max_age
+    try:
+        text = _confirmation(dataset, max_age, root)
+        overdue = datetime.now(UTC) - confirmed_at(dataset, root) > max_age
+    except CodesError:
+        return "nothing is published"
+    return f"{'overdue' if overdue else 'fresh'}: {text}"
 
 
 def _name_length(names: list[str]) -> int:

@@ -28,6 +28,9 @@ class Journal(Record):
     """All publications of one dataset, oldest first; those of deleted runs stay."""
 
     publications: tuple[Publication, ...] = ()
+    confirmed: datetime | None = Field(
+        None, description="when a run last found that it would only repeat the published one"
+    )
     retired: tuple[str, ...] = Field(
         (), description="runs with whose losses the quality gate compares no later run"
     )
@@ -79,6 +82,11 @@ def mark_announced(run: str, dataset: str, root: Path) -> None:
     if publications and publications[-1].run == run:
         last = publications[-1].model_copy(update={"announced": True})
         _write(journal, dataset, root, publications=(*publications[:-1], last))
+
+
+def record_confirmation(dataset: str, root: Path) -> None:
+    """Record that what is published is up to date."""
+    _write(read_journal(dataset, root), dataset, root, confirmed=datetime.now(UTC))
 
 
 def record_retirement(run: str, dataset: str, root: Path) -> None:

@@ -12,7 +12,12 @@ from tasks.codes.published import published_link
 from tasks.core.errors import StepError
 from tasks.core.locks import lock
 from tasks.runs.building import PUBLICATION_LOCK
-from tasks.runs.journal import mark_announced, read_journal, record_publication
+from tasks.runs.journal import (
+    mark_announced,
+    read_journal,
+    record_confirmation,
+    record_publication,
+)
 from tasks.runs.lookup import find_published, published_run
 from tasks.runs.manifest import Manifest
 
@@ -48,6 +53,17 @@ def record_announcement(manifest: Manifest, root: Path) -> None:
     """Record that the publication of a run was announced."""
     with lock(PUBLICATION_LOCK, root):
         mark_announced(manifest.run, manifest.dataset.name, root)
+
+
+def confirm(manifest: Manifest, root: Path) -> bool:
+    """Record that the published run is up to date; false if another was published meanwhile."""
+    dataset = manifest.dataset.name
+    with lock(PUBLICATION_LOCK, root):
+        record_missed(dataset, root)
+        if published_run(dataset, root) != manifest.run:
+            return False
+        record_confirmation(dataset, root)
+        return True
 
 
 def _read_published(dataset: str, root: Path) -> Manifest | None:

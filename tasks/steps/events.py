@@ -1,4 +1,4 @@
-"""Prefect events about a run's codes: published or refused.
+"""Prefect events about a run's codes: published, confirmed or refused.
 
 An event may be sent twice, as a retry of a run sends it again. Consumers recognize copies by the
 hashes in it.
@@ -17,6 +17,7 @@ from tasks.runs.manifest import Manifest
 from tasks.runs.outbox import find_unannounced, record_announcement
 
 PUBLISHED = "codes.published"
+CONFIRMED = "codes.confirmed"
 REFUSED = "codes.refused"
 ANSWER_SECONDS = 10
 """How long the server may take to answer."""
@@ -34,7 +35,7 @@ def announce_publication(dataset: str, root: Path) -> None:
 
 
 def announce(manifest: Manifest, name: str) -> None:
-    """Send an event, `PUBLISHED` or `REFUSED`, about a run to the Prefect server.
+    """Send one of the events above about a run to the Prefect server.
 
     Not with `emit_event`: its queue loses events silently while the server cannot be reached, and
     waiting for it has no time limit.

@@ -28,12 +28,12 @@ from tasks.models.store import ModelRecord
 from tasks.parameters.images import DataParameters
 from tasks.parameters.retrain import Parameters, RunParameters
 from tasks.reports.report import MARKDOWN_FILE, render_files
-from tasks.runs import anchors, lookup, publication
+from tasks.runs import anchors, lookup, outbox, publication
 from tasks.runs.anchors import TrainingContext
 from tasks.runs.building import ATTEMPT_FOLDER, begin_run, building_folder, discard_building
 from tasks.runs.manifest import Manifest, Outcome, RunRecord
 from tasks.steps import log_lines
-from tasks.steps.events import REFUSED, announce, announce_publication
+from tasks.steps.events import CONFIRMED, REFUSED, announce, announce_publication
 from tasks.steps.prefect_artifacts import show_results
 from tasks.steps.progress import show_progress
 from tasks.steps.step import CurrentRun, step
@@ -86,7 +86,10 @@ def choose_anchors(
 def find_unchanged(
     context: TrainingContext, parameters: RunParameters, specs: list[TrainingSpec]
 ) -> Outcome | None:
-    """The published run if this one would only repeat it; announces it if nobody did."""
+    """The published run if this one would only repeat it, which confirms it.
+
+    Announces what is published if nobody did.
+    """
     root = prepare_artifacts_folder()
     announce_publication(context.dataset.name, root)
     if parameters.quick or parameters.retrain:
@@ -95,6 +98,8 @@ def find_unchanged(
     manifest = lookup.find_unchanged(fingerprints, context.dataset, root) if fingerprints else None
     if manifest is None:
         return None
+    if outbox.confirm(manifest, root):
+        announce(manifest, CONFIRMED)
     discard_building(context.run, root)
     return Outcome(manifest=manifest, unchanged=True)
 

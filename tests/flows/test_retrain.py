@@ -7,6 +7,7 @@ import pytest
 from prefect import flow
 
 from flows.retrain import main, retrain
+from tasks.codes import confirmed_at
 from tasks.core.records import SPLITS
 from tasks.images.sources import IdxFolder
 from tasks.models.recipes import RecipeName
@@ -82,9 +83,11 @@ def test_a_run_leaves_models_codes_and_figures_and_publishes_them(
 
 
 def test_a_run_that_would_change_nothing_ends_as_unchanged(first: Manifest, root: Path) -> None:
+    published = confirmed_at(SAMPLE.dataset, root)
     again = retrain(data=SAMPLE, training=TRAINING, gate=GATE)
     assert again.unchanged
     assert again.manifest == first
+    assert confirmed_at(SAMPLE.dataset, root) > published
     assert len(list((root / "runs").iterdir())) == 1
 
 

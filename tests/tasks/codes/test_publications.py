@@ -5,7 +5,13 @@ from typing import Any
 
 import pytest
 
-from tasks.codes import CodesError, changed_models, read_publications
+from tasks.codes import (
+    CodesError,
+    changed_models,
+    confirmed_at,
+    open_published,
+    read_publications,
+)
 from tasks.core.records import DatasetRecord
 from tasks.models.store import ModelRecord
 from tasks.runs.publication import publish
@@ -122,3 +128,39 @@ def test_a_damaged_journal_is_refused_in_one_line(content: Any, root: Path) -> N
     with pytest.raises(CodesError, match=r"mine\.json is not a journal of publications") as refusal:
         read_publications("mine")
     assert "\n" not in str(refusal.value)
+
+
+def confirm(root: Path, time: datetime | None) -> None:
+    """As a run that ends unchanged does; runs of version 0.1.0 wrote no such field."""
+    journal = root / "publications" / "mine.json"
+    record = json.loads(journal.read_text())
+    journal.write_text(json.dumps(record | {"confirmed": time and time.isoformat()}))
+
+
+def test_what_is_published_was_confirmed_by_its_publication_or_a_later_run(root: Path) -> None:
+    write_journal(root, digests(), digests())
+    assert confirmed_at("mine", root) == MONDAY + DAY
+    confirm(root, None)
+    assert confirmed_at("mine", root) == MONDAY + DAY
+    confirm(root, MONDAY + 3 * DAY)
+    assert confirmed_at("mine", root) == MONDAY + 3 * DAY
+
+
+def test_a_publication_is_newer_than_a_confirmation_before_it(root: Path) -> None:
+    write_journal(root, digests(), digests())
+    confirm(root, MONDAY)
+    assert confirmed_at("mine", root) == MONDAY + DAY
+
+
+def test_readers_may_refuse_what_nothing_confirmed_for_long(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    complete("run-1", model, dataset, root)
+    assert open_published(dataset.name, root, max_age=DAY).name == "run-1"
+    journal = root / "publications" / f"{dataset.name}.json"
+    record = json.loads(journal.read_text())
+    record["publications"][0]["time"] = (datetime.now(UTC) - 10.1 * DAY).isoformat()
+    journal.write_text(json.dumps(record))
+    with pytest.raises(CodesError, match=r"last confirmed 10 days ago, .* at most 8 days: run"):
+        open_published(dataset.name, root, max_age=8 * DAY)
+    assert open_published(dataset.name, root).name == "run-1"

@@ -1,4 +1,5 @@
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ from tasks.core.records import DatasetRecord
 from tasks.models.store import ModelRecord
 from tasks.parameters.retrain import RunParameters
 from tasks.runs.__main__ import main
-from tasks.runs.journal import read_journal
+from tasks.runs.journal import Journal, read_journal
 from tasks.runs.manifest import read_manifest
+from tasks.runs.outbox import confirm
 from tests.conftest import METRICS, complete
 
 Captured = pytest.CaptureFixture[str]
@@ -130,3 +132,47 @@ def test_a_quick_look_is_published_only_with_anyway(
         f"Published run quick-1 as {published_link(dataset.name, root)}\n"
     )
     assert published_link(dataset.name, root).resolve().name == "quick-1"
+
+
+def let_pass(days: float, dataset: str, root: Path) -> None:
+    """As if what is published had been published so many days earlier."""
+    path = root / "publications" / f"{dataset}.json"
+    journal = Journal.model_validate_json(path.read_bytes())
+    earlier = timedelta(days=days)
+    entries = [
+        entry.model_copy(update={"time": entry.time - earlier}) for entry in journal.publications
+    ]
+    path.write_text(journal.model_copy(update={"publications": tuple(entries)}).model_dump_json())
+
+
+def test_a_monitor_learns_by_the_exit_code_whether_results_are_overdue(
+    two_runs: None, dataset: DatasetRecord, root: Path, capsys: Captured
+) -> None:
+    assert main(["check"]) == 0
+    assert capsys.readouterr().out == (
+        f"{dataset.name} is fresh: confirmed 0 minutes ago, at most 8 days allowed\n"
+    )
+    let_pass(9, dataset.name, root)
+    assert main(["check", dataset.name]) == 1
+    assert "was last confirmed 9 days ago" in capsys.readouterr().err
+    main(["list"])
+    assert "overdue: confirmed 9 days ago, at most 8 days allowed" in capsys.readouterr().out
+    assert confirm(read_manifest(run_folder("run-2", root)), root)
+    assert main(["check"]) == 0
+
+
+def test_how_old_results_may_be_is_a_setting(
+    two_runs: None, dataset: DatasetRecord, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_pass(0.5, dataset.name, root)
+    monkeypatch.setenv("AUTOENCODER_MAX_AGE_HOURS", "13")
+    assert main(["check"]) == 0
+    monkeypatch.setenv("AUTOENCODER_MAX_AGE_HOURS", "11")
+    assert main(["check"]) == 1
+
+
+def test_what_was_never_published_is_not_fresh(root: Path, capsys: Captured) -> None:
+    assert main(["check"]) == 1
+    assert f"Nothing is published in {root}" in capsys.readouterr().err
+    assert main(["check", "boots"]) == 1
+    assert "boots" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from tasks.core.records import DatasetRecord
 from tasks.models.store import ModelRecord
 from tasks.runs import publication
 from tasks.runs.journal import read_journal
-from tasks.runs.outbox import find_unannounced, record_announcement
+from tasks.runs.outbox import confirm, find_unannounced, record_announcement
 from tasks.runs.publication import publish
 from tests.conftest import complete
 
@@ -110,3 +110,17 @@ def test_a_published_run_that_cannot_be_read_is_not_announced(
     (run_folder("run-1", root) / "manifest.json").write_text("{")
     assert find_unannounced(dataset.name, root) is None
     assert "The published run cannot be announced: " in caplog.text
+
+
+def test_only_what_is_published_is_confirmed(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    first = complete("run-1", model, dataset, root)
+    assert read_journal(dataset.name, root).confirmed is None
+    assert confirm(first, root)
+    confirmed = read_journal(dataset.name, root).confirmed
+    assert confirmed is not None
+    assert confirmed > first.finished
+    complete("run-2", model, dataset, root)
+    assert not confirm(first, root)  # another run took its place meanwhile
+    assert read_journal(dataset.name, root).confirmed == confirmed
