@@ -42,15 +42,23 @@ def render_files(manifest: Manifest, other: Manifest | None, folder: Path) -> di
 
 def render_markdown(manifest: Manifest, other: Manifest | None) -> str:
     """The report as markdown; its figures are links into the run's folder."""
-    environment = _environment(autoescape=False, finalize=escape_markdown)
-    return environment.get_template("report.md.j2").render(make_sections(manifest, other))
+    return render("report.md.j2", make_sections(manifest, other))
 
 
 def render_html(manifest: Manifest, other: Manifest | None, folder: Path) -> str:
     """The report as one HTML file, pictures included."""
     figures = [(record, _data_uri(folder / record.path)) for record in manifest.figures]
     content = make_sections(manifest, other) | {"figures": figures}
-    return _environment(autoescape=True).get_template("report.html.j2").render(content)
+    return render("report.html.j2", content)
+
+
+def render(template: str, content: dict[str, Any]) -> str:
+    """Fill in a template, `*.html.j2` or `*.md.j2`; values are escaped for its format."""
+    if template.endswith(".html.j2"):
+        environment = _environment(autoescape=True)
+    else:
+        environment = _environment(autoescape=False, finalize=escape_markdown)
+    return environment.get_template(template).render(content)
 
 
 @cache

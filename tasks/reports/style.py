@@ -26,9 +26,6 @@ STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "autoencoder-flow",  # otherwise the ids in an SVG are random
 }
-COLORS = {"shallow": "#0072b2", "deep": "#d55e00", "wide": "#009e73"}
-"""Of Okabe and Ito's palette, which people with any kind of colour vision can tell apart."""
-OTHER_COLORS = ("#cc79a7", "#e69f00", "#56b4e9")
 GREY = "0.35"
 ERRORS = ScalarMappable(Normalize(-0.5, 0.5), "RdBu_r")
 """Reconstruction minus original: red too bright, blue too dark, white equal."""
@@ -51,11 +48,6 @@ class ShownImages(NamedTuple):
     """(n, height, width[, 3]), about 0..1."""
     errors: Array
     """(n,) mean squared error."""
-
-
-def color_of(model: str, position: int) -> str:
-    """A model's colour, the same in every figure."""
-    return COLORS.get(model, OTHER_COLORS[position % len(OTHER_COLORS)])
 
 
 def shown_aspect(images: Array) -> float:

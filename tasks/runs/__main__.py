@@ -14,6 +14,7 @@ from tasks.codes.publications import check_age, confirmed_at, describe_age
 from tasks.codes.published import ROOT_VARIABLE, artifacts_folder, published_link
 from tasks.core.errors import StepError
 from tasks.core.settings import read_settings
+from tasks.reports.history.page import write_page
 from tasks.runs.journal import superseded_at
 from tasks.runs.lookup import find_run, find_runs, published_run
 from tasks.runs.manifest import SHORT_NAME, Manifest
@@ -51,6 +52,7 @@ def main(arguments: list[str]) -> int:
             print(f"Retired run {run}: no later run of {dataset} is compared with its losses")
         else:
             manifest = publish(find_run(options.run, root).run, root, options.anyway)
+            write_page(root)
             link = published_link(manifest.dataset.name, root)
             print(f"Published run {manifest.run} as {link}")
     except AutoencoderError as error:

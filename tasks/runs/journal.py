@@ -1,5 +1,9 @@
-"""The journal of a dataset: which run was published when. Written under the publication lock."""
+"""The journal of a dataset: its runs, and which was published when.
 
+Written under the publication lock. It stays when runs are deleted.
+"""
+
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -7,8 +11,9 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from tasks.core.errors import StepError
-from tasks.core.records import CodesSha256, Record
+from tasks.core.records import CodesSha256, Record, Sha256
 from tasks.core.storage import write_record
+from tasks.runs.manifest import Drift, Manifest, VerdictOutcome
 
 
 class Publication(Record):
@@ -24,10 +29,41 @@ class Publication(Record):
     )
 
 
+class ModelSummary(Record):
+    """A model of a run, as in its manifest."""
+
+    validation_loss: float = Field(description="binary cross-entropy per pixel, nats")
+    nearest_5: float | None = Field(
+        description="accuracy of five nearest neighbours; null without labels"
+    )
+    effective_dimension: float
+    code_size: int
+    basis: Sha256 | None
+    own_nearest: float | None = Field(
+        description="how well an anchored model keeps its basis; null for one that defines it"
+    )
+    seconds: float = Field(description="of training; those of an earlier run if it was reused")
+
+
+class RunSummary(Record):
+    """What the journal keeps of a finished run, published or not."""
+
+    run: str
+    started: datetime
+    finished: datetime
+    outcome: VerdictOutcome
+    reason: str
+    models: dict[str, ModelSummary]
+    drift: Drift | None
+
+
 class Journal(Record):
-    """All publications of one dataset, oldest first; those of deleted runs stay."""
+    """The history of one dataset, oldest first; that of deleted runs stays."""
 
     publications: tuple[Publication, ...] = ()
+    runs: tuple[RunSummary, ...] = Field(
+        (), description="version 0.1.0 recorded none; those still kept are added"
+    )
     confirmed: datetime | None = Field(
         None, description="when a run last found that it would only repeat the published one"
     )
@@ -82,6 +118,42 @@ def mark_announced(run: str, dataset: str, root: Path) -> None:
     if publications and publications[-1].run == run:
         last = publications[-1].model_copy(update={"announced": True})
         _write(journal, dataset, root, publications=(*publications[:-1], last))
+
+
+def record_runs(manifests: Iterable[Manifest], dataset: str, root: Path) -> None:
+    """Record the finished runs of a dataset that the journal lacks."""
+    journal = read_journal(dataset, root)
+    recorded = {summary.run for summary in journal.runs}
+    new = [summarize(manifest) for manifest in manifests if manifest.run not in recorded]
+    if new:
+        runs = sorted((*journal.runs, *new), key=lambda summary: summary.finished)
+        _write(journal, dataset, root, runs=tuple(runs))
+
+
+def summarize(manifest: Manifest) -> RunSummary:
+    """What the journal keeps of a run."""
+    models = {}
+    for model in manifest.models:
+        found = manifest.metrics[model.name]
+        models[model.name] = ModelSummary(
+            validation_loss=found.validation_loss,
+            nearest_5=found.probes.nearest_5 if found.probes else None,
+            effective_dimension=found.effective_dimension,
+            code_size=found.code_size,
+            basis=model.basis,
+            own_nearest=found.kept_basis.own_nearest if found.kept_basis else None,
+            seconds=model.seconds,
+        )
+    verdict = manifest.verdict
+    return RunSummary(
+        run=manifest.run,
+        started=manifest.started,
+        finished=manifest.finished,
+        outcome=verdict.outcome,
+        reason=verdict.reason,
+        models=models,
+        drift=manifest.drift,
+    )
 
 
 def record_confirmation(dataset: str, root: Path) -> None:

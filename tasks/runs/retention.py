@@ -21,7 +21,7 @@ from tasks.encoding import stored_neighbors
 from tasks.images import store as images
 from tasks.models import store as models
 from tasks.runs.building import RUN_LOCK_PREFIX
-from tasks.runs.journal import superseded_at
+from tasks.runs.journal import record_runs, superseded_at
 from tasks.runs.lookup import find_runs, published_run
 
 logger = logging.getLogger(__name__)
@@ -66,6 +66,7 @@ def delete_old_runs(own_run: str, dataset: str, keep: int, grace: timedelta, roo
     published, less than `grace` ago.
     """
     runs = [run for run in find_runs(root) if run.dataset.name == dataset]
+    record_runs(runs, dataset, root)  # while all that it needs is there
     in_use = {own_run, published_run(dataset, root)}
     for passed in (True, False):
         alike = [run for run in runs if run.verdict.published is passed]

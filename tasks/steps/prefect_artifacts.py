@@ -18,6 +18,7 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact, c
 from tasks.core.cores import usable_cores
 from tasks.core.records import FigureRecord
 from tasks.evaluation.records import Metrics, Probes
+from tasks.reports.history.page import render_history, write_page
 from tasks.reports.report import encode_uri
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,14 @@ def show_results(
                 figures, paths, executor.map(thumbnail, paths), strict=True
             ):
                 create_image_artifact(uri, artifact_key(name, path.stem), figure.text)
+
+
+def show_history(dataset: str, root: Path) -> None:
+    """Bring the page of all runs and its table in Prefect up to date."""
+    write_page(root)
+    with failures_logged("all runs"):
+        text = render_history(dataset, root)
+        create_markdown_artifact(text, artifact_key("history", dataset), f"All runs of {dataset}")
 
 
 def _metrics_table(metrics: dict[str, Metrics]) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ from tasks.runs.building import ATTEMPT_FOLDER, begin_run, building_folder, disc
 from tasks.runs.manifest import Manifest, Outcome, RunRecord
 from tasks.steps import log_lines
 from tasks.steps.events import CONFIRMED, REFUSED, announce, announce_publication
-from tasks.steps.prefect_artifacts import show_results
+from tasks.steps.prefect_artifacts import show_history, show_results
 from tasks.steps.progress import show_progress
 from tasks.steps.step import CurrentRun, step
 
@@ -100,6 +100,7 @@ def find_unchanged(
         return None
     if outbox.confirm(manifest, root):
         announce(manifest, CONFIRMED)
+    show_history(manifest.dataset.name, root)
     discard_building(context.run, root)
     return Outcome(manifest=manifest, unchanged=True)
 
@@ -238,7 +239,8 @@ def publish_run(
 
 
 def _announced(manifest: Manifest, root: Path) -> Outcome:
-    """Announce how a run ended; fail if it was refused."""
+    """Show and announce how a run ended; fail if it was refused."""
+    show_history(manifest.dataset.name, root)
     announce_publication(manifest.dataset.name, root)
     if manifest.verdict.outcome == "refused":
         announce(manifest, REFUSED)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from tasks.evaluation.records import Baselines
 from tasks.reports.charts import MARKERS
+from tasks.reports.colors import color_of
 from tasks.reports.plotting import Axes, Figure, mpl
-from tasks.reports.style import GREY, STYLE, color_of, save
+from tasks.reports.style import GREY, STYLE, save
 from tasks.sweeps.records import Summary
 
 

@@ -9,7 +9,8 @@ from matplotlib.image import imread
 
 from tasks.core.records import EpochRecord
 from tasks.reports.charts import ALIVE, DEAD, draw_classes, draw_learning_curves, draw_units
-from tasks.reports.style import COLORS, Array
+from tasks.reports.colors import COLORS
+from tasks.reports.style import Array
 
 
 def codes() -> Array:

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from tasks.reports.colors import color_of
 from tasks.reports.style import (
     DPI,
     LONGEST_NAME,
     NARROWEST,
     STYLE,
-    color_of,
     plain,
     save,
     shown_aspect,

@@ -1,0 +1,1 @@
+"""The page of all runs, from the journals of all datasets."""
