@@ -38,11 +38,15 @@ def test_notes_are_logged_in_any_case(caplog: pytest.LogCaptureFixture) -> None:
     assert "100 % dark" in caplog.text
 
 
+def fail() -> None:
+    raise StepError("damaged")
+
+
 def test_an_error_ends_a_part_only_where_faults_are_collected() -> None:
     with pytest.raises(StepError, match="damaged"), faults_reported():
-        raise StepError("damaged")
+        fail()
     with collect_faults() as faults, faults_reported():
-        raise StepError("damaged")
+        fail()
     assert faults.named == ["damaged"]
 
 
