@@ -1,11 +1,11 @@
-"""The metrics that a report shows: where they come from, how they are written."""
+"""The metrics that a report shows: where they come from, how they are written, which is better."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel
 
-from tasks.evaluation.records import Metrics
+from tasks.evaluation.records import Baselines, Metrics
 from tasks.runs.manifest import Manifest
 
 
@@ -20,26 +20,37 @@ class Metric(NamedTuple):
     """Field of `PcaScores`; empty where a PCA has no such metric."""
     pixels_field: str = ""
     """Field of `PixelBaselines`."""
+    better: Literal["higher", "lower", ""] = ""
+    """Empty where neither is."""
 
 
+HIGHER: Literal["higher"] = "higher"
+LOWER: Literal["lower"] = "lower"
 METRICS = (
     # What the codes are worth to their readers, then reconstructions, then the units.
-    Metric("accuracy: five nearest neighbours", ".2%", *["probes.nearest_5"] * 3),
-    Metric("accuracy: nearest neighbour", ".2%", *["probes.nearest_1"] * 3),
-    Metric("accuracy: linear probe", ".2%", *["probes.linear"] * 3),
-    Metric("five nearest neighbours among old codes", ".2%", "kept_basis.probes.nearest_5"),
-    Metric("nearest neighbour among old codes", ".2%", "kept_basis.probes.nearest_1"),
-    Metric("own old code is nearest", ".2%", "kept_basis.own_nearest"),
-    Metric("mean distance to own old code", ".2f", "kept_basis.mean_distance"),
-    Metric("effective dimension", ".1f", "effective_dimension"),
-    Metric("cross-entropy per pixel (nats)", ".4f", "validation_loss"),
-    Metric("above the entropy floor (nats)", ".4f", "excess_loss"),
-    Metric("mean squared error", ".5f", "reconstruction_mse", "mse"),
-    Metric("peak signal-to-noise ratio (dB)", ".2f", "psnr", "psnr"),
-    Metric("structural similarity", ".3f", "ssim", "ssim"),
-    Metric("live code units", "d", "live_units"),
+    Metric("accuracy: five nearest neighbours", ".2%", *["probes.nearest_5"] * 3, better=HIGHER),
+    Metric("accuracy: nearest neighbour", ".2%", *["probes.nearest_1"] * 3, better=HIGHER),
+    Metric("accuracy: linear probe", ".2%", *["probes.linear"] * 3, better=HIGHER),
+    Metric(
+        "five nearest neighbours among old codes",
+        ".2%",
+        "kept_basis.probes.nearest_5",
+        better=HIGHER,
+    ),
+    Metric(
+        "nearest neighbour among old codes", ".2%", "kept_basis.probes.nearest_1", better=HIGHER
+    ),
+    Metric("own old code is nearest", ".2%", "kept_basis.own_nearest", better=HIGHER),
+    Metric("mean distance to own old code", ".2f", "kept_basis.mean_distance", better=LOWER),
+    Metric("effective dimension", ".1f", "effective_dimension", better=HIGHER),
+    Metric("loss (nats per pixel)", ".4f", "validation_loss", better=LOWER),
+    Metric("loss above the entropy floor", ".4f", "excess_loss", better=LOWER),
+    Metric("mean squared error", ".5f", "reconstruction_mse", "mse", better=LOWER),
+    Metric("peak signal-to-noise ratio (dB)", ".2f", "psnr", "psnr", better=HIGHER),
+    Metric("structural similarity", ".3f", "ssim", "ssim", better=HIGHER),
+    Metric("live code units", "d", "live_units", better=HIGHER),
     Metric("mean unit activity", ".1%", "activity"),
-    Metric("mean correlation between units", ".2f", "correlation"),
+    Metric("mean correlation between units", ".2f", "correlation", better=LOWER),
 )
 ONE_DIRECTION = 0.6
 """Share of the variance along one line from which on a note warns of it."""
@@ -80,3 +91,97 @@ def find_notes(manifest: Manifest) -> Iterator[str]:
                 f"of the test images, in PCA-{metrics.code_size} for {pca.probes.nearest_1:.1%}"
             )
         yield f"{note}."
+
+
+class Tile(NamedTuple):
+    """One number of a model on the first screen of a report, and how it compares."""
+
+    name: str
+    value: str
+    comparisons: tuple["Comparison", ...]
+
+
+class Comparison(NamedTuple):
+    """A number beside that of PCA or of the published run."""
+
+    text: str
+    better: bool | None
+    """None where both are equal, or neither is better."""
+
+
+def make_tiles(metrics: Metrics, baselines: Baselines, other: Metrics | None) -> list[Tile]:
+    """The four numbers that tell most about a model; three where images have no labels.
+
+    Args:
+        other: of the model of that name in the run to compare with, if it has one.
+    """
+    pca, size = baselines.pca_of(metrics.code_size), metrics.code_size
+    tiles = [
+        Tile(
+            "loss (nats per pixel)",
+            f"{metrics.validation_loss:.4f}",
+            (
+                Comparison(f"{metrics.excess_loss:.4f} above the entropy floor", None),
+                *_versus("validation_loss", ".4f", LOWER, metrics, other),
+            ),
+        )
+    ]
+    if metrics.probes and pca.probes:
+        field = "probes.nearest_5"
+        tiles.append(
+            Tile(
+                "five nearest neighbours",
+                f"{metrics.probes.nearest_5:.1%}",
+                (
+                    compare(
+                        metrics.probes.nearest_5, pca.probes.nearest_5, ".1%", HIGHER, f"PCA-{size}"
+                    ),
+                    *_versus(field, ".1%", HIGHER, metrics, other),
+                ),
+            )
+        )
+    tiles += [
+        Tile(
+            "mean squared error",
+            f"{metrics.reconstruction_mse:.4f}",
+            (
+                compare(metrics.reconstruction_mse, metrics.pca_mse, ".4f", LOWER, f"PCA-{size}"),
+                *_versus("reconstruction_mse", ".4f", LOWER, metrics, other),
+            ),
+        ),
+        Tile(
+            "effective dimension",
+            f"{metrics.effective_dimension:.1f} of {size}",
+            _versus("effective_dimension", ".1f", HIGHER, metrics, other),
+        ),
+    ]
+    return tiles
+
+
+def _versus(
+    field: str, form: str, better: Literal["higher", "lower"], now: Metrics, other: Metrics | None
+) -> tuple[Comparison, ...]:
+    """A number beside that of the run to compare with."""
+    before = read_field(other, field) if other else None
+    value = read_field(now, field)
+    if before is None or value is None:
+        return ()
+    return (compare(value, before, form, better, "the run before"),)
+
+
+def compare(
+    value: float, reference: float, form: str, better: Literal["higher", "lower"], name: str
+) -> Comparison:
+    """By how much a number is better or worse than another, in the digits shown.
+
+    Args:
+        form: how both are written; the difference of two shares is in percentage points.
+        name: of the other.
+    """
+    unit = " points" if form.endswith("%") else ""
+    scale, digits = (100, f"{form[:-1]}f") if unit else (1, form)
+    size = format(abs(scale * (value - reference)), digits)
+    if float(size) == 0:
+        return Comparison(f"equal to {name}", None)
+    is_better = (value > reference) == (better == HIGHER)
+    return Comparison(f"{size}{unit} {'better' if is_better else 'worse'} than {name}", is_better)

@@ -5,12 +5,13 @@ from base64 import b64encode
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from tasks.core.records import FigureRecord
 from tasks.reports.sections import make_sections
 from tasks.runs.manifest import Manifest
 
@@ -19,12 +20,38 @@ MARKDOWN_FILE = "report.md"
 HTML_FILE = "report.html"
 LARGE_PICTURE = 400_000
 """Bytes from which on a picture in the page is compressed, so that the page fits into an email."""
+CHARTS = ("learning-curves", "classes", "activity-", "map-")
+"""How the files of figures begin that have no pictures of images in them."""
+CONTENTS = (
+    ("figures", "Figures"),
+    ("metrics", "Metrics"),
+    ("references", "Published results"),
+    ("other", "Compared with the run before"),
+    ("gate", "Quality gate"),
+    ("classes", "Classes"),
+    ("models", "Models"),
+    ("provenance", "Provenance"),
+    ("codes", "Reading the codes"),
+)
+"""Ids and titles of the parts of the page; a part that has nothing to show is left out."""
 MARKDOWN_ESCAPES = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": " "}
     | {mark: f"\\{mark}" for mark in "\\`*_[]|~$"}
 )
 URL = re.compile(r"(https://[\w./-]*[\w/])")
 """Only characters without a meaning in markdown, except the underscore."""
+
+
+class ShownFigure(NamedTuple):
+    """A figure in the page."""
+
+    record: FigureRecord
+    uri: str
+
+    @property
+    def is_chart(self) -> bool:
+        """Whether it is of lines and points on white, which become light on black in dark mode."""
+        return Path(self.record.path).name.startswith(CHARTS)
 
 
 def render_files(manifest: Manifest, other: Manifest | None, folder: Path) -> dict[str, str]:
@@ -47,8 +74,10 @@ def render_markdown(manifest: Manifest, other: Manifest | None) -> str:
 
 def render_html(manifest: Manifest, other: Manifest | None, folder: Path) -> str:
     """The report as one HTML file, pictures included."""
-    figures = [(record, _data_uri(folder / record.path)) for record in manifest.figures]
+    figures = [ShownFigure(record, _data_uri(folder / record.path)) for record in manifest.figures]
     content = make_sections(manifest, other) | {"figures": figures}
+    contents = [(name, title) for name, title in CONTENTS if content.get(name, True)]
+    content["contents"] = contents
     return render("report.html.j2", content)
 
 

@@ -7,11 +7,20 @@ from tasks.evaluation.records import Baselines, Metrics
 from tasks.evaluation.references import REFERENCES
 from tasks.images import fashion_mnist
 from tasks.reports.comparison import list_changes, list_differences
-from tasks.reports.metrics_table import METRICS, find_notes, read_field
+from tasks.reports.metrics_table import (
+    HIGHER,
+    METRICS,
+    Metric,
+    find_notes,
+    make_tiles,
+    read_field,
+)
 from tasks.runs.kept_basis import answer_bases
 from tasks.runs.manifest import Manifest
 
 NOTHING = "-"
+ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
+"""Beside the name of a metric: which way is better."""
 NUMBER = re.compile(r"[-+]?[\d,.]+%?|" + NOTHING)
 
 
@@ -20,6 +29,8 @@ class Table(NamedTuple):
 
     columns: list[str]
     rows: list[list[str]]
+    best: frozenset[tuple[int, int]] = frozenset()
+    """Row and column of the cells that hold the best number of their row."""
 
     @property
     def numeric(self) -> list[bool]:
@@ -38,6 +49,10 @@ def make_sections(manifest: Manifest, other: Manifest | None) -> dict[str, Any]:
         "manifest": manifest,
         "other": other,
         "headline": _headline(manifest),
+        "tiles": {
+            name: make_tiles(found, manifest.baselines, other.metrics.get(name) if other else None)
+            for name, found in manifest.metrics.items()
+        },
         "bases": answer_bases(manifest, manifest.earlier_bases),
         "keeps_basis": any(metrics.kept_basis for metrics in manifest.metrics.values()),
         "checks": _checks(manifest),
@@ -49,8 +64,13 @@ def make_sections(manifest: Manifest, other: Manifest | None) -> dict[str, Any]:
         "differences": list(list_differences(manifest, other)) if other else [],
         "models": _models(manifest),
         "provenance": _provenance(manifest),
-        "duration": (manifest.finished - manifest.started).total_seconds(),
+        "duration": describe_seconds((manifest.finished - manifest.started).total_seconds()),
     }
+
+
+def describe_seconds(seconds: float) -> str:
+    """A duration, in minutes from 100 seconds on."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
 
 
 def _headline(manifest: Manifest) -> list[str]:
@@ -86,7 +106,8 @@ def _checks(manifest: Manifest) -> Table:
 
 def _metrics(manifest: Manifest) -> Table:
     models, baselines = manifest.metrics, manifest.baselines
-    rows = []
+    rows: list[list[str]] = []
+    best: set[tuple[int, int]] = set()
     for metric in METRICS:
         values = [
             *(read_field(metrics, metric.model_field) for metrics in models.values()),
@@ -95,8 +116,20 @@ def _metrics(manifest: Manifest) -> Table:
         ]
         if any(value is not None for value in values):  # without labels there are no accuracies
             texts = [NOTHING if value is None else format(value, metric.format) for value in values]
-            rows.append([metric.name, *texts])
-    return Table(["", *models, *(f"PCA-{pca.components}" for pca in baselines.pca), "pixels"], rows)
+            best |= {(len(rows), 1 + column) for column in _best_columns(metric, values, texts)}
+            rows.append([f"{metric.name}{ARROWS[metric.better]}", *texts])
+    columns = ["", *models, *(f"PCA-{pca.components}" for pca in baselines.pca), "pixels"]
+    return Table(columns, rows, frozenset(best))
+
+
+def _best_columns(metric: Metric, values: list[float | None], texts: list[str]) -> list[int]:
+    """The columns with the best of at least two numbers, all that are equal in their digits."""
+    known = [value for value in values if value is not None]
+    if not metric.better or len(known) < 2:
+        return []
+    best = max(known) if metric.better == HIGHER else min(known)
+    shown = format(best, metric.format)
+    return [column for column, text in enumerate(texts) if text == shown]
 
 
 def _classes(manifest: Manifest) -> Table | None:
@@ -127,7 +160,7 @@ def _references(manifest: Manifest) -> Table | None:
         [model, str(code_size), f"{loss:.4f}", source]
         for model, code_size, loss, source in sorted([*entries, *REFERENCES], key=lambda e: e[2])
     ]
-    return Table(["model", "code size", "cross-entropy per pixel (nats)", "source"], rows)
+    return Table(["model", "code size", "loss (nats per pixel)", "source"], rows)
 
 
 def _models(manifest: Manifest) -> Table:
@@ -139,7 +172,7 @@ def _models(manifest: Manifest) -> Table:
             str(model.spec.recipe.epochs),
             str(model.spec.seed),
             f"{model.parameters:,}",
-            f"{model.seconds:.0f} s on a {model.device.upper()}",
+            f"{describe_seconds(model.seconds)} on a {model.device.upper()}",
             model.fingerprint,
         ]
         for model in manifest.models

@@ -77,7 +77,7 @@ def test_a_person_changes_a_parameter_submits_and_reads_the_report(
     artifacts = served.find("artifacts", flow_runs={"id": {"any_": [run]}}, limit=100)
     keys = {found["key"]: found["id"] for found in artifacts}
     page.goto(f"{served.address}/artifacts/artifact/{keys[f'report-{SAMPLE.dataset}']}")
-    page.get_by_text("cross-entropy per pixel").first.wait_for()
+    page.get_by_text("loss (nats per pixel)").first.wait_for()
     assert not page.locator("img[src*='figures/']").count(), "the server has no such files"
     page.screenshot(path=tmp_path / "report.png", full_page=True)
     page.goto(f"{served.address}/artifacts/artifact/{keys[f'{SAMPLE.dataset}-comparison']}")

@@ -13,8 +13,8 @@ from tests.tasks.reports.manifests import example_manifest
 def test_changed_metrics_are_listed_with_their_difference() -> None:
     before = example_manifest(METRICS.model_copy(update={"validation_loss": 0.31}))
     assert list(list_changes(example_manifest(), before)) == [
-        ["shallow: cross-entropy per pixel (nats)", "0.3000", "0.3100", "-0.0100"],
-        ["shallow: above the entropy floor (nats)", "0.0600", "0.0700", "-0.0100"],
+        ["shallow: loss (nats per pixel)", "0.3000", "0.3100", "-0.0100"],
+        ["shallow: loss above the entropy floor", "0.0600", "0.0700", "-0.0100"],
     ]
 
 

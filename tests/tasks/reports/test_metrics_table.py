@@ -1,8 +1,16 @@
+from typing import Any
+
 import pytest
 
 from tasks.evaluation.records import BasisMetrics
 from tasks.reports.metrics_table import METRICS as TABLE
-from tasks.reports.metrics_table import describe_worth, find_notes, read_field
+from tasks.reports.metrics_table import (
+    compare,
+    describe_worth,
+    find_notes,
+    make_tiles,
+    read_field,
+)
 from tests.conftest import BASELINES, METRICS, PROBES
 from tests.tasks.reports.manifests import example_manifest
 
@@ -47,3 +55,36 @@ def test_a_code_that_is_almost_one_direction_gets_a_note() -> None:
 @pytest.mark.parametrize("changes", [{}, {"code_size": 1, "effective_dimension": 1.0}])
 def test_other_codes_get_none(changes: dict[str, float]) -> None:
     assert not list(find_notes(example_manifest(METRICS.model_copy(update=changes))))
+
+
+@pytest.mark.parametrize(
+    ("value", "reference", "form", "better", "text", "is_better"),
+    [
+        (0.871, 0.852, ".1%", "higher", "1.9 points better than PCA-32", True),
+        (0.0126, 0.0151, ".4f", "lower", "0.0025 better than PCA-32", True),
+        (0.0156, 0.0151, ".4f", "lower", "0.0005 worse than PCA-32", False),
+        (0.26841, 0.26839, ".4f", "lower", "equal to PCA-32", None),
+        (0.8521, 0.8519, ".1%", "higher", "equal to PCA-32", None),
+    ],
+)
+def test_a_number_is_better_or_worse_in_the_digits_shown(
+    value: float, reference: float, form: str, better: Any, text: str, is_better: bool | None
+) -> None:
+    assert compare(value, reference, form, better, "PCA-32") == (text, is_better)
+
+
+def test_a_model_has_four_tiles_and_without_labels_three() -> None:
+    manifest = example_manifest()
+    earlier = METRICS.model_copy(update={"validation_loss": METRICS.validation_loss + 0.01})
+    tiles = make_tiles(METRICS, manifest.baselines, earlier)
+    assert [tile.name for tile in tiles] == [
+        "loss (nats per pixel)",
+        "five nearest neighbours",
+        "mean squared error",
+        "effective dimension",
+    ]
+    assert tiles[0].value == "0.3000"
+    assert ("0.0100 better than the run before", True) in tiles[0].comparisons
+    assert ("0.0030 better than PCA-32", True) in tiles[2].comparisons
+    unlabelled = METRICS.model_copy(update={"probes": None})
+    assert len(make_tiles(unlabelled, manifest.baselines, None)) == 3

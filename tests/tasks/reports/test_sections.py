@@ -1,8 +1,10 @@
 from pathlib import Path
 
+import pytest
+
 from tasks.evaluation.records import BasisMetrics
 from tasks.reports.report import render_html, render_markdown
-from tasks.reports.sections import Table, make_sections
+from tasks.reports.sections import Table, describe_seconds, make_sections
 from tasks.runs.manifest import Manifest
 from tests.conftest import EXAMPLE_DATASET, METRICS, PROBES, anchor_to, example_model
 from tests.tasks.reports.manifests import example_manifest
@@ -18,18 +20,35 @@ def test_metrics_stand_beside_those_of_pca_and_the_pixels() -> None:
     table = make_sections(example_manifest(), None)["metrics"]
     assert table.columns == ["", "shallow", "PCA-32", "pixels"]
     assert [row[0] for row in table.rows[:5]] == [
-        "accuracy: five nearest neighbours",
-        "accuracy: nearest neighbour",
-        "accuracy: linear probe",
-        "effective dimension",
-        "cross-entropy per pixel (nats)",
+        "accuracy: five nearest neighbours ↑",
+        "accuracy: nearest neighbour ↑",
+        "accuracy: linear probe ↑",
+        "effective dimension ↑",
+        "loss (nats per pixel) ↓",
     ], "what the codes are worth comes first"
-    rows = {row[0]: row[1:] for row in table.rows}
-    assert rows["cross-entropy per pixel (nats)"] == ["0.3000", "-", "-"]
+    rows = {row[0].rstrip(" ↑↓"): row[1:] for row in table.rows}
+    assert rows["loss (nats per pixel)"] == ["0.3000", "-", "-"]
     assert rows["mean squared error"] == ["0.01200", "0.01500", "-"]
     assert rows["live code units"] == ["32", "-", "-"]
     assert rows["mean unit activity"] == ["90.0%", "-", "-"]
     assert rows["accuracy: five nearest neighbours"] == ["85.00%", "85.00%", "85.00%"]
+
+
+def test_the_best_number_of_a_line_is_marked_and_all_that_are_equal_to_it() -> None:
+    table = make_sections(example_manifest(), None)["metrics"]
+    rows = {row[0].rstrip(" ↑↓"): number for number, row in enumerate(table.rows)}
+    found = {name: [column for row, column in table.best if row == rows[name]] for name in rows}
+    assert found["mean squared error"] == [1], "the model's, lower than that of PCA"
+    assert sorted(found["accuracy: five nearest neighbours"]) == [1, 2, 3]
+    assert found["loss (nats per pixel)"] == [], "there is nothing to compare it with"
+    assert found["mean unit activity"] == [], "neither more nor less is better"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (99, "99 s"), (100, "1.7 min"), (412, "6.9 min")]
+)
+def test_long_times_are_in_minutes(seconds: float, text: str) -> None:
+    assert describe_seconds(seconds) == text
 
 
 def test_the_headline_begins_with_what_the_codes_are_worth() -> None:
@@ -70,7 +89,7 @@ def test_the_answer_stands_before_everything_but_the_verdict(tmp_path: Path) -> 
 
 def test_anchored_codes_are_measured_among_old_ones() -> None:
     table = make_sections(anchored(), None)["metrics"]
-    rows = {row[0]: row[1:] for row in table.rows}
+    rows = {row[0].rstrip(" ↑↓"): row[1:] for row in table.rows}
     assert rows["five nearest neighbours among old codes"] == ["85.00%", "-", "-"]
     assert rows["own old code is nearest"] == ["99.50%", "-", "-"]
     assert rows["mean distance to own old code"] == ["1.25", "-", "-"]
@@ -99,7 +118,7 @@ def test_a_run_without_labels_has_neither_accuracies_nor_classes() -> None:
 def test_a_metric_that_a_model_lacks_is_a_dash() -> None:
     bare = METRICS.model_copy(update={"probes": None})
     text = render_markdown(example_manifest(bare), None)
-    assert "| accuracy: linear probe | - | 80.00% | 80.00% |" in text
+    assert "| accuracy: linear probe ↑ | - | **80.00%** | **80.00%** |" in text
 
 
 def test_published_results_are_those_of_fashion_mnist_alone() -> None:
