@@ -10,6 +10,7 @@ from tasks.models.store import ModelRecord
 from tasks.parameters.images import DataParameters
 from tasks.parameters.retrain import GateParameters, Parameters, RunParameters
 from tasks.parameters.training import ModelParameters, TrainingParameters
+from tasks.reports.inspections.page import InspectionRecord
 from tasks.runs.lookup import expects_training
 from tasks.runs.manifest import Outcome
 from tasks.steps import retrain as steps
@@ -23,7 +24,7 @@ def retrain(
     training: TrainingParameters = TrainingParameters(),
     gate: GateParameters = GateParameters(),
     run: RunParameters = RunParameters(),
-) -> Outcome:
+) -> Outcome | InspectionRecord:
     """Retrain the shallow, then the deep autoencoder, then others; publish their codes.
 
     Args:
@@ -38,8 +39,10 @@ def retrain(
         return run_steps(current, parameters)
 
 
-def run_steps(run: CurrentRun, parameters: Parameters) -> Outcome:
+def run_steps(run: CurrentRun, parameters: Parameters) -> Outcome | InspectionRecord:
     """The steps, in order."""
+    if parameters.run.inspect:
+        return steps.inspect_source(parameters.data)
     if completed := steps.find_earlier_attempt(run.name):
         return completed
     device = steps.choose_device(parameters.training.device)
@@ -72,7 +75,7 @@ def main(arguments: list[str]) -> int:
         retrain,
         Parameters,
         arguments,
-        summary.print_outcome,
+        summary.print_result,
         modules,
         lambda parameters: expects_training(parameters, artifacts_folder()),
     )

@@ -16,9 +16,28 @@ from tasks.encoding.stored_neighbors import NeighborsRecord, neighbors_folder
 from tasks.evaluation.records import Probes
 from tasks.evaluation.references import LAB_LOSSES
 from tasks.images import fashion_mnist
+from tasks.reports.inspections.page import InspectionRecord, inspection_page
 from tasks.runs.kept_basis import answer_bases, list_bases
 from tasks.runs.manifest import Manifest, Outcome
 from tasks.runs.rivals import loss_key
+
+
+def print_result(result: Outcome | InspectionRecord) -> None:
+    """Print how a run ended, or what was found in a source."""
+    if isinstance(result, InspectionRecord):
+        print_inspection(result)
+    else:
+        print_outcome(result)
+
+
+def print_inspection(record: InspectionRecord) -> None:
+    """Print what was found in a source, and where the page with its images is."""
+    console = Console()
+    console.print(Markdown(record.text))
+    console.print(
+        f"With images of each class: {inspection_page(record.dataset, prepare_artifacts_folder())}",
+        soft_wrap=True,
+    )
 
 
 def print_outcome(outcome: Outcome) -> None:

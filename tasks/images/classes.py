@@ -1,5 +1,7 @@
 """Labels as indices into the names of the classes: their range, and whom each of them names."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,11 +23,11 @@ Labels = NDArray[Any]
 class Classes(NamedTuple):
     """The classes of a dataset."""
 
-    names: tuple[str, ...]
+    names: tuple[str, ...] = ()
     """By label."""
-    labels: dict[Split, Labels]
+    labels: Mapping[Split, Labels] = MappingProxyType({})
     """Of each split that has any, counted from 0 into the names."""
-    counts: dict[Split, NDArray[np.int64]]
+    counts: Mapping[Split, NDArray[np.int64]] = MappingProxyType({})
     """Images of each class, (classes,), of each of these splits."""
 
 

@@ -1,7 +1,9 @@
 """From a source to a verified dataset in the artifacts folder."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +13,9 @@ from tasks.core.records import DatasetRecord, Split
 from tasks.images import fashion_mnist
 from tasks.images.checks import check_counts
 from tasks.images.digest import dataset_folder
-from tasks.images.inspection import describe_dataset, inspect
-from tasks.images.rows import ChainedRows, RawDataset, RawSplit, describe_left_out
+from tasks.images.faults import Faults, collect_faults, faults_reported
+from tasks.images.inspection import Inspection, describe_dataset, inspect
+from tasks.images.rows import ChainedRows, LeftOut, RawDataset, RawSplit, describe_left_out
 from tasks.images.sources import AnySource, FashionMnist
 from tasks.images.store import store_dataset
 
@@ -42,9 +45,49 @@ def fetch_dataset(
         TransientError: Fashion-MNIST is not available anywhere; the message has all reasons.
     """
     where, raw = _open(name, source, root)
-    if raw.test is None:
-        raw = draw_test_images(raw, test_share, split_seed)
+    raw, _ = _with_test_images(raw, test_share, split_seed)
     return _store(name, where, raw.splits, class_names or raw.class_names, root)
+
+
+class SourceReport(NamedTuple):
+    """What was found in a source, as far as it could be read."""
+
+    name: str
+    source: str
+    left_out: Mapping[LeftOut, int]
+    held_out: bool
+    """Whether the test images were drawn from the training images."""
+    contents: Inspection
+    faults: Faults
+    """What a run would be refused for, and what it would warn of."""
+
+
+def inspect_source(
+    name: str,
+    source: AnySource,
+    root: Path,
+    *,
+    test_share: float,
+    split_seed: int,
+    class_names: tuple[str, ...] = (),
+) -> SourceReport:
+    """Read a source as `fetch_dataset` does, to report all that is in it; nothing is stored.
+
+    Raises:
+        TransientError: Fashion-MNIST is not available anywhere; the message has all reasons.
+    """
+    where, raw, held_out, contents = "", None, False, Inspection()
+    with collect_faults() as faults, faults_reported():
+        where, raw = _open(name, source, root)
+        drawn, held_out = _with_test_images(raw, test_share, split_seed)
+        contents = inspect(drawn.splits, class_names or raw.class_names, samples=True)
+    left_out = raw.left_out if raw else {}
+    return SourceReport(name, where, left_out, held_out, contents, faults)
+
+
+def _with_test_images(raw: RawDataset, share: float, seed: int) -> tuple[RawDataset, bool]:
+    """A source with test images, and whether they had to be drawn."""
+    return (raw, False) if raw.test else (draw_test_images(raw, share, seed), True)
 
 
 def fetch_images(

@@ -1,6 +1,8 @@
 """Everything of a source is read once: what it holds, and what cannot be used."""
 
 import hashlib
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -40,11 +42,11 @@ class ImageFacts(NamedTuple):
 class Inspection(NamedTuple):
     """The contents of a source; where faults are collected, as far as they could be read."""
 
-    arrays: dict[str, Rows]
+    arrays: Mapping[str, Rows] = MappingProxyType({})
     """As they are stored: `<split>_images` and, if any, `<split>_labels` and `<split>_index`."""
-    classes: Classes
-    images: dict[Split, ImageFacts]
-    duplicates: int
+    classes: Classes = Classes()
+    images: Mapping[Split, ImageFacts] = MappingProxyType({})
+    duplicates: int = 0
     """Test images that are training images too."""
 
 

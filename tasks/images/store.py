@@ -1,6 +1,7 @@
 """Datasets in the artifacts folder: written block by block, opened as memory maps."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 RECORD_FILE = "dataset.json"
 
 
-def store_dataset(record: DatasetRecord, arrays: dict[str, Rows], root: Path) -> DatasetRecord:
+def store_dataset(record: DatasetRecord, arrays: Mapping[str, Rows], root: Path) -> DatasetRecord:
     """Write the arrays of a dataset; of a verified copy return the record, with new class names.
 
     Args:

@@ -70,6 +70,12 @@ class GateParameters(Group):
 class RunParameters(Group):
     """What to do with the results."""
 
+    inspect: bool = parameter(
+        False,
+        "Inspect",
+        "Train nothing: read the images from end to end and report what they are, how many of each "
+        "class, what is left out, and everything that a run would be refused for",
+    )
     quick: bool = parameter(
         False,
         "Quick look",

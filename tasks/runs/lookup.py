@@ -129,6 +129,8 @@ def expects_training(parameters: Parameters, root: Path) -> bool:
     Takes milliseconds, as no image and no model is read. It can be wrong, so let it only decide
     what is prepared ahead.
     """
+    if parameters.run.inspect:
+        return False
     if parameters.run.quick or parameters.run.retrain:
         return True
     try:

@@ -81,6 +81,12 @@ def show_history(dataset: str, root: Path) -> None:
         create_markdown_artifact(text, artifact_key("history", dataset), f"All runs of {dataset}")
 
 
+def show_text(text: str, key: str, title: str) -> None:
+    """Show markdown."""
+    with failures_logged("the results"):
+        create_markdown_artifact(text, artifact_key(key), title)
+
+
 def _metrics_table(metrics: dict[str, Metrics]) -> list[dict[str, Any]]:
     return [
         {

@@ -27,6 +27,7 @@ from tasks.models.spec import TrainingSpec
 from tasks.models.store import ModelRecord
 from tasks.parameters.images import DataParameters
 from tasks.parameters.retrain import Parameters, RunParameters
+from tasks.reports.inspections.page import InspectionRecord, raise_faults, write_inspection
 from tasks.reports.report import MARKDOWN_FILE, render_files
 from tasks.runs import anchors, lookup, outbox, publication
 from tasks.runs.anchors import TrainingContext
@@ -34,7 +35,7 @@ from tasks.runs.building import ATTEMPT_FOLDER, begin_run, building_folder, disc
 from tasks.runs.manifest import Manifest, Outcome, RunRecord
 from tasks.steps import log_lines
 from tasks.steps.events import CONFIRMED, REFUSED, announce, announce_publication
-from tasks.steps.prefect_artifacts import show_history, show_results
+from tasks.steps.prefect_artifacts import show_history, show_results, show_text
 from tasks.steps.progress import show_progress
 from tasks.steps.step import CurrentRun, step
 
@@ -53,6 +54,24 @@ def choose_device(requested: DeviceChoice) -> DeviceKind:
     from tasks.core import device
 
     return device.choose_device(requested)
+
+
+@step("Inspect the images")
+def inspect_source(parameters: DataParameters) -> InspectionRecord:
+    """Read all images and report what they are; nothing is stored but the report.
+
+    Raises:
+        StepError: a run would be refused; the report has all reasons.
+    """
+    root = prepare_artifacts_folder()
+    arguments = dict(parameters)
+    found = datasets.inspect_source(
+        arguments.pop("dataset"), arguments.pop("source"), root, **arguments
+    )
+    record = write_inspection(found, root)
+    show_text(record.text, f"inspection-{record.dataset}", f"Images of {record.dataset}")
+    raise_faults(found, record, root)
+    return record
 
 
 @step("Fetch and verify the dataset", log_lines.summarize_dataset)

@@ -1,5 +1,6 @@
 import shutil
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -23,6 +24,13 @@ from tests.conftest import GATE, SAMPLE, SAMPLE_FOLDER, TRAINING
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
+def outcome_of(**parameters: Any) -> Outcome:
+    """Run the flow, which trains."""
+    outcome = retrain(**parameters)
+    assert isinstance(outcome, Outcome)
+    return outcome
+
+
 @pytest.fixture(scope="module")
 def first_run(
     prefect_server: None, tmp_path_factory: pytest.TempPathFactory
@@ -31,7 +39,7 @@ def first_run(
     root = tmp_path_factory.mktemp("first-run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUTOENCODER_ARTIFACTS", str(root))
-        return retrain(data=SAMPLE, training=TRAINING, gate=GATE), root
+        return outcome_of(data=SAMPLE, training=TRAINING, gate=GATE), root
 
 
 @pytest.fixture
@@ -84,7 +92,7 @@ def test_a_run_leaves_models_codes_and_figures_and_publishes_them(
 
 def test_a_run_that_would_change_nothing_ends_as_unchanged(first: Manifest, root: Path) -> None:
     published = confirmed_at(SAMPLE.dataset, root)
-    again = retrain(data=SAMPLE, training=TRAINING, gate=GATE)
+    again = outcome_of(data=SAMPLE, training=TRAINING, gate=GATE)
     assert again.unchanged
     assert again.manifest == first
     assert confirmed_at(SAMPLE.dataset, root) > published
@@ -94,7 +102,7 @@ def test_a_run_that_would_change_nothing_ends_as_unchanged(first: Manifest, root
 def test_training_again_gives_the_same_bits(first: Manifest, root: Path) -> None:
     records = list(root.glob("models/*/model.json"))
     before = [path.stat().st_mtime_ns for path in records]
-    forced = retrain(data=SAMPLE, training=TRAINING, gate=GATE, run=RunParameters(retrain=True))
+    forced = outcome_of(data=SAMPLE, training=TRAINING, gate=GATE, run=RunParameters(retrain=True))
     assert not forced.unchanged
     assert all(path.stat().st_mtime_ns > then for path, then in zip(records, before, strict=True))
     first_files, forced_files = (
@@ -131,7 +139,7 @@ def baselines(first_run: tuple[Outcome, Path], root: Path) -> None:
 @pytest.mark.usefixtures("baselines", "no_figures")
 def test_a_quick_look_is_not_published(root: Path) -> None:
     training = TRAINING.model_copy(update={"recipe": "lab"})  # it is compiled sooner
-    manifest = retrain(
+    manifest = outcome_of(
         data=SAMPLE, training=training, gate=GATE, run=RunParameters(quick=True)
     ).manifest
     assert not manifest.verdict.published
@@ -174,6 +182,29 @@ def test_wrong_parameters_are_refused_by_the_flow_itself(root: Path) -> None:
     assert not any(root.iterdir())
 
 
+INSPECT = ["--inspect", "--dataset", "mine", "--test-share", "0.5", "--source.images-file"]
+
+
+@pytest.mark.parametrize(("least", "code"), [(0, 0), (-1, 1)])
+def test_a_look_at_the_images_ends_as_a_run_would(
+    least: int, code: int, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = np.arange(8 * 6, dtype=np.int16).reshape(8, 2, 3)
+    images[[2, 5], 0, 0] = least
+    np.save(tmp_path / "images.npy", images)
+    assert main([*INSPECT, str(tmp_path / "images.npy")]) == code
+    assert [path.name for path in root.iterdir() if path.name != "locks"] == ["inspections"]
+    page = (root / "inspections" / "mine" / "index.html").read_text()
+    shown = capsys.readouterr()
+    if code:
+        assert "2 faults in mine; the first: row " in shown.err
+        assert "row 2 of " in page
+        assert "row 5 of " in page
+    else:
+        assert "No fault: a run can use these images" in shown.out
+        assert str(root / "inspections" / "mine" / "index.html") in shown.out.replace("\n", "")
+
+
 def random_images(shape: tuple[int, ...], dtype: type) -> np.ndarray:
     generator = np.random.default_rng(0)
     values = generator.random((24, *shape))
@@ -205,7 +236,7 @@ def test_a_run_learns_from_images_of_any_kind(
         {"dataset": "any", "source": source, "test_share": 0.5, "split_seed": 3}
     )
     training = TrainingParameters(shallow_epochs=1, deep_epochs=1, batch_size=8, recipe=recipe)
-    manifest = retrain(
+    manifest = outcome_of(
         data=data, training=training, gate=GATE, run=RunParameters(publish_anyway=True)
     ).manifest
     assert manifest.verdict.published
@@ -219,10 +250,10 @@ def test_a_run_learns_from_images_of_any_kind(
 def test_a_retraining_keeps_the_coordinate_system(first: Manifest, root: Path) -> None:
     """The second run takes the basis of the first; repeating it changes nothing."""
     training = TRAINING.model_copy(update={"seed": 1})
-    second = retrain(data=SAMPLE, training=training, gate=GATE).manifest
+    second = outcome_of(data=SAMPLE, training=training, gate=GATE).manifest
     for before, now in zip(first.models, second.models, strict=True):
         assert before.basis == before.encoder_weights_sha256 == now.basis
         assert now.encoder_weights_sha256 != now.basis
         assert f"models/{now.name}/anchor.keras" in {file.path for file in second.files}
-    assert retrain(data=SAMPLE, training=training, gate=GATE).unchanged
+    assert outcome_of(data=SAMPLE, training=training, gate=GATE).unchanged
     assert len(list((root / "runs").iterdir())) == 2
