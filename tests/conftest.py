@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from xdist.scheduler import LoadFileScheduling
 
-import tasks.reports.plotting  # noqa: F401 - before a test imports Matplotlib itself
+import tasks.reports.figures.plotting  # noqa: F401 - before a test imports Matplotlib itself
 from tasks.codes.published import PLAIN_ENCODER_FILE
 from tasks.core.cores import usable_cores
 from tasks.core.records import (
@@ -180,7 +180,7 @@ def anchor_to(model: ModelRecord) -> Anchor:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare the seconds that it takes a run to draw and show its figures."""
-    monkeypatch.setattr("tasks.reports.figures.draw_figures", lambda *arguments: iter(()))
+    monkeypatch.setattr("tasks.reports.figures.drawing.draw_figures", lambda *arguments: iter(()))
 
 
 EXAMPLE_DATASET = DatasetRecord(

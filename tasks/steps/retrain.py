@@ -213,10 +213,10 @@ def draw_figures(
     folder = building_folder(run, root)
 
     def draw() -> FigureList:
-        from tasks.reports import figures
+        from tasks.reports.figures import drawing
 
         return FigureList(
-            tuple(figures.draw_figures(dataset, models, metrics, codes, folder, root))
+            tuple(drawing.draw_figures(dataset, models, metrics, codes, folder, root))
         )
 
     return load_or_compute(folder / ATTEMPT_FOLDER / "figures.json", FigureList, draw).root

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from tasks.evaluation.records import Baselines
-from tasks.reports.charts import MARKERS
 from tasks.reports.colors import color_of
-from tasks.reports.plotting import Axes, Figure, mpl
-from tasks.reports.style import GREY, STYLE, save
+from tasks.reports.figures.charts import MARKERS
+from tasks.reports.figures.plotting import Axes, Figure, mpl
+from tasks.reports.figures.style import GREY, STYLE, save
 from tasks.sweeps.records import Summary
 
 

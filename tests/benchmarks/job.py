@@ -25,7 +25,7 @@ from tasks.codes.published import ROOT_VARIABLE
 from tasks.core.cores import usable_cores
 from tasks.core.storage import prepare_artifacts_folder, write_bytes
 from tasks.parameters.images import DataParameters
-from tasks.reports.style import new_figure
+from tasks.reports.figures.style import new_figure
 from tests.benchmarks.training import RESULTS
 from tests.fetching import fetch
 

@@ -39,8 +39,8 @@ from tasks.images.store import open_images
 from tasks.models.spec import TrainingSpec
 from tasks.parameters.images import DataParameters
 from tasks.parameters.retrain import Parameters, RunParameters
-from tasks.reports.plotting import Figure, mpl
-from tasks.reports.style import STYLE, save
+from tasks.reports.figures.plotting import Figure, mpl
+from tasks.reports.figures.style import STYLE, save
 from tasks.runs.manifest import read_manifest
 from tests.benchmarks.training import RESULTS
 from tests.fetching import fetch

@@ -22,7 +22,7 @@ from tasks.models.obtain import obtain_model
 from tasks.models.spec import choose_recipe
 from tasks.models.store import ModelRecord
 from tasks.parameters.retrain import Parameters
-from tasks.reports.figures import draw_figures
+from tasks.reports.figures.drawing import draw_figures
 from tasks.reports.report import render_files
 from tasks.runs.building import building_folder
 from tasks.runs.manifest import RunRecord

@@ -19,7 +19,7 @@ from tasks.encoding.neighbors import obtain_neighbors
 from tasks.evaluation.baselines import obtain_baselines
 from tasks.models.obtain import obtain_model
 from tasks.models.store import stored_model
-from tasks.reports.figures import draw_figures
+from tasks.reports.figures.drawing import draw_figures
 from tasks.reports.report import render_files
 from tasks.runs.building import building_folder
 from tasks.runs.journal import record_publication

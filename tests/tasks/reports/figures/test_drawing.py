@@ -9,7 +9,7 @@ from tasks.core.storage import describe_file, write_bytes
 from tasks.evaluation.baselines import obtain_baselines
 from tasks.evaluation.records import Metrics
 from tasks.models.store import ModelRecord
-from tasks.reports.figures import draw_figures
+from tasks.reports.figures.drawing import draw_figures
 from tests.conftest import METRICS, codes_file
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from tasks.reports.image_rows import (
+from tasks.reports.figures.image_rows import (
     Row,
     draw_comparison,
     draw_extremes,
@@ -14,7 +14,7 @@ from tasks.reports.image_rows import (
     lab_rows,
     tile_shape,
 )
-from tasks.reports.style import DPI, Array, ShownImages
+from tasks.reports.figures.style import DPI, Array, ShownImages
 
 
 def shown(shape: tuple[int, ...] = (28, 28), count: int = 10) -> ShownImages:

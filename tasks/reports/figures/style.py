@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.storage import atomic_file
-from tasks.reports.plotting import Figure, Normalize, ScalarMappable, mpl
+from tasks.reports.figures.plotting import Figure, Normalize, ScalarMappable, mpl
 
 Array = NDArray[Any]
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from tasks.reports.projection import project_codes
-from tasks.reports.style import Array
+from tasks.reports.figures.projection import project_codes
+from tasks.reports.figures.style import Array
 
 
 def spread_classes(count: int, classes: int, seed: int = 0) -> tuple[Array, Array]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from tasks.codes.search import search_nearest
 from tasks.evaluation.probes import NEIGHBORS
-from tasks.reports.style import Array, new_figure, plain
+from tasks.reports.figures.style import Array, new_figure, plain
 
 SHOWN_CLASSES = 20
 """Classes in the chart, at most: those whose images have the fewest neighbours of their own."""

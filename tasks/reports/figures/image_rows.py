@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.reports.plotting import Axes, Figure, Normalize, Rectangle, ScalarMappable, mpl
-from tasks.reports.style import ERRORS, STYLE, Array, ShownImages, plain, save, shown_aspect
+from tasks.reports.figures.plotting import Axes, Figure, Normalize, Rectangle, ScalarMappable, mpl
+from tasks.reports.figures.style import ERRORS, STYLE, Array, ShownImages, plain, save, shown_aspect
 
 LONGER_SIDE = 1.0
 """Inches of an image's longer side."""

@@ -18,12 +18,17 @@ from tasks.images import fashion_mnist
 from tasks.images.rows import spaced_rows
 from tasks.images.store import open_images
 from tasks.models.store import ModelRecord, read_history
-from tasks.reports import charts, code_map
-from tasks.reports.class_neighbors import count_neighbors, draw_class_neighbors
-from tasks.reports.image_rows import draw_comparison, draw_extremes, draw_lab_figure, lab_rows
+from tasks.reports.figures import charts, code_map
+from tasks.reports.figures.class_neighbors import count_neighbors, draw_class_neighbors
+from tasks.reports.figures.image_rows import (
+    draw_comparison,
+    draw_extremes,
+    draw_lab_figure,
+    lab_rows,
+)
+from tasks.reports.figures.projection import project_codes
+from tasks.reports.figures.style import ShownImages
 from tasks.reports.metrics_table import describe_worth
-from tasks.reports.projection import project_codes
-from tasks.reports.style import ShownImages
 
 MAP_POINTS = 10_000
 """Codes on a map, at most, and training codes that choose its axes: of more, some at equal

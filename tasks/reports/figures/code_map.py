@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.reports.plotting import Axes
-from tasks.reports.projection import Plane
-from tasks.reports.style import GREY, Array, new_figure, plain
+from tasks.reports.figures.plotting import Axes
+from tasks.reports.figures.projection import Plane
+from tasks.reports.figures.style import GREY, Array, new_figure, plain
 
 CLASS_COLORS = (
     *("#332288", "#88ccee", "#44aa99", "#117733", "#999933"),

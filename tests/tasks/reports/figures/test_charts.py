@@ -8,9 +8,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from tasks.core.records import EpochRecord
-from tasks.reports.charts import ALIVE, DEAD, draw_classes, draw_learning_curves, draw_units
 from tasks.reports.colors import COLORS
-from tasks.reports.style import Array
+from tasks.reports.figures.charts import ALIVE, DEAD, draw_classes, draw_learning_curves, draw_units
+from tasks.reports.figures.style import Array
 
 
 def codes() -> Array:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.decomposition import PCA
 
-from tasks.reports.style import Array
+from tasks.reports.figures.style import Array
 
 REGULARIZATION = 1e-3
 """Share of each unit's variance within classes that is added to it: a direction in which no class

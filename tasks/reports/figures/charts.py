@@ -9,8 +9,8 @@ from tasks.core.records import EpochRecord
 from tasks.evaluation.metrics import correlations, principal_spreads
 from tasks.images.rows import spaced_rows
 from tasks.reports.colors import color_of
-from tasks.reports.plotting import Axes, MaxNLocator
-from tasks.reports.style import Array, new_figure, plain
+from tasks.reports.figures.plotting import Axes, MaxNLocator
+from tasks.reports.figures.style import Array, new_figure, plain
 
 MARKERS = "osD^vP"
 UNITS_LABEL = "code unit, most active first"

@@ -4,13 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.reports.class_neighbors import (
+from tasks.reports.figures.class_neighbors import (
     SHOWN_CLASSES,
     ClassNeighbors,
     count_neighbors,
     draw_class_neighbors,
 )
-from tasks.reports.style import Array
+from tasks.reports.figures.style import Array
 
 NAMES = {3: "bag", 5: "$x$ & <b>", 7: "coat"}
 

@@ -12,7 +12,7 @@ from flows.server.supervision import CODE
 DRAW = """
 import sys
 from pathlib import Path
-from tasks.reports.style import new_figure
+from tasks.reports.figures.style import new_figure
 with new_figure((3, 2), Path(sys.argv[1]), Path(sys.argv[2])) as figure:
     axes = figure.add_subplot()
     axes.plot([1, 3, 2], label="values")

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from tasks.reports.colors import color_of
-from tasks.reports.style import (
+from tasks.reports.figures.style import (
     DPI,
     LONGEST_NAME,
     NARROWEST,

@@ -6,9 +6,9 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from tasks.reports.code_map import CLASS_COLORS, NAMED_CLASSES, draw_map
-from tasks.reports.projection import Plane, project_codes
-from tasks.reports.style import Array
+from tasks.reports.figures.code_map import CLASS_COLORS, NAMED_CLASSES, draw_map
+from tasks.reports.figures.projection import Plane, project_codes
+from tasks.reports.figures.style import Array
 
 NAMES = {0: "bag", 3: "$x$ & <b>", 7: "coat"}
 WORTH = "effective dimension 2.0 of 8"

@@ -1,0 +1,1 @@
+"""The figures of a report: each from numbers to a file."""
