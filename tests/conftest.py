@@ -77,16 +77,30 @@ PREFECT_TESTS = (
     "tests/tasks/models/test_new_architecture.py",
 )
 """Where the Prefect server is used; it takes 10 s to start, and two might choose the same port."""
+END_TO_END = "tests/end_to_end/test_"
+SERVED_TESTS = tuple(f"{END_TO_END}{name}.py" for name in ("automations", "server", "ui"))
+"""They share `make serve`, and wait most of their time."""
+CONTAINER_TESTS = tuple(
+    f"{END_TO_END}{name}.py" for name in ("crash", "dask", "full_disk", "images", "stack")
+)
+"""The last two share a Docker engine and its images, which are built during the first three."""
+GROUPS = {"prefect": PREFECT_TESTS, "served": SERVED_TESTS, "containers": CONTAINER_TESTS}
+"""Files whose tests run in one process, one after the other."""
 SLOW_TESTS = "tests/tasks/models/test_training.py"
 """After those of the server, the file that takes most time."""
 
 
+def group_of(nodeid: str) -> str | None:
+    """The group of a test, if its file is in one."""
+    return next((name for name, files in GROUPS.items() if nodeid.startswith(files)), None)
+
+
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # it ships no types
-    """The tests of a file run in one process, all those of the Prefect server too."""
+    """The tests of a file run in one process, and so do those of a group."""
 
     def _split_scope(self, nodeid: str) -> str:
         scope: str = super()._split_scope(nodeid)
-        return "prefect" if scope.startswith(PREFECT_TESTS) else scope
+        return group_of(nodeid) or scope
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:

@@ -103,7 +103,7 @@ def prefect_server() -> Iterator[str]:
     """A Prefect server on loopback, with a home of its own; gives its API's address."""
     with tempfile.TemporaryDirectory() as home, temporary_settings({PREFECT_HOME: home}):
         server = SubprocessASGIServer()
-        server.start(timeout=90)
+        server.start(timeout=300)
         try:
             yield server.api_url
         finally:

@@ -27,7 +27,17 @@ from tasks.reports.report import render_files
 from tasks.runs.building import building_folder
 from tasks.runs.manifest import RunRecord
 from tasks.runs.publication import complete_run
-from tests.conftest import BASELINES, GATE, METRICS, SAMPLE, SPEC
+from tests.conftest import (
+    BASELINES,
+    CONTAINER_TESTS,
+    END_TO_END,
+    GATE,
+    METRICS,
+    SAMPLE,
+    SERVED_TESTS,
+    SPEC,
+    group_of,
+)
 from tests.end_to_end.containers import (
     Engine,
     Stack,
@@ -39,6 +49,24 @@ from tests.end_to_end.serving import Served, serve
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+
+START = (
+    *SERVED_TESTS,
+    *CONTAINER_TESTS,
+    *(f"{END_TO_END}{name}.py" for name in ("memory", "postgresql")),
+)
+"""The order of the files: each of two processes begins with a group, and short files fill up."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with what takes longest, so that no process waits for it at the end."""
+
+    def place(item: pytest.Item) -> int:
+        file = item.nodeid.partition("::")[0]
+        return START.index(file) if file in START else len(START)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(autouse=True)
@@ -158,10 +186,14 @@ def is_needed(fixture: str, request: pytest.FixtureRequest) -> bool:
     return any(fixture in getattr(item, "fixturenames", ()) for item in request.session.items)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def early_builds(request: pytest.FixtureRequest) -> None:
-    """Begin with the first test, so that those before the first container take their time."""
-    if is_needed("builds", request):
+    """Begin with the first test of the process that will need them, not with the first container.
+
+    `builds` starts its own Docker engine: no other process may.
+    """
+    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    if (alone or group_of(request.node.nodeid) == "containers") and is_needed("builds", request):
         request.getfixturevalue("builds")
 
 

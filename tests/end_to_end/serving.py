@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -237,11 +237,17 @@ def process_of(run: str) -> int:
 
 def find_process(word: bytes, mark: bytes) -> int:
     """The process with this word in its command line and this mark in its environment."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command, environment = ((folder / name).read_bytes() for name in ("cmdline", "environ"))
-        except OSError:
-            continue
-        if word in command and mark in environment:
-            return int(folder.name)
+    commands, environments = read_processes("cmdline"), read_processes("environ")
+    for process, command in commands.items():
+        if word in command and mark in environments.get(process, b""):
+            return process
     return pytest.fail(f"no process {word!r} with {mark!r}")
+
+
+def read_processes(name: str) -> dict[int, bytes]:
+    """A file of each process that is running, whoever started it."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            found[int(folder.name)] = (folder / name).read_bytes()
+    return found

@@ -73,7 +73,7 @@ class Cluster:
 @pytest.fixture(scope="module", autouse=True)
 def server() -> Iterator[None]:
     """A temporary Prefect server, so that the commands need none each."""
-    with prefect_test_harness(server_startup_timeout=90):
+    with prefect_test_harness(server_startup_timeout=300):
         yield
 
 

@@ -236,7 +236,6 @@ SEARCHING = ["neighbors/run-1", "neighbors/.partial-run-1/neighbors.json"]
     ("call", "failing"),
     [
         (encode, ["runs/.partial-run-3/codes/test.h5"]),
-        (complete, REPORTING),
         (search, SEARCHING),
         (write_journal, [JOURNAL]),
     ],
@@ -288,7 +287,7 @@ def test_without_room_for_figures_nothing_is_half_done(disk: Disk) -> None:
 
 
 def test_a_run_is_published_once_there_is_room(disk: Disk) -> None:
-    sweep(complete, disk, "size")
+    assert sweep(complete, disk, "size") == REPORTING
     run = open_published(SAMPLE.dataset, disk.root)
     assert run.name == NEXT_RUN
     check_files(run.folder, published_manifest(disk.root).files)

@@ -29,6 +29,7 @@ from tests.end_to_end.serving import (
     free_port,
     long_run,
     process_of,
+    read_processes,
     serve,
     wait_until,
 )
@@ -44,8 +45,8 @@ def test_only_those_who_know_the_password_are_let_in(served: Served) -> None:
     password = served.secret.partition(":")[2]
     assert password not in served.log.read_text()
     assert "prefect worker start" not in served.log.read_text(), "there is one already"
-    for command in Path("/proc").glob("[0-9]*/cmdline"):
-        assert password.encode() not in command.read_bytes()
+    for command in read_processes("cmdline").values():
+        assert password.encode() not in command
 
 
 def test_a_port_that_is_taken_is_told_at_once(served: Served, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tasks.core.records import SPLITS
 from tasks.images.sources import IdxFolder
 from tests.conftest import SAMPLE, SAMPLE_FOLDER
 from tests.end_to_end.containers import HEALTHY, NAME, REPOSITORY, Stack
-from tests.end_to_end.serving import HURRY, flags_of, long_run, wait_until
+from tests.end_to_end.serving import HURRY, flags_of, long_run, read_processes, wait_until
 
 pytestmark = pytest.mark.timeout(900)
 GPU_REQUEST = {"Driver": "nvidia", "Count": -1, "Capabilities": [["gpu"]]}
@@ -40,9 +40,7 @@ def test_only_those_who_know_the_password_are_let_in(stack: Stack) -> None:
     assert len(secrets) == 2
     seen = stack.engine.run(*stack.command("logs", "--no-color")).stdout
     seen += stack.engine.docker("history", "--no-trunc", f"{NAME}:cpu")
-    seen += "".join(
-        path.read_text() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()
-    )
+    seen += b"".join(read_processes("cmdline").values()).decode(errors="replace")
     assert not [secret for secret in secrets if secret.rpartition(":")[2] in seen]
 
 
