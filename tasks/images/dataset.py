@@ -127,7 +127,7 @@ def _open(name: str, source: AnySource, root: Path) -> tuple[str, RawDataset]:
         logger.warning("Left out: %s", describe_left_out(raw.left_out))
     if name == fashion_mnist.NAME:
         raw = fashion_mnist.check_published(raw)
-    return str(source.model_config["title"]), check_counts(raw)
+    return source.text, check_counts(raw)
 
 
 def draw_test_images(raw: RawDataset, share: float, seed: int) -> RawDataset:

@@ -1,10 +1,11 @@
 """Where images can come from: each source with its fields in the form and how it is opened."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, cast
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
@@ -14,7 +15,9 @@ from tasks.core.settings import read_settings
 from tasks.images.formats.hdf5 import Hdf5Rows
 from tasks.images.formats.idx import IDX_FILES, idx_path, open_idx_folder
 from tasks.images.formats.numpy import open_npy, open_npz
-from tasks.images.formats.pictures import PictureRows, find_classes, find_pictures, label_pictures
+from tasks.images.formats.picture import MAX_PICTURE_PIXELS, Background, Reading
+from tasks.images.formats.picture_files import PictureFiles, find_pictures
+from tasks.images.formats.pictures import open_pictures
 from tasks.images.rows import RawDataset, RawSplit, Rows
 
 HOLD_OUT = "leave empty to hold out a share"
@@ -35,6 +38,11 @@ class Source(Group):
         Raises:
             StepError: something is missing, damaged or forbidden.
         """
+
+    @property
+    def text(self) -> str:
+        """What the source is, for the record of its images."""
+        return str(self.model_config["title"])
 
     @field_validator("*", mode="before")
     @classmethod
@@ -140,30 +148,58 @@ def _open_arrays(
 
 
 class PictureFolder(Source, title="Folder of pictures"):
-    """PNG and JPEG files of one size."""
+    """Pictures in any common format."""
 
     picture_folder: str = parameter(
-        ..., "Folder of pictures", "Where they are; in sub-folders, whose names are the classes"
+        ...,
+        "Folder of pictures",
+        "Where they are; in sub-folders, whose names are the classes. Sub-folders train, test and "
+        "val are the splits",
     )
     test_picture_folder: str | None = parameter(
         None, "Folder of test pictures", f"Where they are; {HOLD_OUT}"
     )
+    resize: str | None = parameter(
+        None,
+        "Resize",
+        "Size of all images, such as 28x28, to which pictures are stretched or shrunk (bilinear, "
+        "antialiased); leave empty if they have one size",
+        unit="height x width, pixels",
+        pattern=r"^[1-9][0-9]{0,6}x[1-9][0-9]{0,6}$",
+    )
+    background: Background = parameter(
+        "white",
+        "Background",
+        "What is seen through the transparent parts of pictures; ignore: the colours stored there",
+    )
+    skip_damaged: bool = parameter(
+        False,
+        "Skip damaged pictures",
+        "Leave out pictures that cannot be decoded, and count them (default: refuse them)",
+    )
+
+    @field_validator("resize")
+    @classmethod
+    def _is_small(cls, resize: str | None) -> str | None:
+        if resize and math.prod(map(int, resize.split("x"))) > MAX_PICTURE_PIXELS:
+            raise ValueError(f"Must have at most {MAX_PICTURE_PIXELS:,} pixels")
+        return resize
 
     def open(self) -> RawDataset:
-        """List the pictures; the classes are those of the training pictures."""
-        folder = allowed_path(self.picture_folder)
-        files = find_pictures(folder, data_root())
-        classes = find_classes(folder, files)
-        test = None
-        if self.test_picture_folder is not None:
-            test_folder = allowed_path(self.test_picture_folder)
-            test = _picture_split(test_folder, find_pictures(test_folder, data_root()), classes)
-        return RawDataset(_picture_split(folder, files, classes), test, tuple(classes))
+        """List the pictures and read their headers; the classes are those for training."""
+        size = tuple(map(int, self.resize.split("x"))) if self.resize else None
+        reading = Reading(self.background, cast(tuple[int, int] | None, size))
 
+        def find(folder: str) -> PictureFiles:
+            return find_pictures(allowed_path(folder), data_root(), reading, self.skip_damaged)
 
-def _picture_split(folder: Path, files: list[Path], classes: list[str]) -> RawSplit:
-    labels = label_pictures(folder, files, classes) if classes else None
-    return RawSplit(PictureRows(folder, files), labels)
+        test = find(self.test_picture_folder) if self.test_picture_folder else None
+        return open_pictures(find(self.picture_folder), test, reading)
+
+    @property
+    def text(self) -> str:
+        """What the source is, for the record of its images."""
+        return f"{super().text}, resized to {self.resize}" if self.resize else super().text
 
 
 def allowed_path(name: str | Path) -> Path:

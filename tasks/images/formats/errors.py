@@ -1,5 +1,6 @@
 """What all formats share: the limit of compression, and errors of one line."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,23 @@ from tasks.core.errors import StepError
 
 MAX_DEFLATE_RATIO = 1032
 """Deflate cannot expand data further. Source: https://zlib.net/zlib_tech.html"""
+
+JOINERS = "\u200c\u200d\u200e\u200f"
+"""Letters without a shape of their own that words of some scripts need."""
+
+
+def shown(name: str | Path) -> str:
+    """A name of a file as text of one line: what cannot be shown is escaped.
+
+    Names of files are any bytes, and few logs, pages and databases take those that are no UTF-8.
+    """
+    text = os.fsencode(name).decode(errors="backslashreplace")
+    return "".join(
+        letter
+        if letter.isprintable() or letter in JOINERS
+        else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 @contextmanager

@@ -1,146 +1,156 @@
-"""Folders of PNG and JPEG pictures of one size, in sub-folders by class if they have classes."""
+"""Pictures as images of one shape and type."""
 
-import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from tasks.core.errors import StepError
-from tasks.images.rows import ArrayRows, Rows
+from tasks.images.formats.errors import shown
+from tasks.images.formats.picture import (
+    MODE_NAMES,
+    Header,
+    Mode,
+    Reading,
+    explain_failure,
+    quiet_decoding,
+    read_pixels,
+)
+from tasks.images.formats.picture_files import PictureFiles
+from tasks.images.formats.picture_folders import (
+    SplitFiles,
+    divide,
+    find_classes,
+    label_pictures,
+    left_out,
+    whole,
+)
+from tasks.images.rows import RawDataset, RawSplit, Rows
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
-MAX_PICTURE_PIXELS = 2**20
-"""Height times width of the largest picture that is decompressed."""
-GREY_MODES = {"1": "L", "L": "L", "LA": "L", "I;16": "I;16", "I;16B": "I;16", "I": "I;16"}
-"""The Pillow mode that each mode is converted to; others become RGB. Transparency is dropped."""
+CHANNELS: dict[Mode, tuple[int, ...]] = {"L": (), "RGB": (3,), "I;16": (), "F": ()}
+DTYPES: dict[Mode, type[np.generic]] = {
+    "L": np.uint8,
+    "RGB": np.uint8,
+    "I;16": np.uint16,
+    "F": np.float32,
+}
+
+
+Counted = tuple[Header, int, Path]
+"""A header, how many pictures have it, and the first of them."""
+
+
+class Form(NamedTuple):
+    """What all pictures become."""
+
+    mode: Mode
+    height: int
+    width: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of an image."""
+        return (self.height, self.width, *CHANNELS[self.mode])
 
 
 class PictureRows(Rows):
-    """Pictures of one size as an array; each file is read when its block is.
+    """Pictures as an array; each file is read when its block is.
 
     Args:
-        files: at least one; the first sets shape and dtype.
+        paths: of the files.
+        form: that they are read in.
     """
 
-    def __init__(self, folder: Path, files: list[Path]) -> None:
-        self._folder, self._files = folder, files
-        first = read_picture(files[0])
-        super().__init__(str(folder), (len(files), *first.shape), first.dtype)
+    def __init__(self, name: str, paths: list[str], form: Form, reading: Reading) -> None:
+        super().__init__(name, (len(paths), *form.shape), np.dtype(DTYPES[form.mode]))
+        self._paths, self._form, self._reading = paths, form, reading
 
     def blocks(self) -> Iterator[NDArray[Any]]:
         """All pictures, in consecutive blocks."""
         for start in range(0, len(self), self.block_rows):
-            files = self._files[start : start + self.block_rows]
-            yield np.stack([self._read(file) for file in files])
+            paths = self._paths[start : start + self.block_rows]
+            with quiet_decoding():
+                block = np.stack([self._read(path) for path in paths])
+            yield block
 
-    def _read(self, file: Path) -> NDArray[Any]:
-        picture = read_picture(file)
-        if picture.shape != self.shape[1:] or picture.dtype != self.dtype:
-            raise StepError(
-                f"{file} is {_describe(picture.shape, picture.dtype)}, expected "
-                f"{_describe(self.shape[1:], self.dtype)} as in {self._files[0].name}"
+    def _read(self, path: str) -> NDArray[Any]:
+        picture = read_pixels(path, self._form.mode, self._reading)
+        if picture.shape != self.shape[1:]:
+            raise explain_failure(
+                path,
+                ValueError(
+                    f"it has pixels of shape {picture.shape}, {self.shape[1:]} by its header"
+                ),
             )
         return picture
 
     def row_name(self, row: int) -> str:
         """The path of the picture's file."""
-        return str(self._files[row])
+        return shown(self._paths[row])
 
     def select(self, wanted: NDArray[np.bool_]) -> Rows:
         """The pictures for which `wanted`, (N,), is true; the others are not read."""
-        return PictureRows(self._folder, [self._files[row] for row in np.flatnonzero(wanted)])
+        paths = [self._paths[row] for row in np.flatnonzero(wanted)]
+        return PictureRows(self.name, paths, self._form, self._reading)
 
 
-def read_picture(file: Path) -> NDArray[Any]:
-    """A picture as (height, width[, 3]) uint8 or uint16, turned upright as its EXIF data says."""
-    bombs = (Image.DecompressionBombError, Image.DecompressionBombWarning)
-    try:
-        with Image.open(file, formats=("PNG", "JPEG")) as picture:
-            if picture.width * picture.height > MAX_PICTURE_PIXELS:
-                raise StepError(
-                    f"{file} has {picture.width} x {picture.height} pixels, expected at most "
-                    f"{MAX_PICTURE_PIXELS:,}: make it smaller"
-                )
-            if picture.mode in ("LA", "RGB", "RGBA") and ";16" in str(picture.tile):
-                raise StepError(
-                    f"{file} has colour or transparency in 16 bits, of which only 8 could be read: "
-                    "store the images in a NumPy or HDF5 file"
-                )
-            upright = ImageOps.exif_transpose(picture)
-            return np.asarray(upright.convert(GREY_MODES.get(upright.mode, "RGB")))
-    except bombs as error:
-        raise StepError(f"{file} is too large to decompress: {error}") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise StepError(f"{file} cannot be read as a PNG or JPEG picture: {error}") from None
+def open_pictures(
+    found: PictureFiles, test_found: PictureFiles | None, reading: Reading
+) -> RawDataset:
+    """The pictures of a folder, and of one of test pictures; all become alike."""
+    splits = divide(found, has_test=test_found is not None)
+    classes = find_classes(splits["train"])
+    unused = left_out(found, splits["train"])
+    folders = [found]
+    if test_found:
+        folders.append(test_found)
+        splits["test"] = whole(test_found, classes)
+        unused += left_out(test_found, splits["test"])
+    form = common_form(folders, reading)
+
+    def open_split(split: SplitFiles) -> RawSplit:
+        rows = PictureRows(shown(split.folder), split.paths(), form, reading)
+        return RawSplit(rows, label_pictures(split, classes))
+
+    test = open_split(splits["test"]) if "test" in splits else None
+    return RawDataset(open_split(splits["train"]), test, classes, unused)
 
 
-def find_pictures(folder: Path, allowed: Path | None) -> list[Path]:
-    """All PNG and JPEG files beneath a folder that are not hidden, sorted by path.
+def common_form(folders: list[PictureFiles], reading: Reading) -> Form:
+    """The form of all pictures: in colour if one of them is.
 
-    Args:
-        allowed: no picture may be a link that leads out of this folder.
+    Raises:
+        StepError: they differ in depth, or in size where they are not resized.
     """
-    files = list(_walk(folder))
-    if not files:
-        raise StepError(f"{folder} holds no PNG or JPEG file: place the images there")
-    for file in files:
-        if not file.is_file():  # false for links in a circle, too
-            raise StepError(f"{file} is not a file: remove it")
-        if allowed and not file.resolve().is_relative_to(allowed):
-            raise StepError(f"{file} leads out of {allowed}, the only place data may be in")
-    return sorted(files, key=lambda file: file.relative_to(folder).parts)
+    headers = [(header, *found) for folder in folders for header, found in folder.headers.items()]
+    modes = {header.mode for header, _, _ in headers}
+    if len(modes - {"L", "RGB"}) and len(modes) > 1:
+        raise StepError(
+            f"{_contrast(headers, lambda header: MODE_NAMES[header.mode])}: store them alike"
+        )
+    mode: Mode = "RGB" if "RGB" in modes else headers[0][0].mode
+    if reading.size:
+        return Form(mode, *reading.size)
+    sizes = Counter[tuple[int, int]]()
+    for header, count, _ in headers:
+        sizes[header.height, header.width] += count
+    ((height, width), _), *others = sizes.most_common()
+    if others:
+        raise StepError(
+            f"{_contrast(headers, lambda header: f'{header.height} x {header.width} pixels')}, "
+            f"{len(sizes)} sizes in all: resize all pictures, with --source.resize {height}x{width}"
+        )
+    return Form(mode, height, width)
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    def refuse(error: OSError) -> None:  # os.walk would skip the folder, and so its class
-        raise StepError(f"{error.filename} cannot be read: {error.strerror}")
-
-    for parent, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in folders:
-            if Path(parent, name).is_symlink():  # os.walk does not follow it
-                raise StepError(
-                    f"{Path(parent, name)} is a link to a folder: place the pictures there"
-                )
-        for name in names:
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                yield Path(parent, name)
-
-
-def find_classes(folder: Path, files: list[Path]) -> list[str]:
-    """The names of the sub-folders that hold the pictures, sorted; empty if there are none."""
-    names = {_class_folder(folder, file) for file in files}
-    if "" in names and len(names) > 1:
-        stray = next(file for file in files if not _class_folder(folder, file))
-        raise StepError(f"{stray} is not in a sub-folder, others are: give each a class, or none")
-    for name in names:
-        if not name.isprintable():
-            raise StepError(f"{folder} has a sub-folder {name!r}, not a printable name: rename it")
-    return sorted(names - {""})
-
-
-def label_pictures(folder: Path, files: list[Path], classes: list[str]) -> Rows:
-    """The class of each picture, (N,) int64: the index of its sub-folder's name in `classes`."""
-    positions = {name: position for position, name in enumerate(classes)}
-    labels = np.empty(len(files), np.int64)
-    for row, file in enumerate(files):
-        name = _class_folder(folder, file)
-        if name not in positions:
-            raise StepError(f"{file} is in none of the classes {', '.join(classes)}")
-        labels[row] = positions[name]
-    return ArrayRows(str(folder), labels)
-
-
-def _class_folder(folder: Path, file: Path) -> str:
-    parts = file.relative_to(folder).parts
-    return parts[0] if len(parts) > 1 else ""
-
-
-def _describe(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
-    height, width = shape[:2]
-    kind = "in colour" if len(shape) == 3 else "grey"
-    return f"{height} x {width} pixels, {kind}, {8 * dtype.itemsize} bit"
+def _contrast(headers: list[Counted], describe: Callable[[Header], str]) -> str:
+    """Name one of the pictures that differ from most, and one of most."""
+    counts, examples = Counter[str](), dict[str, Path]()
+    for header, count, first in headers:
+        counts[describe(header)] += count
+        examples.setdefault(describe(header), first)
+    (usual, _), *others = counts.most_common()
+    return f"{shown(examples[others[-1][0]])} is {others[-1][0]}, {shown(examples[usual])} {usual}"

@@ -1,7 +1,3 @@
-import errno
-import os
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -9,153 +5,118 @@ import pytest
 from PIL import Image
 
 from tasks.core.errors import StepError
-from tasks.images.formats.pictures import PictureRows, find_classes, find_pictures
+from tasks.images import rows
+from tasks.images.formats.picture import Reading
+from tasks.images.formats.picture_files import find_pictures
+from tasks.images.formats.pictures import open_pictures
+from tasks.images.rows import LeftOut, RawDataset
+from tests.conftest import read_all
 
 GREY = np.random.default_rng(0).integers(0, 256, (6, 5), dtype=np.uint8)
+PICTURE = Image.fromarray(GREY)
 
 
-def save(folder: Path, *names: str, picture: Image.Image | None = None) -> list[Path]:
+def save(folder: Path, *names: str, picture: Image.Image = PICTURE) -> None:
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        (picture or Image.fromarray(GREY)).save(path)
-    return find_pictures(folder, None)
+        picture.save(path)
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
-def test_every_mode_becomes_grey_or_colour(mode: str, tmp_path: Path) -> None:
-    converted = Image.fromarray(GREY).convert(mode)
-    suffix = "jpg" if mode == "CMYK" else "png"
-    found = PictureRows(tmp_path, save(tmp_path, f"a.{suffix}", picture=converted)).read()
-    grey = mode in ("1", "L", "LA", "I;16")
-    assert found.shape == ((1, 6, 5) if grey else (1, 6, 5, 3))
-    assert found.dtype == (np.uint16 if mode == "I;16" else np.uint8)
+def open_folder(folder: Path, test: Path | None = None, reading: Reading = Reading()) -> RawDataset:
+    test_found = find_pictures(test, None, reading) if test else None
+    return open_pictures(find_pictures(folder, None, reading), test_found, reading)
 
 
-def test_pictures_stand_in_the_order_of_their_paths(tmp_path: Path) -> None:
-    files = save(tmp_path, "b/2.png", "b/10.PNG", "a/3.jpeg", ".b/0.png", "a/.1.png")
-    (tmp_path / "a" / "notes.txt").write_text("no picture")
-    names = [str(file.relative_to(tmp_path)) for file in files]
-    assert names == ["a/3.jpeg", "b/10.PNG", "b/2.png"]  # nothing that is hidden
+def grey_palette() -> Image.Image:
+    picture = PICTURE.copy().convert("P")
+    picture.putpalette([level for level in range(256) for _ in range(3)])
+    picture.putdata(GREY.ravel().tolist())
+    return picture
 
 
-def test_a_picture_is_turned_as_its_camera_was_held(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turned by a quarter
-    path = tmp_path / "turned.png"
-    Image.fromarray(GREY).save(path, exif=exif)
-    assert np.array_equal(PictureRows(tmp_path, [path]).read()[0], np.rot90(GREY, -1))
+def test_grey_pictures_are_widened_where_one_is_coloured(tmp_path: Path) -> None:
+    save(tmp_path, "a.png")
+    save(tmp_path, "b.png", picture=grey_palette())
+    assert np.array_equal(open_folder(tmp_path).train.images.read(), [GREY, GREY])
+    save(tmp_path, "c.png", picture=Image.new("RGB", (5, 6), (1, 2, 3)))
+    images = open_folder(tmp_path).train.images
+    assert images.shape == (3, 6, 5, 3)
+    for channel in range(3):
+        assert np.array_equal(images.read()[:2, ..., channel], [GREY, GREY])
+    assert (images.read()[2] == [1, 2, 3]).all()
+
+
+def test_training_and_test_pictures_become_alike(tmp_path: Path) -> None:
+    save(tmp_path, "train/a/1.png", "train/b/1.png")
+    save(tmp_path, "test/a/1.png", picture=PICTURE.convert("RGB"))
+    joined = open_folder(tmp_path)
+    apart = open_folder(tmp_path / "train", tmp_path / "test")
+    for raw in (joined, apart):
+        assert raw.test is not None
+        assert raw.train.images.shape == (2, 6, 5, 3)
+        assert np.array_equal(raw.test.images.read()[..., 0], [GREY])
+        assert read_all(raw.test.labels).tolist() == [0]
+        assert raw.class_names == ("a", "b")
+
+
+def test_validation_pictures_are_joined_to_the_others_for_training(tmp_path: Path) -> None:
+    levels = {"train/a": 1, "val/a": 2, "train/b": 3, "val/b": 4, "test/b": 5}
+    for name, level in levels.items():
+        save(tmp_path, f"{name}/1.png", picture=Image.new("L", (5, 6), level))
+    raw = open_folder(tmp_path)
+    assert raw.test is not None
+    assert raw.train.images.read()[:, 0, 0].tolist() == [1, 3, 2, 4]
+    assert read_all(raw.train.labels).tolist() == [0, 1, 0, 1]
+    assert raw.test.images.read()[:, 0, 0].tolist() == [5]
+    assert raw.train.images.row_name(2).endswith("val/a/1.png")
 
 
 @pytest.mark.parametrize(
-    ("other", "found"),
+    ("other", "contrast"),
     [
-        (Image.fromarray(GREY[:, :4]), "6 x 4 pixels, grey, 8 bit"),
-        (Image.fromarray(GREY).convert("RGB"), "6 x 5 pixels, in colour, 8 bit"),
-        (Image.fromarray(GREY.astype(np.uint16)), "6 x 5 pixels, grey, 16 bit"),
+        (PICTURE.crop((0, 0, 4, 6)), "6 x 4 pixels, .*a.png 6 x 5 pixels, 2 sizes in all: resize"),
+        (Image.fromarray(GREY.astype(np.uint16)), "grey, 16 bit, .*a.png grey, 8 bit: store"),
     ],
 )
-def test_a_picture_that_differs_is_named(other: Image.Image, found: str, tmp_path: Path) -> None:
+def test_a_picture_that_differs_is_named(other: Image.Image, contrast: str, tmp_path: Path) -> None:
     save(tmp_path, "a.png", "b.png")
-    files = save(tmp_path, "c.png", picture=other)
-    with pytest.raises(StepError, match=rf"c\.png is {found}, expected 6 x 5 .* as in a\.png"):
-        PictureRows(tmp_path, files).read()
+    save(tmp_path, "c.png", picture=other)
+    with pytest.raises(StepError, match=rf"c\.png is {contrast}") as refusal:
+        open_folder(tmp_path)
+    assert str(refusal.value).endswith(("--source.resize 6x5", "store them alike"))
 
 
-@pytest.mark.parametrize("keep", [0, 20, 60])
-def test_an_unreadable_picture_is_named(keep: int, tmp_path: Path) -> None:
-    files = save(tmp_path, "a.png", "b.png")
-    files[1].write_bytes(files[1].read_bytes()[:keep])
-    with pytest.raises(StepError, match=r"b\.png cannot be read as a PNG or JPEG picture"):
-        PictureRows(tmp_path, files).read()
+def test_pictures_of_several_sizes_can_be_resized(tmp_path: Path) -> None:
+    save(tmp_path, "a.png", picture=Image.new("L", (50, 60), 7))
+    save(tmp_path, "b.png", picture=Image.new("L", (9, 3), 8))
+    images = open_folder(tmp_path, reading=Reading(size=(4, 2))).train.images
+    assert images.shape == (2, 4, 2)
+    assert images.read()[:, 0, 0].tolist() == [7, 8]
 
 
-def test_another_format_under_the_name_of_a_picture_is_refused(tmp_path: Path) -> None:
-    Image.fromarray(GREY).save(tmp_path / "a.gif")
-    (tmp_path / "a.gif").rename(tmp_path / "a.png")
-    with pytest.raises(StepError, match="cannot be read as a PNG or JPEG"):
-        PictureRows(tmp_path, find_pictures(tmp_path, None))
+def test_selected_pictures_alone_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "BLOCK_BYTES", 60)
+    save(tmp_path, *(f"{number}.png" for number in range(5)))
+    images = open_folder(tmp_path).train.images
+    assert [len(block) for block in images.blocks()] == [2, 2, 1]
+    (tmp_path / "0.png").unlink()
+    chosen = images.select(np.arange(5) > 2)
+    assert np.array_equal(chosen.read(), [GREY, GREY])
+    assert chosen.row_name(0) == f"{tmp_path}/3.png"
 
 
-@pytest.mark.parametrize(("width", "height"), [(1025, 1024), (30_000, 30_000), (2**31 - 1, 1)])
-def test_a_decompression_bomb_is_refused_by_its_header(
-    width: int, height: int, tmp_path: Path
-) -> None:
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        checksum = struct.pack(">I", zlib.crc32(kind + data))
-        return struct.pack(">I", len(data)) + kind + data + checksum
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    content = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(10**6)))
-    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content + chunk(b"IEND", b""))
-    with pytest.raises(StepError, match=r"bomb\.png (has|is too large)"):
-        PictureRows(tmp_path, find_pictures(tmp_path, None))
+def test_a_picture_that_was_replaced_meanwhile_is_named(tmp_path: Path) -> None:
+    save(tmp_path, "a.png")
+    images = open_folder(tmp_path).train.images
+    save(tmp_path, "a.png", picture=PICTURE.crop((0, 0, 4, 6)))
+    with pytest.raises(StepError, match=r"a\.png cannot be read .* pixels of shape \(6, 4\)"):
+        images.read()
 
 
-def test_an_empty_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StepError, match="holds no PNG or JPEG file"):
-        find_pictures(tmp_path, None)
-
-
-def test_a_picture_beside_the_classes_is_named(tmp_path: Path) -> None:
-    files = save(tmp_path, "a/1.png", "b/1.png", "stray.png")
-    with pytest.raises(StepError, match=r"stray\.png is not in a sub-folder"):
-        find_classes(tmp_path, files)
-
-
-def test_sub_folders_of_classes_do_not_matter(tmp_path: Path) -> None:
-    files = save(tmp_path, "coat/winter/1.png", "boot/1.png")
-    assert find_classes(tmp_path, files) == ["boot", "coat"]
-
-
-@pytest.mark.parametrize("channels", [2, 3, 4])
-def test_colour_of_16_bits_is_refused(channels: int, tmp_path: Path) -> None:
-    colour_type = {2: 4, 3: 2, 4: 6}[channels]
-    header = struct.pack(">IIBBBBB", 2, 2, 16, colour_type, 0, 0, 0)
-    lines = b"".join(b"\0" + bytes(4 * channels) for _ in range(2))
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
-    (tmp_path / "deep.png").write_bytes(
-        b"\x89PNG\r\n\x1a\n"
-        + b"".join(
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-            for kind, data in chunks
-        )
-    )
-    with pytest.raises(StepError, match=r"deep\.png has colour or transparency in 16 bits"):
-        PictureRows(tmp_path, [tmp_path / "deep.png"])
-
-
-def test_a_linked_class_does_not_vanish(tmp_path: Path) -> None:
-    save(tmp_path, "pictures/coat/1.png", "elsewhere/1.png")
-    (tmp_path / "pictures" / "boot").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(StepError, match="boot is a link to a folder"):
-        find_pictures(tmp_path / "pictures", None)
-
-
-def test_a_class_that_cannot_be_read_does_not_vanish(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    save(tmp_path, "boot/1.png", "coat/1.png")
-    scandir = os.scandir
-
-    def forbidding(folder: str | Path) -> object:
-        if Path(folder).name == "boot":
-            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
-        return scandir(folder)
-
-    monkeypatch.setattr(os, "scandir", forbidding)
-    with pytest.raises(StepError, match="boot cannot be read: Permission denied"):
-        find_pictures(tmp_path, None)
-
-
-def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(StepError, match=r"pipe\.png is not a file"):
-        find_pictures(tmp_path, None)
-
-
-def test_a_class_must_have_a_name_that_is_text(tmp_path: Path) -> None:
-    folder = tmp_path / os.fsdecode(b"caf\xe9")
-    files = save(folder, "1.png")
-    with pytest.raises(StepError, match="not a printable name"):
-        find_classes(tmp_path, files)
+def test_what_is_left_out_is_counted_in_both_folders(tmp_path: Path) -> None:
+    save(tmp_path, "train/a/1.png", "train/b/1.png", "test/a/1.png")
+    for name in ("train/a", "test/a"):
+        (tmp_path / name / "notes.txt").write_text("no picture")
+    raw = open_folder(tmp_path / "train", tmp_path / "test")
+    assert raw.left_out == {LeftOut("no pictures", ".txt", "a"): 2}
