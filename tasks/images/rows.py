@@ -149,11 +149,11 @@ class StreamRows(Rows):
                 if len(content) != rows * self.row_bytes:
                     raise StepError(
                         f"{self.name} is truncated: its header says "
-                        f"{'x'.join(map(str, self.shape))} values: fetch it again"
+                        f"{'x'.join(map(str, self.shape))} values: replace it"
                     )
                 yield np.frombuffer(content, self.dtype).reshape(rows, *self.shape[1:])
             if file.read(1):
-                raise StepError(f"{self.name} holds more than its header says: fetch it again")
+                raise StepError(f"{self.name} holds more than its header says: replace it")
 
 
 class ChainedRows(Rows):

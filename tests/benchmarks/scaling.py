@@ -34,7 +34,7 @@ from tasks.encoding.shards import (
 )
 from tasks.images import fashion_mnist
 from tasks.images.dataset import fetch_images
-from tasks.images.sources import NpyFiles
+from tasks.images.sources import ArrayFiles
 from tasks.images.store import open_images
 from tasks.models.spec import TrainingSpec
 from tasks.parameters.images import DataParameters
@@ -211,7 +211,7 @@ def _plan(images: Path, root: Path) -> tuple[EncodingPlan, PublishedRun]:
     command = [sys.executable, "-m", "flows.retrain", "--publish-anyway"]
     command += ["--shallow-epochs", "1", "--deep-epochs", "1"]
     subprocess.run(command, check=True, env={**os.environ, ROOT_VARIABLE: str(root)})
-    source = NpyFiles(images_file=str(images))
+    source = ArrayFiles(images_file=str(images))
     run = open_published(fashion_mnist.NAME, root)
     manifest = read_manifest(run.folder)
     augmented = fetch_images("augmented", source, root)
@@ -265,7 +265,7 @@ def main() -> None:
         for size in SIZES:
             images = folder / f"{size}.npy"
             augment(train_images, size, images)
-            source = NpyFiles(images_file=str(images), test_images_file=str(folder / "test.npy"))
+            source = ArrayFiles(images_file=str(images), test_images_file=str(folder / "test.npy"))
             data = DataParameters(dataset="augmented", source=source)
             dataset = fetch(data, folder / "artifacts")
             results[size] = measure_stages(dataset, folder / "artifacts")

@@ -17,7 +17,7 @@ from tasks.encoding.encoder import encode_split
 from tasks.evaluation.baselines import obtain_baselines
 from tasks.evaluation.evaluate import evaluate_model
 from tasks.images.dataset import fetch_dataset
-from tasks.images.sources import NpyFiles
+from tasks.images.sources import ArrayFiles
 from tasks.models.obtain import obtain_model
 from tasks.parameters.retrain import Parameters, RunParameters
 
@@ -35,7 +35,7 @@ def stage(name: str) -> Iterator[None]:
 
 def main(folder: Path, root: Path) -> None:
     """Fetch, train an epoch of the shallow model, encode, compute the baselines, evaluate."""
-    source = NpyFiles(
+    source = ArrayFiles(
         images_file=str(folder / "images.npy"), labels_file=str(folder / "labels.npy")
     )
     with stage("normalization"):

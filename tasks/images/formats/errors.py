@@ -5,10 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tasks.core.errors import StepError
+from tasks.core.errors import StepError, TransientError, may_pass
 
 MAX_DEFLATE_RATIO = 1032
 """Deflate cannot expand data further. Source: https://zlib.net/zlib_tech.html"""
+GZIP_MAGIC = b"\x1f\x8b"
+DAMAGED = "it is damaged: replace it"
+"""The way out that lines on damaged files name."""
 
 JOINERS = "\u200c\u200d\u200e\u200f"
 """Letters without a shape of their own that words of some scripts need."""
@@ -30,11 +33,14 @@ def shown(name: str | Path) -> str:
 
 @contextmanager
 def read_errors_explained(path: Path, kind: str, *damage: type[Exception]) -> Iterator[None]:
-    """Raise whatever opening or reading a file raises as a StepError.
+    """Raise whatever opening or reading a file raises as a StepError, in words.
 
     Args:
         kind: what the file should be, as in "an .npy file".
         damage: what its reader raises if it is not, beside OSError.
+
+    Raises:
+        TransientError: the file may be readable later.
     """
     expected: tuple[type[Exception], ...] = (OSError, *damage)
     try:
@@ -42,5 +48,11 @@ def read_errors_explained(path: Path, kind: str, *damage: type[Exception]) -> It
     except FileNotFoundError:
         raise StepError(f"{path} is missing: place the file there") from None
     except expected as error:
+        if isinstance(error, OSError) and error.errno:
+            line = f"{path} cannot be read as {kind}: {os.strerror(error.errno)}"
+            raise (TransientError(line) if may_pass(error) else StepError(line)) from None
         reason = " ".join(str(error).split())  # HDF5's has several lines
-        raise StepError(f"{path} cannot be read as {kind}: {reason}") from None
+        raise StepError(
+            f"{path} cannot be read as {kind} ({reason}): it is another file, or damaged: replace "
+            "it"
+        ) from None

@@ -18,10 +18,9 @@ from flows.terminal import command_line
 from flows.terminal.command_line import parse
 from tasks.images.sources import (
     AnySource,
-    Hdf5File,
+    ArrayFiles,
+    CifarFolder,
     IdxFolder,
-    NpyFiles,
-    NpzFile,
     PictureFolder,
 )
 from tasks.parameters.retrain import Parameters
@@ -47,9 +46,27 @@ def test_flags_are_flat_whatever_their_group() -> None:
 @pytest.mark.parametrize(
     ("flags", "source"),
     [
-        (["npz-file", "x.npz", "images-array", "a"], NpzFile(npz_file="x.npz", images_array="a")),
-        (["images-file", "x.npy"], NpyFiles(images_file="x.npy")),
-        (["hdf5-file", "x.h5"], Hdf5File(hdf5_file="x.h5")),
+        (
+            ["npz-file", "x.npz", "images-array", "a"],
+            ArrayFiles(images_file="x.npz", images_array="a"),
+        ),
+        (["images-file", "x.npy"], ArrayFiles(images_file="x.npy")),
+        (
+            ["hdf5-file", "x.h5", "images-dataset", "a", "axes", "HWN"],
+            ArrayFiles(images_file="x.h5", images_array="a", axes="HWN"),
+        ),
+        (
+            ["images-file", "x.h5", "labels-file", "y.npy", "image-shape", "28x28"],
+            ArrayFiles(images_file="x.h5", labels_file="y.npy", image_shape="28x28"),
+        ),
+        (
+            ["cifar-folder", "x", "cifar-labels", "coarse"],
+            CifarFolder(cifar_folder="x", cifar_labels="coarse"),
+        ),
+        (
+            ["idx-folder", "x", "idx-prefix", "emnist-letters", "label-column", "2"],
+            IdxFolder(idx_folder="x", idx_prefix="emnist-letters", label_column=2),
+        ),
         (["picture-folder", "x"], PictureFolder(picture_folder="x")),
     ],
 )
@@ -91,14 +108,14 @@ def test_every_parameter_is_a_flag(module: str, parameters: type[BaseModel]) -> 
         (["--recipe", "none"], "recipe: Input should be 'default' or 'lab', found 'none'"),
         (["--dataset", "../x"], "dataset: String should match pattern"),
         (["--epochs", "3"], "unrecognized arguments: --epochs"),
-        (["--source.labels-array", "y"], "source.NpzFile.npz_file: Field required"),
+        (["--source.labels-array", "y"], "source.ArrayFiles.images_file: Field required"),
         (
-            ["--source.npz-file", "x", "--source.labels-file", "y"],
-            "source.NpzFile.labels_file: Extra inputs are not permitted, found 'y'",
+            ["--source.npz-file", "x", "--source.idx-prefix", "y"],
+            "source.ArrayFiles.idx_prefix: Extra inputs are not permitted, found 'y'",
         ),
         (
             ["--source.npz-file", "x", "--source.test-labels-array", "y"],
-            "source.NpzFile: Test labels are named without test images: name both",
+            "source.ArrayFiles: Test labels are named without test images: name both",
         ),
     ],
 )

@@ -9,7 +9,7 @@ from tasks.core.records import DatasetRecord
 from tasks.images import fashion_mnist
 from tasks.images.dataset import draw_test_images, fetch_dataset, fetch_images, join_splits
 from tasks.images.rows import ArrayRows, RawDataset, RawSplit
-from tasks.images.sources import FashionMnist, IdxFolder, NpyFiles
+from tasks.images.sources import ArrayFiles, FashionMnist, IdxFolder
 from tasks.images.store import array_file, open_images, open_index, open_labels
 from tasks.parameters.images import DataParameters
 from tests.conftest import SAMPLE, SAMPLE_FOLDER, sample_images
@@ -25,7 +25,7 @@ def save(
 ) -> DataParameters:
     """A dataset of one's own, from `.npy` files."""
     np.save(folder / "images.npy", images)
-    source = NpyFiles(images_file=str(folder / "images.npy"))
+    source = ArrayFiles(images_file=str(folder / "images.npy"))
     if test is not None:
         np.save(folder / "test.npy", test)
         source = source.model_copy(update={"test_images_file": str(folder / "test.npy")})

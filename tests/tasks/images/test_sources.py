@@ -12,8 +12,9 @@ from pydantic import TypeAdapter, ValidationError
 from tasks.core.errors import StepError, explain
 from tasks.images import rows
 from tasks.images.dataset import draw_test_images
+from tasks.images.described import Source, allowed_path
 from tasks.images.rows import RawDataset
-from tasks.images.sources import DESCRIBED, AnySource, FashionMnist, NpzFile, Source, allowed_path
+from tasks.images.sources import DESCRIBED, AnySource, ArrayFiles, FashionMnist, field_names
 from tests.conftest import SAMPLE_FOLDER, read_all
 
 GENERATOR = np.random.default_rng(0)
@@ -133,24 +134,35 @@ def test_names_the_missing_file_of_a_folder(tmp_path: Path) -> None:
 
 def test_no_two_kinds_share_a_field() -> None:
     """Prefect's form sends the fields of a source without its kind."""
-    fields = [name for kind in DESCRIBED for name in kind.model_fields]
+    fields = [name for kind in DESCRIBED for name in field_names(kind)]
     assert len(fields) == len(set(fields))
 
 
 def test_the_fields_tell_the_kind() -> None:
     assert validate({}) == FashionMnist()
-    assert validate({"npz_file": "x"}) == NpzFile(npz_file="x")
-    assert validate({"npz_file": "x", "labels_array": ""}) == NpzFile(npz_file="x")
+    assert validate({"images_file": "x"}) == ArrayFiles(images_file="x")
+    assert validate({"images_file": "x", "labels_array": ""}) == ArrayFiles(images_file="x")
+
+
+def test_earlier_names_of_fields_are_still_read() -> None:
+    assert validate({"npz_file": "x"}) == ArrayFiles(images_file="x")
+    earlier = validate({"hdf5_file": "x", "images_dataset": "a", "labels_dataset": "b"})
+    assert earlier == ArrayFiles(images_file="x", images_array="a", labels_array="b")
+    assert earlier.model_dump(exclude_none=True) == {
+        "images_file": "x",
+        "images_array": "a",
+        "labels_array": "b",
+    }
 
 
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ({"npz_file": 3}, "NpzFile.npz_file: Input should be a valid string, found 3"),
-        ({"images_array": "x"}, "NpzFile.npz_file: Field required"),
-        ({"npz_file": "x", "idx": 1}, "NpzFile.idx: Extra inputs are not permitted, found 1"),
-        ({"npz_file": ""}, "NpzFile.npz_file: Input should be a valid string, found None"),
-        ({"images_file": "x", "test_labels_file": "y"}, "NpyFiles: Test labels are"),
+        ({"npz_file": 3}, "ArrayFiles.npz_file: Input should be a valid string, found 3"),
+        ({"images_array": "x"}, "ArrayFiles.images_file: Field required"),
+        ({"npz_file": "x", "idx": 1}, "ArrayFiles.idx: Extra inputs are not permitted, found 1"),
+        ({"npz_file": ""}, "ArrayFiles.npz_file: Input should be a valid string, found None"),
+        ({"images_file": "x", "test_labels_file": "y"}, "ArrayFiles: Test labels are"),
         ({"bogus": 1}, "FashionMnist.bogus: Extra inputs are not permitted, found 1"),
     ],
 )
