@@ -5,15 +5,15 @@ import logging
 from pydantic import AliasChoices
 
 from tasks.core.form import parameter
+from tasks.images.arrays.labels import choose_column, count_labels, open_labels, read_classes
+from tasks.images.arrays.layout import Axes, Wanted, lay_out_images
+from tasks.images.arrays.stored import StoredArray
+from tasks.images.arrays.views import transpose_rows
 from tasks.images.described import HOLD_OUT, IF_ANY, Source, allowed_path
 from tasks.images.formats.arrays import PARTS, Choice, Place, find_parts
 from tasks.images.formats.cifar import Level, cifar_paths, open_cifar
 from tasks.images.formats.idx import find_idx_files, open_idx_files
-from tasks.images.formats.stored import StoredArray
-from tasks.images.labels import choose_column, count_labels, open_labels, read_classes
-from tasks.images.layout import Axes, Wanted, lay_out_images
 from tasks.images.rows import LeftOut, RawDataset, RawSplit, Rows
-from tasks.images.views import transpose_rows
 
 logger = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import h5py
 
 from tasks.core.errors import StepError
+from tasks.images.arrays.stored import ArrayFile, describe_arrays
 from tasks.images.formats.errors import GZIP_MAGIC, read_errors_explained
 from tasks.images.formats.hdf5 import open_hdf5_file
 from tasks.images.formats.numpy import open_npy_array, open_npz_file
-from tasks.images.formats.stored import ArrayFile, describe_arrays
 
 NPY_MAGIC, ZIP_MAGIC = b"\x93NUMPY", b"PK\x03\x04"
 OTHER_MAGIC = {

@@ -14,9 +14,9 @@ from typing import BinaryIO, Literal, NamedTuple
 import numpy as np
 
 from tasks.core.errors import StepError
+from tasks.images.arrays.views import ConvertedRows
 from tasks.images.formats.errors import DAMAGED, read_errors_explained
 from tasks.images.rows import ChainedRows, LeftOut, RawDataset, RawSplit, Rows, StreamRows
-from tasks.images.views import ConvertedRows
 
 SIDE, COLOURS = 32, 3
 IMAGE_BYTES = COLOURS * SIDE * SIDE

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.errors import StepError, TransientError
+from tasks.images.arrays.stored import ArrayFile, StoredArray
 from tasks.images.formats.errors import MAX_DEFLATE_RATIO, read_errors_explained
-from tasks.images.formats.stored import ArrayFile, StoredArray
 from tasks.images.rows import Rows
 
 MAX_CHUNK_BYTES = 256 * 2**20

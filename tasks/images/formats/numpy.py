@@ -19,10 +19,10 @@ from typing import IO, Any, BinaryIO, NamedTuple, cast
 import numpy as np
 
 from tasks.core.errors import StepError
+from tasks.images.arrays.stored import ArrayFile, StoredArray, describe_arrays
+from tasks.images.arrays.views import ColumnRows
 from tasks.images.formats.errors import MAX_DEFLATE_RATIO, read_errors_explained
-from tasks.images.formats.stored import ArrayFile, StoredArray, describe_arrays
 from tasks.images.rows import Rows, StreamRows
-from tasks.images.views import ColumnRows
 
 NPY_DAMAGE = (ValueError, OverflowError, EOFError)
 NPZ_DAMAGE = (

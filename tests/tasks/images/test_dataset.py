@@ -127,8 +127,8 @@ def test_test_images_that_are_training_images_too_are_counted(
             np.full((20, 3, 3), 9, np.uint8),
             r"no two different training images \(18 in all\)",
         ),
-        (random_images(20, 9), r"has rows of shape \(9,\), expected height x width"),
-        (random_images(20, 3, 4, 4), r"shape \(3, 4, 4\), expected height x width"),
+        (random_images(20, 9), "20 rows of 9 values: say how high and wide"),
+        (random_images(20, 4, 4, 4), r"shape \(4, 4, 4\), expected height x width"),
         (random_images(4, 1025, 1024), "has images of 1,049,600 values"),
     ],
 )

@@ -1,4 +1,6 @@
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -6,9 +8,9 @@ import h5py
 import numpy as np
 import pytest
 
-from tasks.core.errors import StepError
+from tasks.core.errors import StepError, TransientError
 from tasks.images.formats import hdf5 as hdf5_files
-from tasks.images.formats.hdf5 import Hdf5Rows
+from tasks.images.formats.hdf5 import Hdf5Rows, open_hdf5_array, open_hdf5_file
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (300, 28, 28), dtype=np.uint8)
 
@@ -127,3 +129,117 @@ def test_chunks_of_parts_of_many_rows_do_not_take_memory(
     blocks = list(Hdf5Rows(tmp_path / "images.h5", "images").blocks())
     assert max(block.nbytes for block in blocks) == 64
     assert np.array_equal(np.concatenate(blocks), images)
+
+
+def test_rows_along_the_last_axis_are_read_in_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.images.rows.BLOCK_BYTES", 20 * 784)
+    path = tmp_path / "images.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("images", data=IMAGES.transpose(1, 2, 0), chunks=(28, 28, 7))
+    rows = open_hdf5_array(path, "images").rows(last=True)
+    assert {len(block) for block in rows.blocks()} == {14, 300 % 14}
+    assert np.array_equal(rows.read(), IMAGES)
+
+
+def test_arrays_of_matlab_have_the_axes_of_matlab(tmp_path: Path) -> None:
+    """MATLAB's (28, 28, 300) is (300, 28, 28) in the file, each image transposed."""
+    path = tmp_path / "images.mat"
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file["images"] = IMAGES.transpose(0, 2, 1)
+        file["labels"] = np.arange(300.0)[np.newaxis]
+        file["names"] = np.zeros((3, 1), "u8")
+        file["#refs#/a"] = np.zeros(3)
+        for name, matlab_class in (("images", "uint8"), ("labels", "double"), ("names", "cell")):
+            file[name].attrs["MATLAB_class"] = np.bytes_(matlab_class)
+    assert open_hdf5_file(path).shapes == {
+        "images": (28, 28, 300),
+        "labels": (300, 1),
+        "names": (1, 3),
+    }
+    array = open_hdf5_array(path, "images")
+    assert array.shape == (28, 28, 300)
+    assert array.is_matlab
+    assert np.array_equal(array.rows(last=True).read(), IMAGES)
+    labels = open_hdf5_array(path, "labels").rows().read()
+    assert np.array_equal(labels, np.arange(300.0)[:, np.newaxis])
+    with pytest.raises(StepError, match="is of MATLAB's class cell, expected a numeric array"):
+        open_hdf5_array(path, "names")
+
+
+@pytest.mark.parametrize("dtype", [">u2", ">f4", "<f2", "f8", ">i8"])
+def test_numbers_of_any_size_and_order_are_read(dtype: str, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "images.h5", "w") as file:
+        file["images"] = IMAGES.astype(dtype)
+    rows = Hdf5Rows(tmp_path / "images.h5", "images")
+    assert rows.dtype == dtype
+    assert np.array_equal(rows.read(), IMAGES)
+
+
+def test_text_of_variable_length_is_read_as_text(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "labels.h5", "w") as file:
+        file.create_dataset("labels", data=["boot", "épée"], dtype=h5py.string_dtype())
+    assert open_hdf5_array(tmp_path / "labels.h5", "labels").rows().read().tolist() == [
+        "boot",
+        "épée",
+    ]
+
+
+def test_compound_values_and_references_are_refused_by_name(hdf5: Path) -> None:
+    with h5py.File(hdf5, "a") as file:
+        file["records"] = np.zeros(3, [("image", "u1", (2, 2)), ("label", "u1")])
+        file["references"] = np.array([file["images"].ref], h5py.ref_dtype)
+        file.create_dataset("ragged", (3,), h5py.vlen_dtype(float))
+    with pytest.raises(StepError, match="records holds compound values of image, label: store"):
+        open_hdf5_array(hdf5, "records")
+    for name in ("references", "ragged"):
+        with pytest.raises(StepError, match=f"{name} holds object, expected numbers or text"):
+            open_hdf5_array(hdf5, name)
+
+
+def test_a_filter_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "images.h5"
+    with h5py.File(path, "w") as file:
+        plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plist.set_chunk((1, 28, 28))
+        plist.set_filter(32015, h5py.h5z.FLAG_OPTIONAL)  # written without it, as it is not here
+        space = h5py.h5s.create_simple((3, 28, 28))
+        h5py.h5d.create(file.id, b"images", h5py.h5t.STD_U8LE, space, plist)
+    with pytest.raises(
+        StepError, match=r"filter 32015 \(Zstandard\), which is not installed: set HDF5_PLUGIN_PATH"
+    ):
+        open_hdf5_array(path, "images")
+
+
+def test_a_file_that_is_open_in_its_writer_is_tried_again(hdf5: Path) -> None:
+    script = "import h5py, sys; f = h5py.File(sys.argv[1], 'a'); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(hdf5)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as writer:
+        assert writer.stdout
+        writer.stdout.readline()
+        with pytest.raises(TransientError, match="is open in a program .*HDF5_USE_FILE_LOCKING"):
+            open_hdf5_file(hdf5)
+        writer.communicate(b"\n")
+    assert "images" in open_hdf5_file(hdf5).shapes
+
+
+def test_a_file_whose_writer_was_killed_names_the_way_out(hdf5: Path) -> None:
+    with h5py.File(hdf5, "w", libver="latest") as file:
+        file["images"] = IMAGES
+    content = bytearray(hdf5.read_bytes())
+    content[11] |= 1  # open for writing: a flag of the superblock, whose checksum is behind it
+    hdf5.write_bytes(content)
+    with pytest.raises(StepError, match=r"images\.h5") as failure:
+        open_hdf5_file(hdf5)
+    assert "errno" not in str(failure.value).lower()
+
+
+def test_no_line_has_an_error_number(hdf5: Path) -> None:
+    hdf5.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    with pytest.raises(StepError) as failure:
+        open_hdf5_file(hdf5)
+    assert str(failure.value).startswith(f"{hdf5} cannot be read as an HDF5 file (")
+    assert "errno" not in str(failure.value).lower()
+    assert str(failure.value).count(str(hdf5)) == 1

@@ -130,7 +130,7 @@ def test_rows_are_along_the_first_or_the_last_axis_in_any_order(
     order: Literal["C", "F"], last: bool, few: bool, npy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if few:
-        monkeypatch.setattr("tasks.images.views.COLUMN_BYTES", 30_000)
+        monkeypatch.setattr("tasks.images.arrays.views.COLUMN_BYTES", 30_000)
     np.save(npy, np.asarray(IMAGES, ">u2", order=order))
     rows = open_npy_array(npy).rows(last)
     assert np.array_equal(rows.read(), np.moveaxis(IMAGES, -1, 0) if last else IMAGES)
@@ -144,7 +144,7 @@ def test_a_file_that_is_truncated_while_it_is_read_is_refused(
 ) -> None:
     """A memory map would end the process with a bus error."""
     monkeypatch.setattr("tasks.images.rows.BLOCK_BYTES", 100 * 784)
-    monkeypatch.setattr("tasks.images.views.COLUMN_BYTES", 100 * 784)
+    monkeypatch.setattr("tasks.images.arrays.views.COLUMN_BYTES", 100 * 784)
     np.save(npy, np.asarray(IMAGES, order=order))
     blocks = open_npy(npy).blocks()
     next(blocks)

@@ -7,9 +7,9 @@ import math
 from typing import Any, Literal, NamedTuple
 
 from tasks.core.errors import StepError
-from tasks.images.formats.stored import StoredArray, describe_shape
+from tasks.images.arrays.stored import StoredArray, describe_shape
+from tasks.images.arrays.views import reshape_rows, transpose_rows
 from tasks.images.rows import Rows
-from tasks.images.views import reshape_rows, transpose_rows
 
 Axes = (
     Literal["NHW", "NWH", "HWN", "WHN", "NHWC", "NWHC"]

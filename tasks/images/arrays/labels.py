@@ -4,16 +4,18 @@ They may also be truth values, whole numbers stored as float, one-hot rows, or c
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.errors import StepError
-from tasks.images.formats.stored import StoredArray, describe_shape
+from tasks.images.arrays.stored import StoredArray, describe_shape
+from tasks.images.arrays.views import ConvertedRows, reshape_rows
+from tasks.images.faults import report_fault
 from tasks.images.rows import Rows
-from tasks.images.views import ConvertedRows, reshape_rows
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +23,7 @@ MAX_TEXTS = 2**16
 """Most different texts of labels; more are no classes, and would take memory."""
 
 
-class Classes(NamedTuple):
+class ClassLabels(NamedTuple):
     """The labels of both splits as whole numbers, (N,), with the names of the classes."""
 
     train: Rows | None
@@ -70,7 +72,7 @@ def choose_column(labels: Rows, column: int, flag: str) -> Rows:
     return ConvertedRows(labels, (), labels.dtype, lambda block, _: block[:, column])
 
 
-def read_classes(train: Rows | None, test: Rows | None) -> Classes:
+def read_classes(train: Rows | None, test: Rows | None) -> ClassLabels:
     """Convert the labels of both splits; text is read once more, for its names.
 
     Raises:
@@ -79,18 +81,21 @@ def read_classes(train: Rows | None, test: Rows | None) -> Classes:
     given = [rows for rows in (train, test) if rows is not None]
     is_text = [rows.dtype.kind in "OSU" for rows in given]
     if not any(is_text):
-        return Classes(train and _to_numbers(train), test and _to_numbers(test))
+        return ClassLabels(train and _to_numbers(train), test and _to_numbers(test))
     if not all(is_text):
         raise StepError(
             f"{given[0].name} and {given[1].name} are text and numbers: store both in one way"
         )
     names = _read_names(given[0])
-    if all(name.isdecimal() and name.isascii() for name in names):
-        return Classes(train and _parse_numbers(train), test and _parse_numbers(test))
-    positions = {name: position for position, name in enumerate(names)}
-    return Classes(
-        train and _find_names(train, positions), test and _find_names(test, positions), names
-    )
+    number: Callable[[str], int | None] = _parse
+    expected = "a whole number as in the others"
+    if any(_parse(name) is None for name in names):
+        number = {name: position for position, name in enumerate(names)}.get
+        expected = "the printable name of a class of the training images"
+    else:
+        names = ()
+    convert = partial(_convert_texts, number=number, expected=expected)
+    return ClassLabels(train and convert(train), test and convert(test), names)
 
 
 def _to_numbers(rows: Rows) -> Rows:
@@ -103,14 +108,14 @@ def _to_numbers(rows: Rows) -> Rows:
 
 def _round_floats(rows: Rows) -> Rows:
     def convert(block: NDArray[Any], start: int) -> NDArray[Any]:
-        whole = np.isfinite(block) & (np.trunc(block) == block) & (abs(block) < 2**53)
-        if not whole.all():
-            row = int(np.argmin(whole))
-            raise StepError(
-                f"{rows.row_name(start + row)} holds the class {block[row]}, expected a whole "
+        values = block.astype(np.float64)
+        whole = (np.trunc(values) == values) & (abs(values) < 2**53)  # false for NaN
+        for row in np.flatnonzero(~whole):
+            report_fault(
+                f"{rows.row_name(start + int(row))} holds the class {block[row]}, expected a whole "
                 "number"
             )
-        return block.astype(np.int64)
+        return np.where(whole, values, 0).astype(np.int64)
 
     return ConvertedRows(rows, (), np.int64, convert)
 
@@ -123,10 +128,10 @@ def _decode_one_hot(rows: Rows) -> Rows:
     def convert(block: NDArray[Any], start: int) -> NDArray[Any]:
         ones, zeros = block == 1, block == 0
         wrong = (ones.sum(1) != 1) | ~(ones | zeros).all(1)
-        if wrong.any():
-            raise StepError(
-                f"{rows.row_name(start + int(np.argmax(wrong)))} has {block.shape[1]} values and "
-                "is not one-hot, a single 1 beside zeros: store one class for each image"
+        for row in np.flatnonzero(wrong):
+            report_fault(
+                f"{rows.row_name(start + int(row))} has {block.shape[1]} values and is not "
+                "one-hot, a single 1 beside zeros: store one class for each image"
             )
         classes: NDArray[np.int64] = ones.argmax(1)
         return classes
@@ -134,67 +139,46 @@ def _decode_one_hot(rows: Rows) -> Rows:
     return ConvertedRows(rows, (), np.int64, convert)
 
 
-def _texts(rows: Rows) -> Iterator[tuple[int, list[str]]]:
-    """The texts of each block, with the number of its first row."""
-    start = 0
-    for block in rows.blocks():
-        yield start, _decode(rows, block, start)
-        start += len(block)
-
-
-def _decode(rows: Rows, block: NDArray[Any], start: int) -> list[str]:
-    texts = []
-    for row, text in enumerate(block.tolist()):
-        try:
-            decoded = text.decode() if isinstance(text, bytes) else str(text)
-        except UnicodeDecodeError:
-            decoded = ""
-        if not decoded or not decoded.isprintable():
-            raise StepError(
-                f"{rows.row_name(start + row)} holds the class {text!r}, expected printable text "
-                "in UTF-8"
-            )
-        texts.append(decoded)
-    return texts
+def _decode(text: Any) -> str:
+    """Printable text, or nothing."""
+    try:
+        decoded = text.decode() if isinstance(text, bytes) else str(text)
+    except UnicodeDecodeError:
+        return ""
+    return decoded if decoded.isprintable() else ""
 
 
 def _read_names(rows: Rows) -> tuple[str, ...]:
-    """All different texts, sorted."""
+    """All different texts, sorted; what is no printable text is reported when it is converted."""
     if len(rows.shape) != 1:
         raise StepError(f"{rows.name} holds rows of texts, expected one for each image")
     names: set[str] = set()
-    for _, texts in _texts(rows):
-        names.update(texts)
+    for block in rows.blocks():
+        names.update(filter(None, map(_decode, block.tolist())))
         if len(names) > MAX_TEXTS:
-            raise StepError(f"{rows.name} holds more than {MAX_TEXTS} different texts: no classes")
+            raise StepError(
+                f"{rows.name} holds more than {MAX_TEXTS} different texts, which are no classes: "
+                "name other labels, or none"
+            )
     logger.info("%s is text: its %d classes are in alphabetical order", rows.name, len(names))
     return tuple(sorted(names))
 
 
-def _find_names(rows: Rows, positions: dict[str, int]) -> Rows:
+def _convert_texts(rows: Rows, number: Callable[[str], int | None], expected: str) -> Rows:
     def convert(block: NDArray[Any], start: int) -> NDArray[Any]:
-        texts = _decode(rows, block, start)
-        found = np.array([positions.get(text, -1) for text in texts], np.int64)
-        if (found < 0).any():
-            row = int(np.argmin(found))
-            raise StepError(
-                f"{rows.row_name(start + row)} holds the class {texts[row]!r}, which no training "
-                "image has"
-            )
-        return found
+        labels = np.zeros(len(block), np.int64)
+        for row, text in enumerate(block.tolist()):
+            label = number(_decode(text))
+            if label is None:
+                name = rows.row_name(start + row)
+                report_fault(f"{name} holds the class {text!r}, expected {expected}")
+            else:
+                labels[row] = label
+        return labels
 
     return ConvertedRows(rows, (), np.int64, convert)
 
 
-def _parse_numbers(rows: Rows) -> Rows:
-    def convert(block: NDArray[Any], start: int) -> NDArray[Any]:
-        texts = _decode(rows, block, start)
-        for row, text in enumerate(texts):
-            if not (text.isdecimal() and text.isascii() and len(text) < 19):
-                raise StepError(
-                    f"{rows.row_name(start + row)} holds the class {text!r}, expected a number as "
-                    "in the others"
-                )
-        return np.array(list(map(int, texts)), np.int64)
-
-    return ConvertedRows(rows, (), np.int64, convert)
+def _parse(text: str) -> int | None:
+    """A whole number that fits into int64; None if it is none."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None

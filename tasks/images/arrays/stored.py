@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tasks.images.arrays.views import transpose_rows
 from tasks.images.rows import Rows
-from tasks.images.views import transpose_rows
 
 
 class StoredArray(NamedTuple):

@@ -1,0 +1,1 @@
+"""Arrays of files, made into images and classes: whatever their axes, types and forms."""
