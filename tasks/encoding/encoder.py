@@ -21,6 +21,7 @@ from tasks.encoding.classes import Relabelling, relabel
 from tasks.encoding.writer import CodesBlock, ModelCodes, write_codes
 from tasks.images.rows import Images, evaluation_rows
 from tasks.images.store import open_images, open_index, open_labels
+from tasks.models.architectures import CODE_LAYER
 from tasks.models.batches import Block, blocks_in_order, map_ahead
 from tasks.models.compiled import compile_autoencoder, compile_encoder
 from tasks.models.store import AUTOENCODER_FILE, ModelRecord
@@ -49,6 +50,7 @@ class Autoencoder:
     def __init__(self, model: keras.Model) -> None:
         """Compile a model; XLA itself runs at the first call, for each type of image."""
         self._encode, self._reconstruct = compile_encoder(model), compile_autoencoder(model)
+        self._decoder = keras.Model(model.get_layer(CODE_LAYER).output, model.output)
 
     def encode(self, images: Images, scale: float) -> Iterator[CodesBlock]:
         """Codes and errors of images (N, height, width[, 3]), in their order.
@@ -61,6 +63,10 @@ class Autoencoder:
     def reconstruct(self, images: Images, scale: float) -> Iterator[Reconstructed]:
         """Codes, reconstructions and errors of the images, as above."""
         return starmap(Reconstructed, _map_blocks(self._reconstruct, images, scale))
+
+    def decode(self, codes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Reconstructions (N, pixels) in 0..1 of a few codes (N, code_size)."""
+        return np.asarray(self._decoder(codes), np.float32)
 
 
 _loading = threading.Lock()

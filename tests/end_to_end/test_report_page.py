@@ -92,7 +92,7 @@ def test_every_figure_is_there_with_a_text(report: Path, browser: "Browser") -> 
         image.evaluate("image => image.decode()")
         assert image.evaluate("image => image.naturalWidth") > 300
         assert len(image.get_attribute("alt") or "") > 40
-    assert page.locator("figure img").count() == 13
+    assert page.locator("figure img").count() == 15
     page.close()
 
 

@@ -68,6 +68,7 @@ def test_a_run_leaves_models_codes_and_figures_and_publishes_them(
         "figures/classes.svg",
         "figures/learning-curves.svg",
         *(f"figures/{name}.png" for name in ("comparison", "learning-curves", "classes")),
+        *(f"figures/{name}.png" for name in ("nearest", "walks")),
         *(
             f"figures/{name}{model}.png"
             for name in ("codes-", "extremes-", "activity-", "map-", "neighbors-")

@@ -19,6 +19,8 @@ CLASS_MARKERS = "os^D"
 NAMED_CLASSES = len(CLASS_COLORS) * len(CLASS_MARKERS)
 """Classes in the legend, at most."""
 NAMES_PER_COLUMN = 20
+SHOWN_PERCENTILES = (0.2, 99.8)
+"""Of the points along an axis; others may lie outside."""
 POINT_AREA = (4.0, 40.0)
 """Area of a point in square points (1/72 inch), least and most; fewer points are larger."""
 
@@ -39,6 +41,7 @@ def draw_map(
     with new_figure((7.5 + 2.5 * columns, 7.5), path) as figure:
         axes = figure.subplots()
         axes.set(xlabel=plane.axes[0], ylabel=plane.axes[1])
+        axes.set(xlim=_limits(points[:, 0]), ylim=_limits(points[:, 1]))
         axes.set_title(f"Codes of the {model} model, {len(points):,} test images\n{worth}")
         size = np.clip(POINT_AREA[0] * 10_000 / len(points), *POINT_AREA)
         if labels is None:
@@ -50,6 +53,13 @@ def draw_map(
                 title="class medians" if named == len(names) else f"medians of {named} classes",
                 ncols=columns,
             )
+
+
+def _limits(values: Array) -> tuple[float, float]:
+    """Where most points lie: a few far ones must not squeeze the others."""
+    low, high = np.percentile(values, SHOWN_PERCENTILES)
+    margin = 0.05 * (high - low) or 1.0
+    return float(low - margin), float(high + margin)
 
 
 def _draw_classes(

@@ -1,25 +1,20 @@
 """The figures of a run: which there are, what they show, and in which words."""
 
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tasks.codes.reader import Codes, CodesFile, open_codes
 from tasks.core.records import DatasetRecord, FigureRecord, FileRecord, Split
-from tasks.encoding.encoder import load_autoencoder, reconstruct_rows
-from tasks.evaluation.baselines import load_pca
-from tasks.evaluation.metrics import mean_squared_errors, on_unit_scale
 from tasks.evaluation.probes import NEIGHBORS
 from tasks.evaluation.records import Metrics
 from tasks.evaluation.references import LAB_LOSSES
 from tasks.images import fashion_mnist
 from tasks.images.rows import spaced_rows
-from tasks.images.store import open_images
 from tasks.models.store import ModelRecord, read_history
 from tasks.reports.figures import charts, code_map
 from tasks.reports.figures.class_neighbors import count_neighbors, draw_class_neighbors
+from tasks.reports.figures.code_uses import draw_code_walks, draw_nearest_images
 from tasks.reports.figures.image_rows import (
     draw_comparison,
     draw_extremes,
@@ -27,48 +22,13 @@ from tasks.reports.figures.image_rows import (
     lab_rows,
 )
 from tasks.reports.figures.projection import project_codes
-from tasks.reports.figures.style import ShownImages
+from tasks.reports.figures.subject import MAP_POINTS, Subject, record_of
 from tasks.reports.metrics_table import describe_worth
 
-MAP_POINTS = 10_000
-"""Codes on a map, at most, and training codes that choose its axes: of more, some at equal
-distances."""
 SEARCHED_IMAGES = 2_000
 """Test images whose neighbours are counted, at most."""
 HARDEST_CLASSES = 40
 """Classes in the chart of errors, at most: those with the largest errors."""
-
-
-class Subject(NamedTuple):
-    """The run whose figures are drawn."""
-
-    dataset: DatasetRecord
-    models: list[ModelRecord]
-    metrics: dict[str, Metrics]
-    folder: Path
-    """Of the run; has its codes, gets its figures."""
-    root: Path
-
-    def path(self, name: str) -> Path:
-        """Where a figure is drawn."""
-        return self.folder / "figures" / name
-
-    def reconstruct(self, model: ModelRecord, rows: NDArray[np.int64]) -> ShownImages:
-        """Test images and what a model makes of them."""
-        images, scale = open_images(self.dataset, "test", self.root)[rows], self.dataset.scale
-        made = reconstruct_rows(load_autoencoder(model, self.root), images, scale)
-        reconstructions = made.reconstructions.reshape(images.shape)
-        originals = on_unit_scale(images, scale)
-        return ShownImages(originals, made.codes, reconstructions, made.mean_squared_errors)
-
-    def reconstruct_by_pca(self, components: int, rows: NDArray[np.int64]) -> ShownImages:
-        """Test images and what a PCA makes of them."""
-        images, scale = open_images(self.dataset, "test", self.root)[rows], self.dataset.scale
-        pca = load_pca(self.dataset, components, self.root)
-        codes, originals = pca.project(images, scale), on_unit_scale(images, scale)
-        reconstructions = pca.reconstruct(codes, images.shape[1:])
-        errors = mean_squared_errors(originals, reconstructions)
-        return ShownImages(originals, codes, reconstructions, errors)
 
 
 def draw_figures(
@@ -86,11 +46,13 @@ def draw_figures(
         folder: of the run, where its codes are.
     """
     subject = Subject(dataset, models, metrics, folder, root)
+    main = next((model for model in models if model.name == "deep"), models[-1])
     figures = [_draw_comparison(subject), _draw_learning_curves(subject)]
     if all(found.classes for found in metrics.values()):
         figures.append(_draw_classes(subject))
     files = {split: (folder / file.path, file.sha256) for split, file in codes.items()}
     with open_codes(*files["train"]) as train, open_codes(*files["test"]) as test:
+        figures += [draw_nearest_images(subject, main, train), draw_code_walks(subject, main)]
         for model in models:
             test_codes = test.read(model.name)
             figures.append(_draw_extremes(subject, model))
@@ -108,19 +70,16 @@ def _read_some(file: CodesFile, model: ModelRecord) -> Codes:
     return file.read(model.name, spaced_rows(len(file.hdf5["index"]), MAP_POINTS))
 
 
-def _record(name: str, title: str, text: str) -> FigureRecord:
-    return FigureRecord(path=f"figures/{name}", title=title, text=text)
-
-
 def _draw_comparison(subject: Subject) -> FigureRecord:
     rows = lab_rows(subject.dataset.rows["test"], "deep")
     code_size = max(metrics.code_size for metrics in subject.metrics.values())
     by_pca = subject.reconstruct_by_pca(code_size, rows)
     shown = {f"PCA-{code_size}": by_pca}
     shown |= {model.name: subject.reconstruct(model, rows) for model in subject.models}
-    draw_comparison(by_pca.originals, shown, subject.path("comparison.png"))
+    names = subject.name_classes("test", rows)
+    draw_comparison(by_pca.originals, names, shown, subject.path("comparison.png"))
     errors = ", ".join(f"{name} {images.errors.mean():.4f}" for name, images in shown.items())
-    return _record(
+    return record_of(
         "comparison.png",
         "Test images and their reconstructions",
         "Ten test images; below them each method's reconstructions and errors: red where the "
@@ -141,7 +100,7 @@ def _draw_learning_curves(subject: Subject) -> FigureRecord:
         for name, history in histories.items()
     )
     text = f"Final validation losses: {ends}. The entropy floor is {floor:.4f}."
-    return _record(path.name, "Learning curves", text)
+    return record_of(path.name, "Learning curves", text)
 
 
 def _draw_classes(subject: Subject) -> FigureRecord:
@@ -161,20 +120,40 @@ def _draw_classes(subject: Subject) -> FigureRecord:
     )
     if len(drawn) < len(names):
         text += f" Shows the {len(drawn)} classes with the largest errors, of {len(names)}."
-    return _record(path.name, "Error by class", text)
+    return record_of(path.name, "Error by class", text)
 
 
 def _draw_extremes(subject: Subject, model: ModelRecord) -> FigureRecord:
     metrics, name = subject.metrics[model.name], f"extremes-{model.name}.png"
     worst = subject.reconstruct(model, np.array(metrics.worst))
     best = subject.reconstruct(model, np.array(metrics.best))
-    draw_extremes(model.name, worst, best, subject.path(name))
-    return _record(
+    extremes = {
+        label: (
+            images,
+            [
+                f"{text}\nrow {row}"
+                for text, row in zip(subject.name_classes("test", rows), rows, strict=True)
+            ],
+        )
+        for label, images, rows in (
+            ("worst", worst, np.array(metrics.worst)),
+            ("best", best, np.array(metrics.best)),
+        )
+    }
+    draw_extremes(model.name, extremes, subject.path(name))
+    return record_of(
         name,
         f"Worst and best reconstructions of the {model.name} model",
         f"The test images with the largest errors of the {model.name} model (mean squared error up "
-        f"to {worst.errors.max():.3f}) and with the smallest (down to {best.errors.min():.4f}).",
+        f"to {worst.errors.max():.3f}) and with the smallest (down to {best.errors.min():.4f}). "
+        "Above each its class and its row among the test images.",
     )
+
+
+def _headings(subject: Subject, rows: tuple[int, ...]) -> list[str]:
+    """Class and row of test images, so that one can look them up."""
+    names = subject.name_classes("test", np.array(rows))
+    return [f"{name}\nrow {row}" for name, row in zip(names, rows, strict=True)]
 
 
 def _draw_units(subject: Subject, model: ModelRecord, codes: Codes) -> FigureRecord:
@@ -182,7 +161,7 @@ def _draw_units(subject: Subject, model: ModelRecord, codes: Codes) -> FigureRec
     worth = f"{describe_worth(metrics)}, mean correlation {metrics.correlation:.2f}"
     charts.draw_units(model.name, codes.codes, worth, subject.path(name))
     spreads = codes.codes.std(axis=0, dtype=np.float64)
-    return _record(
+    return record_of(
         name,
         f"Code units of the {model.name} model",
         f"{metrics.live_units} of {metrics.code_size} code units carry information. Their values, "
@@ -202,7 +181,7 @@ def _draw_map(subject: Subject, model: ModelRecord, train: Codes, test: Codes) -
     plane = project_codes(train.codes, train.labels, test.codes[rows])
     code_map.draw_map(model.name, plane, labels, names, worth, path)
     colors = " Coloured by class; the large markers are class medians." if names else ""
-    return _record(
+    return record_of(
         name,
         f"Map of the {model.name} model's codes",
         f"{plane.text}.{colors} In all {test.codes.shape[1]} directions: {worth}.",
@@ -223,7 +202,7 @@ def _draw_class_neighbors(
     shares = neighbors.shares[hardest]
     other = np.argmax(np.where(np.arange(len(shares)) == hardest, -1, shares))
     return [
-        _record(
+        record_of(
             name,
             f"Classes of neighbours in the {model.name} model's codes",
             f"The classes of the {NEIGHBORS} nearest of {len(train.codes):,} training images, by "
@@ -237,7 +216,7 @@ def _draw_class_neighbors(
 def _draw_lab_figure(subject: Subject, model: ModelRecord) -> FigureRecord:
     name, rows = f"codes-{model.name}.png", lab_rows(subject.dataset.rows["test"], model.name)
     draw_lab_figure(model.name, subject.reconstruct(model, rows), subject.path(name))
-    return _record(
+    return record_of(
         name,
         f"Codes of the {model.name} model as tiles",
         "Three rows, as in the reference notebook: ten test images, their codes as tiles on one "

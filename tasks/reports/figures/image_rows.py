@@ -1,4 +1,4 @@
-"""Figures with rows of images: originals; below them reconstructions, errors or codes."""
+"""Figures with rows of images: originals; below them reconstructions, errors, codes or others."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -26,33 +26,87 @@ class Row(NamedTuple):
     label: str
     images: Array
     """(n, height, width, 3) colours in 0..1."""
-    numbers: Array | None = None
-    """(n,) written below the images."""
+    captions: list[str] | None = None
+    """Written below the images."""
+    headings: list[str] | None = None
+    """Written above them; of rows without captions."""
 
 
-def draw_comparison(originals: Array, shown: dict[str, ShownImages], path: Path) -> None:
+def draw_comparison(
+    originals: Array, names: list[str], shown: dict[str, ShownImages], path: Path
+) -> None:
     """The originals; below them each method's reconstructions and their errors.
 
     Args:
         originals: (n, height, width[, 3]) in 0..1.
+        names: written above the originals: their classes.
         shown: by the method's name.
     """
-    rows = [Row("original", colors_of(originals))]
+    rows = [Row("original", colors_of(originals), headings=names)]
     for name, images in shown.items():
-        rows.append(Row(plain(name), colors_of(images.reconstructions), images.errors))
+        rows.append(_reconstructions(plain(name), images))
         rows.append(Row(f"{plain(name)}, error", _error_colors(images)))
     title = "Reconstructions of test images, with mean squared errors"
     draw_rows(title, rows, path, ERRORS, "reconstruction minus original")
 
 
-def draw_extremes(model: str, worst: ShownImages, best: ShownImages, path: Path) -> None:
-    """The test images with the largest and the smallest errors."""
+def draw_extremes(
+    model: str, extremes: dict[str, tuple[ShownImages, list[str]]], path: Path
+) -> None:
+    """The test images with the largest and the smallest errors.
+
+    Args:
+        extremes: by `worst` and `best`: images, and what is written above them.
+    """
     rows = []
-    for label, images in (("worst", worst), ("best", best)):
-        rows.append(Row(label, colors_of(images.originals)))
-        rows.append(Row("reconstruction", colors_of(images.reconstructions), images.errors))
+    for label, (images, names) in extremes.items():
+        rows.append(Row(label, colors_of(images.originals), headings=names))
+        rows.append(_reconstructions("reconstruction", images))
     title = f"Worst and best reconstructions of the {plain(model)} model, with mean squared errors"
     draw_rows(title, rows, path)
+
+
+def draw_walks(model: str, walks: dict[str, Array], path: Path) -> None:
+    """What a model makes of the codes between two images.
+
+    Args:
+        walks: by what leads where: (steps, height, width[, 3]) in about 0..1.
+    """
+    rows = [Row(label, colors_of(images)) for label, images in walks.items()]
+    title = f"From one image to another, in equal steps through the {plain(model)} code"
+    draw_rows(title, rows, path)
+
+
+def draw_nearest(
+    model: str,
+    queries: Array,
+    names: list[str],
+    nearest: dict[str, tuple[Array, Array]],
+    path: Path,
+) -> None:
+    """Images; below them those that are nearest to them, by different measures.
+
+    Args:
+        queries: (n, height, width[, 3]) in 0..1.
+        names: of their classes, written above them.
+        nearest: by measure: images (rank, n, height, width[, 3]), and the names of their classes,
+            (rank, n).
+    """
+    rows = [Row("test image", colors_of(queries), headings=names)]
+    for measure, (images, classes) in nearest.items():
+        for rank, (found, found_names) in enumerate(zip(images, classes, strict=True), start=1):
+            rows.append(Row(f"{measure}, {_ordinal(rank)}", colors_of(found), list(found_names)))
+    title = f"Nearest training images by the {plain(model)} code and by pixels, with their classes"
+    draw_rows(title, rows, path)
+
+
+def _ordinal(rank: int) -> str:
+    return {1: "1st", 2: "2nd", 3: "3rd"}.get(rank, f"{rank}th")
+
+
+def _reconstructions(label: str, images: ShownImages) -> Row:
+    errors = [f"{error:.4f}" for error in images.errors]
+    return Row(label, colors_of(images.reconstructions), errors)
 
 
 def lab_rows(rows: int, model: str) -> NDArray[np.int64]:
@@ -140,5 +194,7 @@ def _draw_row(axes: Axes, row: Row, pitch: float) -> None:
     axes.grid(visible=False)
     axes.tick_params(length=0, labelsize=11)
     axes.set_ylabel(row.label, rotation="horizontal", ha="right", va="center")
-    if row.numbers is not None:
-        axes.set_xticks(centres, [f"{number:.4f}" for number in row.numbers])
+    if texts := row.captions or row.headings:
+        axes.set_xticks(centres, texts)
+    if row.headings:
+        axes.xaxis.tick_top()

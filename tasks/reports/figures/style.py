@@ -101,7 +101,7 @@ def _laid_out(figure: Figure) -> Iterator[None]:
         figure.set_layout_engine(engine)
 
 
-def plain(name: str) -> str:
+def plain(name: str, longest: int = LONGEST_NAME) -> str:
     """A name as text, shortened if it is long: Matplotlib reads dollar signs as mathematics."""
-    short = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    short = name if len(name) <= longest else f"{name[: longest - 1]}…"
     return short.replace("$", r"\$")

@@ -9,7 +9,7 @@ from matplotlib.image import imread
 
 from tasks.core.records import EpochRecord
 from tasks.reports.colors import COLORS
-from tasks.reports.figures.charts import ALIVE, DEAD, draw_classes, draw_learning_curves, draw_units
+from tasks.reports.figures.charts import DEAD, draw_classes, draw_learning_curves, draw_units
 from tasks.reports.figures.style import Array
 
 
@@ -50,6 +50,28 @@ def test_the_reference_is_drawn_where_there_is_one(tmp_path: Path) -> None:
     draw_learning_curves(HISTORIES, {}, 0.2422, [tmp_path / "without.svg"])
     assert "0.2842" in (tmp_path / "with.svg").read_text()
     assert "0.2842" not in (tmp_path / "without.svg").read_text()
+
+
+def test_every_line_ends_with_its_last_value_and_labels_do_not_overlap(tmp_path: Path) -> None:
+    alike = {"shallow": HISTORIES["deep"], "deep": HISTORIES["deep"]}
+    draw_learning_curves(alike, {"deep": 0.2752}, 0.2422, [tmp_path / "curves.svg"])
+    drawn = (tmp_path / "curves.svg").read_text()
+    heights = []
+    for text in ("shallow 0.2750", "deep 0.2750", "deep, reference notebook 0.2752"):
+        (height,) = re.findall(rf'y="([\d.]+)"[^>]*>{text}<', drawn)
+        heights.append(float(height))
+    assert min(np.diff(sorted(heights))) > 12, "as high as the letters"
+
+
+@pytest.mark.parametrize(("others", "words"), [(0.0, "almost nothing"), (0.995, "most")])
+def test_the_title_says_what_the_correlations_say(
+    others: float, words: str, tmp_path: Path
+) -> None:
+    generator = np.random.default_rng(0)
+    own, common = generator.random((2_000, 4)), generator.random((2_000, 1))
+    mixed = (1 - others) * own + others * common
+    draw_units("deep", mixed.astype(np.float32), WORTH, tmp_path / "units.svg")
+    assert f"Units share {words} (mean correlation" in (tmp_path / "units.svg").read_text()
 
 
 def test_a_single_epoch_is_drawn_as_points(tmp_path: Path) -> None:
@@ -114,7 +136,7 @@ def test_units_of_codes_of_any_shape_are_drawn(tmp_path: Path, shape: tuple[int,
 
 def bar_heights(drawn: str) -> list[float]:
     """Heights of the bars of live units in an SVG, in the order they are drawn."""
-    paths = re.findall(rf'<path d="([^"]*)"[^>]*style="fill: {ALIVE}', drawn)
+    paths = re.findall(rf'<path d="([^"]*)"[^>]*style="fill: {COLORS["deep"]}', drawn)
     corners = [re.findall(r"[ML] ([\d.]+) ([\d.]+)", path) for path in paths]
     return [float(np.ptp([float(y) for _, y in found])) for found in corners if len(found) == 4]
 
@@ -131,15 +153,15 @@ def test_bars_have_the_heights_of_their_values(tmp_path: Path) -> None:
     assert half[0] / ninety_eight[0] == pytest.approx((third - first) / (high - low), rel=0.01)
 
 
-def test_units_that_are_one_are_dark_red_and_dead_ones_vermilion(tmp_path: Path) -> None:
+def test_units_that_are_one_are_dark_red_and_dead_ones_purple(tmp_path: Path) -> None:
     one = np.random.default_rng(0).random((500, 1)).astype(np.float32)
     draw_units("deep", np.hstack([one, one, 0 * one]), WORTH, tmp_path / "units.png")
     picture = imread(tmp_path / "units.png")[..., :3]
-    vermilion, red = (
+    purple, red = (
         np.isclose(picture, to_rgb(color), atol=0.02).all(axis=2).sum()
         for color in (DEAD, mpl.colormaps["RdBu_r"](1.0))
     )
-    assert vermilion > 20
+    assert purple > 20
     # The square takes more than a fifth of the picture; four of its nine parts correlate by 1.
     assert red > 0.2 * 4 / 9 * picture[..., 0].size
 

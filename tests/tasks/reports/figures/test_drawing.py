@@ -32,6 +32,8 @@ def test_draws_every_figure_and_says_what_it_shows(
         "figures/comparison.png",
         "figures/learning-curves.png",
         "figures/classes.png",
+        "figures/nearest.png",
+        "figures/walks.png",
         "figures/extremes-shallow.png",
         "figures/activity-shallow.png",
         "figures/map-shallow.png",
@@ -52,7 +54,7 @@ def test_draws_every_figure_and_says_what_it_shows(
     assert "classes of the training images lie farthest apart" in texts["map-shallow"]
     assert "5 nearest of 512 training images" in texts["neighbors-shallow"]
     curves = (root / "run" / "figures" / "learning-curves.svg").read_text()
-    assert f">entropy floor {METRICS.entropy_floor:.4f}<" in curves
+    assert f">entropy floor {METRICS.entropy_floor:.4f}, below<" in curves
     assert "reference notebook" not in curves, "these are not the images of the notebook"
     classes = (root / "run" / "figures" / "classes.svg").read_text()
     assert all(f">{dataset.class_name(found.label)}<" in classes for found in METRICS.classes)

@@ -10,7 +10,9 @@ from tasks.reports.figures.image_rows import (
     draw_comparison,
     draw_extremes,
     draw_lab_figure,
+    draw_nearest,
     draw_rows,
+    draw_walks,
     lab_rows,
     tile_shape,
 )
@@ -25,19 +27,23 @@ def shown(shape: tuple[int, ...] = (28, 28), count: int = 10) -> ShownImages:
     )
 
 
+NAMES = [f"class {number}" for number in range(10)]
+EXTREMES = {"worst": (shown(), NAMES), "best": (shown(), NAMES)}
+
+
 def draw(originals: Array, reconstructions: Array, path: Path) -> Array:
     """Colours of a comparison without its bar, which has both red and blue."""
     count = len(originals)
     images = ShownImages(originals, np.zeros((count, 4)), reconstructions, np.zeros(count))
-    draw_comparison(originals, {"deep": images}, path)
+    draw_comparison(originals, [""] * count, {"deep": images}, path)
     picture = np.asarray(imread(path)[..., :3])
     return picture[:, : -int(1.2 * DPI)]
 
 
 def test_equal_inputs_give_equal_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        draw_comparison(shown().originals, {"PCA-32": shown()}, tmp_path / f"{name}1.png")
-        draw_extremes("deep", shown(), shown(), tmp_path / f"{name}2.png")
+        draw_comparison(shown().originals, NAMES, {"PCA-32": shown()}, tmp_path / f"{name}1.png")
+        draw_extremes("deep", EXTREMES, tmp_path / f"{name}2.png")
         draw_lab_figure("deep", shown(), tmp_path / f"{name}3.png")
     for number in (1, 2, 3):
         left, right = (tmp_path / f"{name}{number}.png" for name in ("a", "b"))
@@ -68,7 +74,7 @@ def test_every_image_is_seen_whatever_the_shape(shape: tuple[int, ...], tmp_path
     """Ten images of as many colours in each row: apart, of one size, none covered."""
     images = np.ones((10, *shape[:2], 3)) * np.linspace(0.05, 0.95, 10)[:, None, None, None]
     images[..., 2] = 0.5  # no text has these colours
-    rows = [Row("one", images, np.arange(10.0)), Row("two", images)]
+    rows = [Row("one", images, [f"{number}.0" for number in range(10)]), Row("two", images)]
     draw_rows("A title", rows, tmp_path / "figure.png")
     picture = imread(tmp_path / "figure.png")[..., :3]
     areas = [np.isclose(picture, images[n, 0, 0], atol=0.02).all(axis=2) for n in range(10)]
@@ -80,19 +86,39 @@ def test_every_image_is_seen_whatever_the_shape(shape: tuple[int, ...], tmp_path
 
 def test_every_row_has_its_label_and_numbers(tmp_path: Path) -> None:
     images = shown()._replace(errors=np.arange(10) / 100)
-    draw_comparison(images.originals, {"PCA-32": images, "my_$model$": images}, tmp_path / "a.svg")
+    methods = {"PCA-32": images, "my_$model$": images}
+    draw_comparison(images.originals, NAMES, methods, tmp_path / "a.svg")
     drawn = (tmp_path / "a.svg").read_text()
     for text in ("original", "PCA-32", "PCA-32, error", "my_$model$", "my_$model$, error"):
         assert drawn.count(f">{text}<") == 1
     assert drawn.count(">0.0700<") == 2
     assert ">reconstruction minus original<" in drawn
-    draw_extremes("deep", images, images, tmp_path / "b.svg")
+    assert drawn.count(">class 3<") == 1
+    draw_extremes("deep", EXTREMES, tmp_path / "b.svg")
     drawn = (tmp_path / "b.svg").read_text()
     assert [drawn.count(f">{text}<") for text in ("worst", "best", "reconstruction")] == [1, 1, 2]
 
 
+def test_nearest_images_stand_below_each_with_their_classes(tmp_path: Path) -> None:
+    images = shown().originals
+    ranks = np.stack([images, images])
+    names = np.array([[f"{letter}{number}" for number in range(10)] for letter in "ab"])
+    nearest = {"deep code": (ranks, names), "pixels": (ranks, names)}
+    draw_nearest("deep", images, NAMES, nearest, tmp_path / "a.svg")
+    drawn = (tmp_path / "a.svg").read_text()
+    for text in ("deep code, 1st", "deep code, 2nd", "pixels, 1st", "class 9"):
+        assert drawn.count(f">{text}<") == 1
+    assert drawn.count(">b7<") == 2
+
+
+def test_walks_have_a_row_each(tmp_path: Path) -> None:
+    draw_walks("deep", {"1. coat to bag": shown().originals}, tmp_path / "a.svg")
+    assert ">1. coat to bag<" in (tmp_path / "a.svg").read_text()
+
+
 def test_few_images_leave_room_for_the_title(tmp_path: Path) -> None:
-    draw_extremes("deep", shown(count=1), shown(count=1), tmp_path / "figure.png")
+    one = {"worst": (shown(count=1), ["bag"]), "best": (shown(count=1), ["bag"])}
+    draw_extremes("deep", one, tmp_path / "figure.png")
     assert imread(tmp_path / "figure.png").shape[1] > 5 * DPI
 
 
