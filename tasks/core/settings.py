@@ -40,6 +40,8 @@ class Settings(BaseSettings):
     """How long the temporary Prefect server of a run may take to start."""
     xla_flags: str = ""
     """Flags for XLA; part of the fingerprint, because they may change the trained weights."""
+    compilation_cache: Path | None = None
+    """Folder in which XLA keeps what it compiled; compiled anew in each process if unset."""
 
     @property
     def grace(self) -> timedelta:

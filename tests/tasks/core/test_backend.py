@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from tests.compilation import VARIABLE
+
 
 def run(code: str, **variables: str) -> dict[str, Any]:
     """Run code that prints JSON, with these variables beside the usual ones."""
-    names = ("KERAS_BACKEND", "XLA_FLAGS", "AUTOENCODER_XLA_FLAGS")
+    names = ("KERAS_BACKEND", "XLA_FLAGS", "AUTOENCODER_XLA_FLAGS", VARIABLE)
     environment = {name: value for name, value in os.environ.items() if name not in names}
     shown = subprocess.run(
         [sys.executable, "-c", code],
@@ -72,6 +74,15 @@ def test_our_xla_flags_are_accepted_and_what_the_user_set_for_other_programs_is_
             "TF_ENABLE_ONEDNN_OPTS": "0",
         },
     }
+
+
+def test_what_was_compiled_is_kept_where_the_setting_says(tmp_path: Path) -> None:
+    found = run(COMPUTE, TF_XLA_FLAGS="--theirs", **{VARIABLE: str(tmp_path)})
+    (folder,) = tmp_path.iterdir()
+    flags = f"--tf_xla_persistent_cache_directory={folder}"
+    assert found["variables"]["TF_XLA_FLAGS"] == flags
+    assert found["computed"] == 6.0
+    assert len(list(folder.iterdir())) == 1
 
 
 def test_an_unknown_xla_flag_is_refused() -> None:
