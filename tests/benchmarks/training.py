@@ -5,6 +5,7 @@ an epoch each, so that a noisy machine slows all alike; what counts are the rati
 """
 
 import json
+import math
 import multiprocessing
 import os
 import statistics
@@ -33,6 +34,8 @@ from tests.fetching import fetch
 ROUNDS = 5
 MAX_EPOCHS = 60
 """A competitor that has not reached the published loss by then counts as a lower bound."""
+COVARIANCE_STEPS = 4
+"""As in `tasks.models.soap`, which cannot be imported before TensorFlow has its settings."""
 PRODUCT = 4096
 """Rows and columns of the matrices whose product gives the machine's rate."""
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
@@ -116,6 +119,27 @@ def multiply_adds(architecture: DenseArchitecture, dataset: DatasetRecord) -> in
     return dataset.rows["train"] * (3 * weights - products[0]) + dataset.rows["test"] * weights
 
 
+def optimizer_multiply_adds(spec: TrainingSpec, dataset: DatasetRecord) -> int:
+    """What SOAP's own products of an epoch need at least; none with Adam.
+
+    For a kernel of r rows and c columns and each of its sides that has an eigenbasis, of n rows and
+    columns: into the basis, out of it, and every `COVARIANCE_STEPS`-th step its covariance, n r c
+    each.
+    """
+    assert isinstance(spec.architecture, DenseArchitecture)
+    recipe = spec.recipe
+    if recipe.optimizer != "soap":
+        return 0
+    products = sum(
+        side * math.prod(kernel)
+        for kernel in pairwise(spec.architecture.layer_sizes(dataset.image_shape))
+        for side in kernel
+        if side <= recipe.max_side
+    )
+    steps = math.ceil(dataset.rows["train"] / recipe.batch_size)
+    return steps * products * (2 * COVARIANCE_STEPS + 1) // COVARIANCE_STEPS
+
+
 def measure(spec: TrainingSpec, dataset: DatasetRecord) -> dict[str, Any]:
     """Train all in turns, an epoch each, until those that are watched have the lab's loss."""
     target = LAB_LOSSES[spec.architecture.name]
@@ -158,15 +182,19 @@ def summarize_epochs(
     }
     assert isinstance(spec.architecture, DenseArchitecture)
     operations = multiply_adds(spec.architecture, dataset)
-    floor = 2 * operations / rate
+    of_optimizer = optimizer_multiply_adds(spec, dataset)
+    floor, whole_floor = (2 * count / rate for count in (operations, operations + of_optimizer))
     return {
         "seconds_per_epoch": medians,
         "ratio_to_ours": {name: value / medians["ours"] for name, value in medians.items()},
         "compilation_seconds": {name: epochs[name][0][0] - medians[name] for name in medians},
         "multiply_adds_per_epoch": operations,
+        "optimizer_multiply_adds_per_epoch": of_optimizer,
         "product_gflops": rate / 1e9,
         "floor_seconds": floor,
         "ours_over_floor": medians["ours"] / floor,
+        "floor_seconds_with_optimizer": whole_floor,
+        "ours_over_floor_with_optimizer": medians["ours"] / whole_floor,
     }
 
 
