@@ -41,6 +41,20 @@ def garbage_ignored() -> Iterator[None]:
         gc.enable()  # also where another thread still imports, which then only takes longer
 
 
+@contextmanager
+def older_objects_kept() -> Iterator[None]:
+    """Search only objects that are made within this for garbage.
+
+    Prefect and TensorFlow have made a million objects that stay; whoever makes many more, as a
+    figure does, has them searched again and again.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 def release_memory() -> None:
     """Give back what the C library keeps of freed memory: after a training, hundreds of MB.
 

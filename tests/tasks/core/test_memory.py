@@ -5,7 +5,12 @@ from pathlib import Path
 import pytest
 
 from tasks.core import memory
-from tasks.core.memory import garbage_ignored, release_memory, total_memory
+from tasks.core.memory import (
+    garbage_ignored,
+    older_objects_kept,
+    release_memory,
+    total_memory,
+)
 
 
 def anonymous_kib() -> int:
@@ -51,3 +56,14 @@ def test_garbage_is_searched_for_again_even_after_a_failed_import() -> None:
     with pytest.raises(ModuleNotFoundError), garbage_ignored():
         raise ModuleNotFoundError
     assert gc.isenabled()
+
+
+def test_older_objects_are_searched_for_garbage_only_afterwards() -> None:
+    before = gc.get_freeze_count()
+    with older_objects_kept():
+        assert gc.get_freeze_count() > 10_000
+        assert gc.isenabled()
+    assert gc.get_freeze_count() <= before
+    with pytest.raises(ModuleNotFoundError), older_objects_kept():
+        raise ModuleNotFoundError
+    assert gc.get_freeze_count() <= before
