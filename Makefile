@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	&& echo $$p && break; done)
 ARGS ?=
 
-.PHONY: run serve deploy image up down logs docker-worker test test-processors test-e2e crash bench bench-scale lint lock schema clean
+.PHONY: run serve deploy image up down logs docker-worker test test-processors test-e2e crash faults bench bench-scale lint lock schema clean
 .DEFAULT_GOAL := run
 
 run: .venv/installed-cpu  ## retrain both models on Fashion-MNIST; flags in ARGS="--quick"
@@ -81,9 +81,13 @@ bench: .venv-bench/installed-bench  ## compare training speeds; some 15 minutes,
 bench-scale: .venv/installed-dev  ## time and memory from 10,000 to a million images; some 10 minutes
 	.venv/bin/python -m tests.benchmarks.scaling
 
-crash: .venv/installed-dev  ## kill the flow a hundred times, besiege its results; some 35 minutes
+crash: .venv/installed-dev  ## kill the flow a hundred times, besiege its results; some 40 minutes
+	.venv/bin/python -m tests.crash.folder_model
 	.venv/bin/python -m tests.crash.harness $(ARGS)
 	.venv/bin/python -m tests.crash.readers
+
+faults: .venv/installed-dev  ## let writes fail one after the other, 300 times (needs strace); some 40 minutes
+	.venv/bin/python -m tests.faults $(ARGS)
 
 # A virtual environment; an interrupted installation leaves no mark and is done again.
 # Without this, make would delete the environments as intermediate files.

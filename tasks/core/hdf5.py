@@ -15,7 +15,7 @@ import h5py
 
 
 class _FailureHidingFile(io.FileIO):
-    """A file whose writes always seem to succeed; `error` has the first failure."""
+    """A file whose changes always seem to succeed; `error` has the first failure."""
 
     error: OSError | None = None
 
@@ -28,6 +28,15 @@ class _FailureHidingFile(io.FileIO):
             except OSError as error:
                 self.error = error
         return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the length; nothing after the first error."""
+        try:
+            if not self.error:
+                return super().truncate(size)
+        except OSError as error:
+            self.error = error
+        return size or 0
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from tasks.core.locks import lock
 from tasks.core.records import SPLITS, Sha256, Split
 from tasks.core.storage import atomic_folder, describe_file, read_intact, write_record
 from tasks.encoding.stored_neighbors import (
+    DERIVED_VERSION,
     RECORD_FILE,
     ClassShares,
     NeighborsRecord,
@@ -60,8 +61,10 @@ def obtain_neighbors(
     with lock(f"neighbors-{run.name}", root):
         stored = read_intact(folder / RECORD_FILE, NeighborsRecord, lambda record: record.files)
         if stored and stored.models and stored.codes_sha256 == codes_sha256:
-            logger.info("Unchanged: the neighbours of run %s are there already", run.name)
-            return stored
+            if stored.derived_version == DERIVED_VERSION:
+                logger.info("Unchanged: the neighbours of run %s are there already", run.name)
+                return stored
+            logger.info("The neighbours of run %s are of another version: made anew", run.name)
         with atomic_folder(folder) as partial:
             found = list(_write_all(run, partial, root, pca))
             record = NeighborsRecord(
@@ -70,6 +73,7 @@ def obtain_neighbors(
                 same_class={one.model: one.shares for one in found if one.shares},
                 codes_sha256=codes_sha256,
                 files=tuple(describe_file(partial, one.file) for one in found),
+                derived_version=DERIVED_VERSION,
             )
             write_record(partial / RECORD_FILE, record)
     return record

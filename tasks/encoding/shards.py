@@ -45,6 +45,9 @@ logger = logging.getLogger(__name__)
 RECORD_FILE = "encoding.json"
 CODES_FILE = "codes/all.h5"
 SHARDS_FOLDER = "shards"
+DERIVED_VERSION = 1
+"""Of the formats of all files of an encoded set. Raise it with every change of them: what is stored
+is then made anew, and not taken for unchanged."""
 
 
 class EncodingPlan(Record):
@@ -70,6 +73,7 @@ class EncodingRecord(Record):
     parameters: EncodeParameters = Field(description="with which it was made")
     versions: Versions = Field(description="of what it was made with")
     codes: FileRecord
+    derived_version: int = Field(1, description="of the formats of all files in the folder")
 
 
 def encoding_folder(name: str, root: Path) -> Path:
@@ -174,7 +178,12 @@ def _log_comparable(plan: EncodingPlan, root: Path) -> None:
 
 
 def _read_record(folder: Path) -> EncodingRecord | None:
-    return read_intact(folder / RECORD_FILE, EncodingRecord, lambda record: [record.codes])
+    """The record of an encoded set, if it is intact and its formats are those of today."""
+    record = read_intact(folder / RECORD_FILE, EncodingRecord, lambda record: [record.codes])
+    if record and record.derived_version != DERIVED_VERSION:
+        logger.info("The codes of %s are of another version: made anew", folder)
+        return None
+    return record
 
 
 def begin_encoding(plan: EncodingPlan, run: PublishedRun, root: Path) -> None:
@@ -239,6 +248,7 @@ def join_shards(
         parameters=parameters,
         versions=installed_versions(),
         codes=describe_file(building, CODES_FILE),
+        derived_version=DERIVED_VERSION,
     )
     write_record(building / RECORD_FILE, record)
     _finish(folder)

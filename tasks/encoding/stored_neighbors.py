@@ -16,6 +16,9 @@ from tasks.core.storage import is_intact, read_record
 logger = logging.getLogger(__name__)
 
 RECORD_FILE = "neighbors.json"
+DERIVED_VERSION = 1
+"""Of the formats of all files in a folder of neighbours. Raise it with every change of them: what
+is stored is then made anew, and neither copied nor taken for unchanged."""
 
 
 class ClassShares(Record):
@@ -52,6 +55,7 @@ class NeighborsRecord(Record):
     )
     codes_sha256: dict[str, Sha256] = Field(description="of the codes files, by path")
     files: tuple[FileRecord, ...]
+    derived_version: int = Field(1, description="of the formats of all files in the folder")
 
 
 def neighbors_folder(run: str, root: Path) -> Path:
@@ -99,7 +103,9 @@ def copy_equal(
     """
     for source, other in others:
         shares = other.same_class.get(model)
-        if other.models.get(model) != codes or (with_pca and shares and shares.pca is None):
+        if other.models.get(model) != codes or other.derived_version != DERIVED_VERSION:
+            continue
+        if with_pca and shares and shares.pca is None:
             continue
         with suppress(OSError):  # it may be deleted with its run
             shutil.copyfile(source / name, folder / name)

@@ -16,7 +16,8 @@ from tasks.reports.metrics_table import (
     read_field,
 )
 from tasks.runs.kept_basis import answer_bases
-from tasks.runs.manifest import Manifest
+from tasks.runs.manifest import Manifest, short_name
+from tasks.runs.rivals import loss_key
 
 NOTHING = "-"
 ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
@@ -56,6 +57,7 @@ def make_sections(manifest: Manifest, other: Manifest | None) -> dict[str, Any]:
         "bases": answer_bases(manifest, manifest.earlier_bases),
         "keeps_basis": any(metrics.kept_basis for metrics in manifest.metrics.values()),
         "checks": _checks(manifest),
+        "rivals": _rivals(manifest),
         "metrics": _metrics(manifest),
         "notes": list(find_notes(manifest)),
         "classes": _classes(manifest),
@@ -102,6 +104,18 @@ def _checks(manifest: Manifest) -> Table:
         for check in manifest.verdict.checks
     ]
     return Table(["check", "result", "details"], rows)
+
+
+def _rivals(manifest: Manifest) -> list[str]:
+    """With which run's loss that of each model was compared, and why with that."""
+    rivals = manifest.verdict.rivals
+    return [
+        f"The {model.name} loss is compared with {rival.validation_loss:.4f} of run "
+        f"{short_name(rival.run)}: the best published one of {model.name} models with the layers "
+        f"{model.layers} on the same test images."
+        for model in manifest.models
+        if (rival := rivals.get(loss_key(model)))
+    ]
 
 
 def _metrics(manifest: Manifest) -> Table:

@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
             manifest = publish(find_run(options.run, root).run, root, options.anyway)
             write_page(root)
             link = published_link(manifest.dataset.name, root)
-            print(f"Published run {manifest.run} as {link}")
+            print(f"Published run {manifest.run} as {link}; the next run announces it in Prefect")
     except AutoencoderError as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,6 +1,7 @@
 """The quality gate: checks that a run must pass to be published, and drift, which only warns."""
 
 import logging
+from datetime import UTC, datetime
 
 import numpy as np
 
@@ -64,10 +65,13 @@ def judge(
 
 
 def _check_age(record: RunRecord, previous: Manifest | None) -> list[Check]:
-    """A failed check if a run that started later has published other images meanwhile."""
+    """A failed check if a run that started later has published other images meanwhile.
+
+    A run that finished in the future says nothing: the clock was set back since.
+    """
     if (
         previous is None
-        or previous.started <= record.started
+        or not record.started < previous.started < previous.finished < datetime.now(UTC)
         or previous.dataset.payload_sha256 == record.dataset.payload_sha256
     ):
         return []

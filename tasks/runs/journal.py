@@ -71,6 +71,11 @@ class Journal(Record):
         (), description="runs with whose losses the quality gate compares no later run"
     )
 
+    @property
+    def last_run(self) -> str | None:
+        """The run that was published last; None if there was none."""
+        return self.publications[-1].run if self.publications else None
+
 
 def _path(dataset: str, root: Path) -> Path:
     return root / "publications" / f"{dataset}.json"

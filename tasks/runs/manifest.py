@@ -131,6 +131,11 @@ class Manifest(FinishedRecord, RunRecord):
         description="bases of the models of the previously published run; empty if nothing was "
         "published before, or by version 0.1.0",
     )
+    previous: str | None = Field(
+        None,
+        description="the run that was published before; null if there was none, and in manifests "
+        "of earlier versions",
+    )
     derived_version: int = Field(
         1, description="of the formats of all that is made from models; 1 in version 0.1.0"
     )

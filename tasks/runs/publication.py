@@ -111,15 +111,13 @@ def _judge_run(
         previous, unreadable = None, str(error)
     drift = measure_drift(previous, record.baselines.pixels.summary)
     warn_of_drift(drift, parameters.gate.drift)
-    ever, retired = (
-        find_ever_published(dataset.name, root),
-        read_journal(dataset.name, root).retired,
-    )
-    rivals = find_rivals(dataset, record.models, ever, retired)
+    ever, journal = find_ever_published(dataset.name, root), read_journal(dataset.name, root)
+    rivals = find_rivals(dataset, record.models, ever, journal.retired)
     verdict = judge(record, rivals, parameters.gate, parameters.run, unreadable, previous)
     own = list_losses(record) if verdict.passed else {}
     manifest = Manifest(
         **dict(record),
+        previous=journal.last_run,
         finished=datetime.now(UTC),
         drift=drift,
         verdict=verdict,
@@ -187,13 +185,17 @@ def resume_publication(run: str, root: Path) -> Manifest | None:
     dataset = manifest.dataset.name
     with lock(PUBLICATION_LOCK, root):
         record_missed(dataset, root)
-        superseded = any(
-            entry.time > manifest.finished and entry.run != run
-            for entry in read_journal(dataset, root).publications
-        )
-        if manifest.verdict.published and not superseded:
+        if manifest.verdict.published and not _is_superseded(manifest, root):
             switch_link(manifest, root)
     return manifest
+
+
+def _is_superseded(manifest: Manifest, root: Path) -> bool:
+    """Whether another run was published since a run was completed; no clock decides that."""
+    journal = read_journal(manifest.dataset.name, root)
+    if any(entry.run == manifest.run for entry in journal.publications):  # somebody went back since
+        return journal.last_run != manifest.run
+    return journal.last_run != manifest.previous
 
 
 def publish(run: str, root: Path, anyway: bool = False) -> Manifest:

@@ -5,7 +5,6 @@ reports the kills by point, and the epochs that later attempts resumed from.
 """
 
 import argparse
-import hashlib
 import json
 import os
 import random
@@ -26,7 +25,7 @@ import psutil
 from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import PREFECT_HOME, temporary_settings
 
-from tasks.runs.manifest import Manifest
+from tests.crash.results import results
 from tests.crash.victim import POINTS
 
 RESUMED = re.compile(r"Resuming the (\w+) model in epoch (\d+)")
@@ -108,20 +107,6 @@ def prefect_server() -> Iterator[str]:
             yield server.api_url
         finally:
             server.stop()
-
-
-def results(root: Path, dataset: str) -> dict[str, str]:
-    """What must not depend on kills: SHA-256 of weights, histories, codes and figures."""
-    folder = root / "published" / dataset
-    manifest = Manifest.model_validate_json((folder / "manifest.json").read_bytes())
-    found = {f"weights/{model.name}": model.weights_sha256 for model in manifest.models}
-    for file in manifest.files:
-        path = folder / file.path
-        if hashlib.sha256(path.read_bytes()).hexdigest() != file.sha256:
-            raise AssertionError(f"{file.path} is not what the manifest says")
-        if path.suffix in (".h5", ".npy", ".png") or path.name == "history.json":
-            found[file.path] = file.sha256
-    return found
 
 
 def main() -> None:

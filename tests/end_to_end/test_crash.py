@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import GATE, SAMPLE, SAMPLE_FOLDER, TRAINING
-from tests.crash.harness import Victim, prefect_server, results
+from tests.crash.harness import Victim, prefect_server
+from tests.crash.results import results
 from tests.crash.victim import POINTS
 
 FLAGS = [

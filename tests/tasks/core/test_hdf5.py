@@ -1,5 +1,8 @@
 """Full disks in processes of their own: HDF5 may crash, and a limit cannot be raised again."""
 
+import errno
+import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tasks.core import hdf5
 from tasks.core.hdf5 import create_hdf5
 
 FILL = """
@@ -38,6 +42,25 @@ def test_a_failed_write_is_raised_once_and_nothing_crashes(values: int, tmp_path
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["OSError File too large", "[0, 1, 2]"]
     assert done.stderr == ""
+
+
+class BrokenDisk(io.FileIO):
+    """A file whose length cannot be set."""
+
+    def truncate(self, size: int | None = None) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_a_failed_change_of_length_is_raised_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file_on_it = type("FileOnIt", (hdf5._FailureHidingFile, BrokenDisk), {})
+    monkeypatch.setattr(hdf5, "_FailureHidingFile", file_on_it)
+    with (
+        pytest.raises(OSError, match="Input/output error"),
+        create_hdf5(tmp_path / "a.h5") as file,
+    ):
+        file.create_dataset("a", data=np.arange(9))
 
 
 def test_a_full_disk_is_named() -> None:

@@ -124,6 +124,21 @@ def test_a_record_of_an_earlier_version_is_made_anew(
         assert obtain_neighbors(run, root) == first
 
 
+def test_neighbours_in_an_earlier_format_are_made_anew_and_not_copied(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for name in ("run-1", "run-2"):
+        complete(name, model, dataset, root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tasks.encoding.neighbors.DERIVED_VERSION", 0)
+        assert obtain_neighbors(open_run("run-1", root), root).derived_version == 0
+    assert obtain_neighbors(open_run("run-2", root), root).derived_version == 1
+    assert "Copied" not in caplog.text
+    assert obtain_neighbors(open_run("run-1", root), root).derived_version == 1
+    assert "The neighbours of run run-1 are of another version: made anew" in caplog.text
+
+
 def test_the_same_codes_are_searched_once(
     model: ModelRecord, dataset: DatasetRecord, root: Path
 ) -> None:

@@ -125,6 +125,18 @@ def test_what_was_encoded_is_found(plan: EncodingPlan, root: Path) -> None:
     assert stored_encoding(plan, root) is None
 
 
+def test_what_was_encoded_in_an_earlier_format_is_encoded_again(
+    plan: EncodingPlan, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode(plan, 640, root)
+    monkeypatch.setattr("tasks.encoding.shards.DERIVED_VERSION", 2)
+    assert stored_encoding(plan, root) is None
+    encode(plan, 640, root)
+    record = stored_encoding(plan, root)
+    assert record
+    assert record.derived_version == 2
+
+
 def test_the_log_says_that_stored_codes_are_of_the_same_basis(
     plan: EncodingPlan, root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

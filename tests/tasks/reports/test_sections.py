@@ -5,7 +5,8 @@ import pytest
 from tasks.evaluation.records import BasisMetrics
 from tasks.reports.report import render_html, render_markdown
 from tasks.reports.sections import Table, describe_seconds, make_sections
-from tasks.runs.manifest import Manifest
+from tasks.runs.manifest import BestLoss, Manifest
+from tasks.runs.rivals import loss_key
 from tests.conftest import EXAMPLE_DATASET, METRICS, PROBES, anchor_to, example_model
 from tests.tasks.reports.manifests import example_manifest
 
@@ -49,6 +50,25 @@ def test_the_best_number_of_a_line_is_marked_and_all_that_are_equal_to_it() -> N
 )
 def test_long_times_are_in_minutes(seconds: float, text: str) -> None:
     assert describe_seconds(seconds) == text
+
+
+def test_the_rival_is_named_and_why_it_is_the_one(tmp_path: Path) -> None:
+    manifest = example_manifest()
+    assert make_sections(manifest, None)["rivals"] == []
+    (model,) = manifest.models
+    rivals = {
+        loss_key(model): BestLoss(validation_loss=0.2834, run="2b6e6b7a-1234"),
+        "deep-32, 784-128-32-128-784": BestLoss(validation_loss=0.27, run="another"),
+    }
+    verdict = manifest.verdict.model_copy(update={"rivals": rivals})
+    line = (
+        "The shallow loss is compared with 0.2834 of run 2b6e6b7a: the best published one of "
+        "shallow models with the layers 784-32-784 on the same test images."
+    )
+    compared = manifest.model_copy(update={"verdict": verdict})
+    assert make_sections(compared, None)["rivals"] == [line]
+    assert f"- {line}" in render_markdown(compared, None)
+    assert f"<li>{line}</li>" in render_html(compared, None, tmp_path)
 
 
 def test_the_headline_begins_with_what_the_codes_are_worth() -> None:

@@ -154,13 +154,20 @@ def test_the_deep_model_of_version_0_1_is_refused_for_its_codes() -> None:
 
 @pytest.mark.parametrize(
     ("minutes", "images", "outcome"),
-    [(5, "new", "refused"), (5, "a" * 64, "published"), (-5, "new", "published")],
+    [
+        (5, "new", "refused"),
+        (5, "a" * 64, "published"),
+        (-5, "new", "published"),
+        (90, "new", "published"),  # in the future: the clock was set back since
+    ],
 )
 def test_a_slow_run_replaces_no_newer_images(minutes: int, images: str, outcome: str) -> None:
-    run = record({"deep": METRICS})
+    an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    run = record({"deep": METRICS}).model_copy(update={"started": an_hour_ago})
     started = run.started + timedelta(minutes=minutes)
     dataset = run.dataset.model_copy(update={"payload_sha256": images})
-    newer = BEFORE.model_copy(update={"started": started, "dataset": dataset})
+    facts = {"started": started, "finished": started + timedelta(minutes=1), "dataset": dataset}
+    newer = BEFORE.model_copy(update=facts)
     rivals = Rivals({}, {"deep": NO_RUN})
     found = judge(run, rivals, GateParameters(), RunParameters(), previous=newer)
     assert found.outcome == outcome

@@ -129,7 +129,8 @@ def test_a_quick_look_is_published_only_with_anyway(
     assert published_link(dataset.name, root).resolve().name == "run-2"
     assert main(["publish", "quick", "--anyway"]) == 0
     assert capsys.readouterr().out == (
-        f"Published run quick-1 as {published_link(dataset.name, root)}\n"
+        f"Published run quick-1 as {published_link(dataset.name, root)}; the next "
+        "run announces it in Prefect\n"
     )
     assert published_link(dataset.name, root).resolve().name == "quick-1"
 

@@ -1,6 +1,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from unittest import mock
 
@@ -227,6 +228,41 @@ def test_a_second_attempt_switches_if_the_first_was_killed_before(
     assert published(dataset, root) == "run-1"
     resume_publication("run-2", root)
     assert published(dataset, root) == "run-2"
+
+
+class SlowClock(datetime):
+    """A clock that was set back an hour."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        return datetime.now(tz) - timedelta(hours=1)
+
+
+def test_a_clock_that_was_set_back_does_not_hinder_a_second_attempt(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = complete("run-1", model, dataset, root)
+    for module in ("publication", "journal", "retention", "gate"):
+        monkeypatch.setattr(f"tasks.runs.{module}.datetime", SlowClock)
+    with killed_before_the_switch():
+        complete("run-2", model, dataset, root)
+    second = resume_publication("run-2", root)
+    assert second
+    assert second.finished < first.finished
+    assert second.previous == "run-1"
+    assert published(dataset, root) == "run-2"
+    complete("run-3", model, dataset, root)
+    assert published(dataset, root) == "run-3"
+
+
+def test_a_second_attempt_does_not_undo_that_somebody_went_back(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    for run in ("run-1", "run-2"):
+        complete(run, model, dataset, root)
+    publish("run-1", root)
+    resume_publication("run-2", root)
+    assert published(dataset, root) == "run-1"
 
 
 def test_a_second_attempt_does_not_undo_a_later_publication(
