@@ -25,6 +25,7 @@ from .activations import ACTIVATIONS
 from .errors import CodesError
 from .provenance import read_attributes
 from .reader import refusals_explained
+from .scales import LARGEST_SCALE_RATIO
 
 ENCODER_SCHEMA = "autoencoder-flow/encoder"
 ENCODER_VERSION = 1
@@ -39,8 +40,6 @@ ENCODER_ATTRIBUTES: dict[str, type] = {
 }
 """Attributes of the file, with their types, beside its schema and `layers` or `unsupported`."""
 UNSUPPORTED = "unsupported"
-LARGEST_SCALE_RATIO = 100
-"""Images this many times brighter than the brightest training image have another unit."""
 BLOCK_VALUES = 2**20
 """Of the widest layer, the image included: blocks of images stay in the processor's cache."""
 

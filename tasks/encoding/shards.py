@@ -15,11 +15,11 @@ import h5py
 from pydantic import Field
 
 from tasks.codes.contract import chunks_of
-from tasks.codes.encoder import LARGEST_SCALE_RATIO
 from tasks.codes.errors import CodesError
 from tasks.codes.provenance import SCHEMA_VERSION
 from tasks.codes.published import PublishedRun
 from tasks.codes.reader import open_codes, verify_codes
+from tasks.codes.scales import LARGEST_SCALE_RATIO, unit_ratio
 from tasks.core.errors import StepError
 from tasks.core.records import DatasetRecord, FileRecord, Record, Versions
 from tasks.core.storage import (
@@ -97,14 +97,13 @@ def plan_encoding(
     Raises:
         StepError: the encoders were trained on images of another kind or of other classes.
     """
-    for name in ("image_shape", "dtype"):
-        found, expected = getattr(images, name), getattr(training_set, name)
-        if found != expected:
-            raise StepError(
-                f"{images.name} has {name} {found}, expected {expected} as in the images that the "
-                f"encoders of run {run} were trained on"
-            )
-    _check_brightness(images, run, training_set.scale)
+    if images.image_shape != training_set.image_shape:
+        raise StepError(
+            f"{images.name} has image_shape {images.image_shape}, expected "
+            f"{training_set.image_shape} as in the images that the encoders of run {run} were "
+            "trained on"
+        )
+    scale = _choose_scale(images, run, training_set)
     labels = open_labels(images, "all", root)
     relabelled, class_names = match_classes(images, labels, run, training_set)
     encoders = [(model.fingerprint, model.weights_sha256) for model in models]
@@ -114,23 +113,32 @@ def plan_encoding(
     folder = encoding_folder(name, Path())
     return EncodingPlan(
         name=name,
-        dataset=images.model_copy(update={"scale": training_set.scale, "class_names": class_names}),
+        dataset=images.model_copy(update={"scale": scale, "class_names": class_names}),
         run=run,
         models=tuple(_in_folder(model, folder) for model in models),
         relabelled=relabelled,
     )
 
 
-def _check_brightness(images: DatasetRecord, run: str, scale: float) -> None:
-    """Warn if images are brighter than the training images; refuse another unit."""
+def _choose_scale(images: DatasetRecord, run: str, training_set: DatasetRecord) -> float:
+    """The value of the images that is 1.0 for the encoders; warn of images that are brighter.
+
+    Raises:
+        StepError: the images have another unit than those that were learned from.
+    """
     found = (
-        f"{images.name} has values up to {images.scale:g}, the training images of run {run} up to "
-        f"{scale:g}"
+        f"{images.name} has values of {images.dtype} up to {images.scale:g}, the training images "
+        f"of run {run} of {training_set.dtype} up to {training_set.scale:g}"
     )
-    if images.scale > LARGEST_SCALE_RATIO * scale:
+    ratio = unit_ratio(images.dtype, images.scale, training_set.dtype, training_set.scale)
+    scale = training_set.scale * (ratio or 1)
+    if ratio is None or images.scale > LARGEST_SCALE_RATIO * scale:
         raise StepError(f"{found}: convert them to the same unit")
+    if ratio != 1 or images.dtype != training_set.dtype:
+        logger.info("%s: %g counts as white in the former", found, scale)
     if images.scale > scale:
         logger.warning("%s: brighter pixels count as white", found)
+    return scale
 
 
 def _in_folder(model: ModelRecord, folder: Path) -> ModelRecord:

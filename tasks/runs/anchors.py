@@ -11,6 +11,7 @@ from typing import NamedTuple
 from pydantic import Field
 
 from tasks.codes.published import run_folder
+from tasks.codes.scales import unit_ratio
 from tasks.core.errors import StepError
 from tasks.core.locks import lock
 from tasks.core.records import DatasetRecord, DeviceKind, Record
@@ -104,8 +105,10 @@ def _store_anchors(
     if previous is None or parameters.run.new_basis or not shared:
         return Anchors(shared=shared)
     chosen = {}
+    ratio = _unit_ratio(previous, dataset)
     for name, source in find_sources(previous, dataset, specs).items():
-        chosen[name] = anchor = anchor_of(source, previous.dataset.scale)
+        anchor = anchor_of(source, previous.dataset.scale)
+        chosen[name] = anchor = anchor.model_copy(update={"scale": anchor.scale * ratio})
         file = run_folder(previous.run, root) / "models" / source.name / basis_file(source)
         if not file.exists():
             raise StepError(
@@ -129,10 +132,17 @@ def find_sources(
 
     That is the model of the same name, or else the deep one, but not for the shallow model; with
     the same code size. A run with the lab's recipe, of an earlier version or with images of another
-    shape gives no basis.
+    shape or in a unit that cannot be told gives no basis.
     """
     training = previous.parameters.get("training", {})
     if training.get("recipe") == "lab" or previous.dataset.image_shape != dataset.image_shape:
+        return {}
+    if not _unit_ratio(previous, dataset):
+        logger.warning(
+            "The published run gives no basis: it has images of %s up to %g, this run of %s up to "
+            "%g",
+            *(previous.dataset.dtype, previous.dataset.scale, dataset.dtype, dataset.scale),
+        )
         return {}
     published = {model.name: model for model in previous.models if model.basis}
     sources = {}
@@ -144,6 +154,12 @@ def find_sources(
                 sources[architecture.name] = model
                 break
     return sources
+
+
+def _unit_ratio(previous: Manifest, dataset: DatasetRecord) -> float:
+    """How many units of the images make one of those of the published run; 0 if unknown."""
+    earlier = previous.dataset
+    return unit_ratio(dataset.dtype, dataset.scale, earlier.dtype, earlier.scale) or 0
 
 
 def _lenders(name: str) -> tuple[str, ...]:

@@ -21,11 +21,12 @@ from tasks.encoding.shards import (
     stored_encoding,
 )
 from tasks.images.dataset import fetch_images
+from tasks.images.sources import ArrayFiles
 from tasks.images.store import open_labels
 from tasks.models.store import ModelRecord
 from tasks.parameters.published import EncodeParameters
 from tasks.runs.manifest import read_manifest
-from tests.conftest import SAMPLE, complete
+from tests.conftest import SAMPLE, complete, sample_images
 
 
 @pytest.fixture
@@ -186,7 +187,11 @@ def test_a_damaged_encoder_is_not_used(run: PublishedRun, root: Path) -> None:
     ("update", "reason"),
     [
         ({"image_shape": (28, 27)}, r"has image_shape \(28, 27\), expected \(28, 28\)"),
-        ({"dtype": "float32"}, "has dtype float32, expected uint8"),
+        (
+            {"dtype": "uint16", "scale": 4095.0},
+            "values of uint16 up to 4095, the training images of run run-1 of uint8 up to 255",
+        ),
+        ({"dtype": "float32", "scale": 20.0}, "float32 up to 20, .* convert them to the same unit"),
     ],
 )
 def test_images_of_another_kind_are_refused(
@@ -195,6 +200,39 @@ def test_images_of_another_kind_are_refused(
     dataset = fetch_images(SAMPLE.dataset, SAMPLE.source, root).model_copy(update=update)
     with pytest.raises(StepError, match=reason):
         plan_with(run, dataset, root)
+
+
+@pytest.mark.parametrize("form", ["int64", "0 to 1", "float of 0 to 255", "0 to 1 in 64 bits"])
+def test_the_same_images_in_other_types_and_units_have_the_same_codes(
+    form: str, plan: EncodingPlan, run: PublishedRun, root: Path, tmp_path: Path
+) -> None:
+    images = np.concatenate(sample_images())
+    others = {
+        "int64": images.astype(np.int64),
+        "0 to 1": images.astype(np.float32) / np.float32(255),
+        "float of 0 to 255": images.astype(np.float32),
+        "0 to 1 in 64 bits": images / 255,
+    }
+    np.save(tmp_path / "other.npy", others[form])
+    source = ArrayFiles(images_file=str(tmp_path / "other.npy"))
+    other = plan_with(run, fetch_images("other", source, root), root)
+    assert other.dataset.scale == (1 if form.startswith("0 to 1") else 255)
+    begin_encoding(other, run, root)
+    expected = read_codes(encode(plan, 640, root), "shallow").codes
+    assert np.array_equal(read_codes(encode(other, 640, root), "shallow").codes, expected)
+
+
+def test_truth_values_are_black_and_white_for_an_encoder_of_bytes(
+    run: PublishedRun, root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    np.save(tmp_path / "masks.npy", np.concatenate(sample_images()) > 127)
+    source = ArrayFiles(images_file=str(tmp_path / "masks.npy"))
+    assert plan_with(run, fetch_images("masks", source, root), root).dataset.scale == 1
+    assert (
+        "masks has values of uint8 up to 1, the training images of run run-1 of uint8 up to 255: "
+        "1 counts as white in the former" in caplog.text
+    )
 
 
 def test_the_name_is_that_of_the_images_and_the_encoders(

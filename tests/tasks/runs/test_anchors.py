@@ -119,6 +119,25 @@ def choose(
     return obtain_anchors(run, parameters, dataset, [SPEC], root)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "scale", "anchor_scale"),
+    [("float32", 1.0, 1.0), ("uint16", 255.0, 255.0), ("uint8", 250.0, 255.0)],
+)
+def test_an_anchor_reads_the_same_images_in_another_unit(
+    dtype: str, scale: float, anchor_scale: float, manifest: Manifest, root: Path
+) -> None:
+    dataset = manifest.dataset.model_copy(update={"dtype": dtype, "scale": scale})
+    assert choose(root, dataset).published["shallow"].scale == anchor_scale
+
+
+def test_images_in_an_unknown_unit_get_no_basis(
+    manifest: Manifest, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset = manifest.dataset.model_copy(update={"dtype": "uint16", "scale": 4095.0})
+    assert choose(root, dataset) == SHARED
+    assert "it has images of uint8 up to 255, this run of uint16 up to 4095" in caplog.text
+
+
 def test_by_default_the_published_basis_is_kept(
     manifest: Manifest, dataset: DatasetRecord, root: Path
 ) -> None:
