@@ -25,7 +25,7 @@ from .activations import ACTIVATIONS
 from .errors import CodesError
 from .provenance import read_attributes
 from .reader import refusals_explained
-from .scales import LARGEST_SCALE_RATIO
+from .scales import FRACTION, LARGEST_SCALE_RATIO, unit_ratio
 
 ENCODER_SCHEMA = "autoencoder-flow/encoder"
 ENCODER_VERSION = 1
@@ -96,7 +96,9 @@ class Encoder:
         """Encode images.
 
         Args:
-            images: (N, height, width[, 3]) or (N, pixels), of the type that was learned from.
+            images: (N, height, width[, 3]) or (N, pixels), of the type that was learned from or
+                with the same values in another: wider whole numbers, truth values, or float of 0 to
+                1 where bytes were learned from, bytes where that was.
 
         Returns:
             (N, code_size) float32: the codes of a codes file up to the rounding of float32.
@@ -105,23 +107,19 @@ class Encoder:
             CodesError: the images have another type, shape or unit.
         """
         images = np.asarray(images)
-        self._check_kind(images)
+        self._check_shape(images)
+        scale = self._choose_scale(images)
         widest = max(self.pixels, *(len(layer.bias) for layer in self.layers))
         rows = max(1, BLOCK_VALUES // widest)
         codes = np.empty((len(images), self.code_size), np.float32)
         for start in range(0, len(images), rows):
-            values = self._on_unit_scale(images[start : start + rows])
+            values = self._on_unit_scale(images[start : start + rows], scale)
             for layer in self.layers:
                 values = layer(values)
             codes[start : start + rows] = values
         return codes
 
-    def _check_kind(self, images: NDArray[Any]) -> None:
-        if images.dtype.name != self.dtype:  # the name is the same in either byte order
-            raise CodesError(
-                f"The images are {images.dtype.name}, expected {self.dtype} as in the images that "
-                f"the {self.model} model learned from"
-            )
+    def _check_shape(self, images: NDArray[Any]) -> None:
         if images.shape[1:] not in (self.image_shape, (self.pixels,)):
             shapes = ", ".join(map(str, self.image_shape))
             raise CodesError(
@@ -129,7 +127,32 @@ class Encoder:
                 f"(N, {self.pixels}); a single image is images[np.newaxis]"
             )
 
-    def _on_unit_scale(self, images: NDArray[Any]) -> NDArray[np.float32]:
+    def _choose_scale(self, images: NDArray[Any]) -> float:
+        """The value of the images that is 1 for the model, by their type: any image has the same.
+
+        Raises:
+            CodesError: it cannot be told.
+        """
+        own, found = np.dtype(self.dtype), images.dtype
+        is_float = found.kind == own.kind == "f"
+        is_wider = found.kind in "iu" and own.kind == "u" and found.itemsize > own.itemsize
+        greatest = images.max(initial=0) if found.kind in "biuf" else np.nan
+        if found.name == self.dtype or is_float:  # the name is the same in either byte order
+            return self.scale
+        if is_wider and greatest <= np.iinfo(own).max:
+            return self.scale
+        usual = {"b": ("uint8", 1), "f": ("float32", 1), "u": ("uint8", 255)}
+        if found in (np.uint8, np.bool_) or (found.kind == "f" and greatest <= FRACTION):
+            ratio = unit_ratio(*usual[found.kind], self.dtype, self.scale)
+            if ratio:
+                return self.scale * ratio
+        raise CodesError(
+            f"The images are {found.name} with values up to {greatest:g}, expected {self.dtype} as "
+            f"in the images that the {self.model} model learned from, up to {self.scale:g}: "
+            "convert them"
+        )
+
+    def _on_unit_scale(self, images: NDArray[Any], scale: float) -> NDArray[np.float32]:
         """Pixels as the model got them in training, (rows, pixels): divided, at most 1."""
         lowest, highest = images.min(), images.max()
         if not (lowest >= 0 and np.isfinite(highest)):  # NaN fails every comparison
@@ -137,13 +160,13 @@ class Encoder:
                 f"The images have values from {lowest} to {highest}, expected finite values of at "
                 "least 0"
             )
-        if highest > LARGEST_SCALE_RATIO * self.scale:
+        if highest > LARGEST_SCALE_RATIO * scale:
             raise CodesError(
                 f"The images have values up to {highest:g}, those that the {self.model} model "
                 f"learned from up to {self.scale:g}: convert them to the same unit"
             )
         values = images.reshape(len(images), -1).astype(np.float32)
-        values /= np.float32(self.scale)
+        values /= np.float32(scale)
         return np.minimum(values, np.float32(1), out=values)
 
 

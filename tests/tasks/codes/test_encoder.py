@@ -2,6 +2,7 @@ import shutil
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -101,11 +102,10 @@ def test_pixels_are_divided_by_the_scale_and_clipped() -> None:
 @pytest.mark.parametrize(
     ("images", "reason"),
     [
-        (
-            np.zeros((3, 1, 2), np.float64),
-            "The images are float64, expected uint8 as in the images",
-        ),
-        (np.zeros((1, 2), np.float32), "are float32, expected uint8"),
+        (np.full((3, 1, 2), 1.5), "The images are float64 with values up to 1.5, expected uint8"),
+        (np.zeros((1, 2), np.float32), "are float32 with values up to 0, expected uint8"),
+        (np.full((1, 2), 256), "are int64 with values up to 256, expected uint8"),
+        (np.full((1, 2), "a"), "are str32 with values up to nan, expected uint8"),
         (
             np.zeros((3, 1, 3), np.uint8),
             r"have shape \(3, 1, 3\), expected \(N, 1, 2\) or \(N, 2\)",
@@ -118,6 +118,36 @@ def test_images_of_another_kind_are_refused(images: NDArray[np.generic], reason:
     with pytest.raises(CodesError, match=reason) as refusal:
         small("uint8", 2.0)(images)
     assert "\n" not in str(refusal.value)
+
+
+BYTES = np.array([[0, 255], [51, 102]], np.uint8)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        *(BYTES.astype(dtype) for dtype in ("i8", ">u2", "i4")),
+        *((BYTES / 255).astype(dtype) for dtype in ("f4", "f8")),
+    ],
+    ids=lambda images: images.dtype.str,
+)
+def test_the_same_images_in_another_type_have_the_same_codes(images: NDArray[Any]) -> None:
+    assert np.array_equal(small("uint8", 255.0)(images), small("uint8", 255.0)(BYTES))
+
+
+def test_an_image_has_the_same_code_whichever_are_beside_it() -> None:
+    """The unit is told by the type, not by the brightest of the images."""
+    encode = small("uint8", 255.0)
+    for images in (BYTES, BYTES.astype(int), BYTES / 255, BYTES > 99):
+        assert np.array_equal(encode(images[:1])[0], encode(images)[0])
+
+
+def test_truth_values_and_bytes_are_read_in_each_others_unit() -> None:
+    white = np.array([[True, False]])
+    assert small("uint8", 255.0)(white).tolist() == [[1, 1]]
+    assert small("float32", 1.0)(white).tolist() == [[1, 1]]
+    assert small("float32", 1.0)(BYTES[:1]).tolist() == [[1, -1]]
+    assert small("float32", 1.0)(np.array([[0.5, 1]])).tolist() == [[1.5, -0.5]]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1])
