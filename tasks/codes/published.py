@@ -159,8 +159,8 @@ def open_published(
     except FileNotFoundError:
         if link.is_symlink():
             raise CodesError(
-                f"{link} leads to {link.readlink()}, which is gone: publish another run with "
-                "python -m tasks.runs publish RUN"
+                f"{link} leads to {link.readlink()}, which is gone: publish another run, with "
+                '`make runs ARGS="publish RUN"` where the job is'
             ) from None
         raise CodesError(
             f"No run of the dataset {dataset} is published in {root}: run the flow first"

@@ -12,35 +12,11 @@ from pathlib import Path
 from tasks.core.cores import usable_cores
 from tasks.core.errors import StepError
 from tasks.core.memory import garbage_ignored
-from tasks.core.settings import PREFIX, read_settings
+from tasks.core.settings import PREFIX, pin_environment, read_settings
 from tasks.core.versions import installed_versions
 
-FOREIGN = ("TF_", "XLA_", "KERAS_", "ONEDNN_", "DNNL_", "NVIDIA_TF32_OVERRIDE")
-"""How the variables begin that choose kernels, precision, threads and the like."""
-HARMLESS = {
-    *("TF_CPP_MIN_LOG_LEVEL", "TF_CPP_MAX_VLOG_LEVEL", "TF_CPP_VMODULE"),
-    *("TF_FORCE_GPU_ALLOW_GROWTH", "TF_PER_DEVICE_MEMORY_LIMIT_MB"),
-    "KERAS_HOME",  # where keras.datasets keeps what it downloads
-}
-"""What is logged, and where things are kept: the user decides."""
 PROCESSOR = Path("/proc/cpuinfo")
 BOOT = Path("/proc/sys/kernel/random/boot_id")
-
-
-def pin_environment() -> None:
-    """Remove the variables that could change results, and set ours."""
-    for name in list(os.environ):
-        if name.startswith(FOREIGN) and name not in HARMLESS:
-            del os.environ[name]
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ["XLA_FLAGS"] = read_settings().xla_flags
-    if folder := cache_folder():
-        os.environ["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={folder}"
-    # Hide start-up messages unless the user has set a level.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # oneDNN concerns only operations outside XLA, of which this job has none worth speeding up, and
-    # writes a message to stderr at any log level.
-    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 
 
 def cache_folder() -> Path | None:
@@ -79,6 +55,8 @@ def _read(path: Path) -> str:
 
 
 pin_environment()
+if folder := cache_folder():
+    os.environ["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={folder}"
 with garbage_ignored():
     import keras as keras
     import tensorflow as tf

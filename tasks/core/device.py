@@ -2,13 +2,22 @@
 
 import ctypes
 import logging
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 from tasks.core.errors import StepError
 from tasks.core.records import DeviceChoice, DeviceKind
+from tasks.core.settings import PREFIX, read_settings
 
 logger = logging.getLogger(__name__)
 
+CHECKOUT = Path(__file__).parents[2]
+TRIAL = """
+from tasks.core.backend import tf
+tf.function(lambda x: x + x, jit_compile=True)(tf.constant(1.0))
+"""
 DRIVER = "libcuda.so.1"
 """NVIDIA's driver; TensorFlow sees no GPU without it."""
 
@@ -33,6 +42,23 @@ def choose_device(requested: DeviceChoice) -> DeviceKind:
     _take_memory_as_needed(gpus)
     logger.info("Computing on %s", gpus[0].name)
     return "gpu"
+
+
+def check_xla_flags() -> None:
+    """Try ours in another process: XLA ends one whose flags it does not know, within the training.
+
+    Raises:
+        StepError: XLA does not take them.
+    """
+    flags = read_settings().xla_flags
+    if not flags:
+        return
+    tried = subprocess.run(
+        [sys.executable, "-c", TRIAL], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+    if tried.returncode:
+        lines = tried.stderr.strip().splitlines() or [f"exit code {tried.returncode}"]
+        raise StepError(f"{PREFIX}XLA_FLAGS={flags} cannot be used: {lines[-1].split('] ')[-1]}")
 
 
 def _visible_gpus() -> list[Any]:

@@ -1,6 +1,12 @@
 """Errors caused by input or environment; shown in one line, without a traceback."""
 
 import errno
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -41,6 +47,40 @@ class TransientError(StepError):
 def may_pass(error: OSError) -> bool:
     """Whether waiting may cure an error of the operating system; so it is with a busy disk."""
     return error.errno not in PERMANENT and not isinstance(error, PERMANENT_TYPES)
+
+
+def readable(text: str) -> str:
+    """A text without what UTF-8 cannot express: bytes of a file's name that are none.
+
+    Python holds them as lone surrogates, which no server accepts.
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+@contextmanager
+def readable_errors() -> Iterator[None]:
+    """Raise errors with such a text as errors of ours with a readable one.
+
+    Raises:
+        AutoencoderError: of the same kind; `StepError` if it was of another.
+    """
+    try:
+        yield
+    except Exception as error:
+        if (text := readable(str(error))) == str(error):
+            raise
+        kind = type(error) if isinstance(error, AutoencoderError) else StepError
+        raise kind(text) from None
+
+
+def command(words: str) -> str:
+    """How to type `python -m words` where this process was started: with its own Python."""
+    python = Path(sys.executable)
+    if shutil.which("python") == str(python):
+        return f"python -m {words}"
+    if python.is_relative_to(Path.cwd()):
+        python = python.relative_to(Path.cwd())
+    return f"{shlex.quote(str(python))} -m {words}"
 
 
 def explain(error: ValidationError) -> str:

@@ -1,10 +1,13 @@
 """Settings of a deployment: the environment variables that begin with `AUTOENCODER_`.
 
-A run's parameters cannot change them. `AUTOENCODER_ARTIFACTS` is read in `tasks.codes`, because
+Those of other programs must not change results: `pin_environment` sees to that. A run's parameters
+cannot change either. `AUTOENCODER_ARTIFACTS` is read in `tasks.codes`, because
 jobs that only read codes need it too.
 """
 
+import os
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Literal, Self
 
@@ -15,6 +18,14 @@ from tasks.core.cores import usable_cores
 from tasks.core.errors import StepError, explain
 
 PREFIX = "AUTOENCODER_"
+FOREIGN = ("TF_", "XLA_", "KERAS_", "ONEDNN_", "DNNL_", "NVIDIA_TF32_OVERRIDE")
+"""How the variables begin that choose kernels, precision, threads and the like."""
+HARMLESS = {
+    *("TF_CPP_MIN_LOG_LEVEL", "TF_CPP_MAX_VLOG_LEVEL", "TF_CPP_VMODULE"),
+    *("TF_FORCE_GPU_ALLOW_GROWTH", "TF_PER_DEVICE_MEMORY_LIMIT_MB"),
+    "KERAS_HOME",  # where keras.datasets keeps what it downloads
+}
+"""What is logged, and where things are kept: the user decides."""
 
 
 class Settings(BaseSettings):
@@ -37,7 +48,7 @@ class Settings(BaseSettings):
     max_age_hours: float = Field(192, gt=0)
     """What is published counts as overdue if no run confirmed it for so many hours."""
     server_seconds: float = Field(600, gt=0)
-    """How long the temporary Prefect server of a run may take to start."""
+    """How long a Prefect server of ours may take to start: a run's own, or that of `make serve`."""
     xla_flags: str = ""
     """Flags for XLA; part of the fingerprint, because they may change the trained weights."""
     compilation_cache: Path | None = None
@@ -70,3 +81,30 @@ def read_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         raise StepError(f"Among the variables {PREFIX}*: {explain(error)}") from None
+
+
+@cache
+def pin_environment() -> None:
+    """Set what Keras, TensorFlow and Matplotlib read when they are imported, once in a process.
+
+    Called before the first import of each of them (Keras imports Matplotlib too).
+
+    Raises:
+        StepError: a variable of ours has a value that is not allowed.
+    """
+    ours = {
+        "KERAS_BACKEND": "tensorflow",
+        "XLA_FLAGS": read_settings().xla_flags,
+        # oneDNN concerns only operations outside XLA, of which this job has none worth speeding up,
+        # and writes a message to stderr at any log level.
+        "TF_ENABLE_ONEDNN_OPTS": "0",
+        # Not the backend of a notebook, and no personal configuration.
+        "MPLBACKEND": "agg",
+        "MATPLOTLIBRC": os.devnull,
+    }
+    for name in list(os.environ):
+        if name.startswith(FOREIGN) and name not in HARMLESS | ours.keys():
+            os.environ.pop(name, None)
+    os.environ.update(ours)
+    # Hide start-up messages unless the user has set a level.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -47,6 +47,21 @@ def prepare_artifacts_folder() -> Path:
     return root
 
 
+def existing_artifacts_folder() -> Path:
+    """The artifacts folder, for commands that read what is there.
+
+    Raises:
+        StepError: there is none.
+    """
+    root = artifacts_folder()
+    if not root.is_dir():
+        raise StepError(
+            f"There is no artifacts folder {root.absolute()}: run the flow first, or name another "
+            f"with {ROOT_VARIABLE}"
+        )
+    return root
+
+
 def describe_file(folder: Path, name: str) -> FileRecord:
     """Size and SHA-256 of a file in a folder."""
     path = folder / name

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import shutil
+import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -31,6 +32,8 @@ HISTORY_FILE = "history.json"
 ANCHOR_FILE = "anchor.keras"
 """The anchor's encoder, beside those of an anchored model."""
 RECORD_FILE = "model.json"
+NO_TIME = "1980-01-01@00:00:00"
+"""In place of the time at which a file was saved; the format asks for one."""
 FACTS_FILE = "fingerprint.json"
 """What the fingerprint was computed from; only read to tell why a model is trained again."""
 
@@ -129,7 +132,7 @@ def _write_files(
     autoencoder, encoder, _ = training.models
     for name, model in ((AUTOENCODER_FILE, autoencoder), (ENCODER_FILE, encoder)):
         with atomic_file(folder / name) as partial:
-            model.save(partial)
+            save_keras_file(model, partial)
     names = [AUTOENCODER_FILE, ENCODER_FILE, HISTORY_FILE]
     if anchor and training.spec.anchor:
         names.append(ANCHOR_FILE)
@@ -137,6 +140,40 @@ def _write_files(
     write_record(folder / HISTORY_FILE, History(epochs=training.history))
     write_bytes(folder / FACTS_FILE, json.dumps(facts, indent=2, sort_keys=True).encode())
     return names
+
+
+def save_keras_file(model: "keras.Model", path: Path) -> None:
+    """Save a model as a `.keras` file: of equal models the same bytes, which Keras 3.8 reads too.
+
+    Keras writes the time, addresses in memory as numbers of shared objects, and a field for
+    quantization, of which it has none here, that versions before 3.13 do not know.
+    """
+    model.save(path)
+    with zipfile.ZipFile(path) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    metadata = json.loads(contents["metadata.json"])
+    metadata["date_saved"] = NO_TIME
+    contents["metadata.json"] = json.dumps(metadata).encode()
+    config = _reproducible(json.loads(contents["config.json"]), {})
+    contents["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(zipfile.ZipInfo(name), content)  # which is from 1980
+
+
+def _reproducible(config: Any, numbers: dict[int, int]) -> Any:
+    """A part of Keras's configuration; shared objects are numbered in the order of the file."""
+    if isinstance(config, list):
+        return [_reproducible(item, numbers) for item in config]
+    if not isinstance(config, dict):
+        return config
+    kept = {}
+    for name, value in config.items():
+        if name == "shared_object_id":
+            kept[name] = numbers.setdefault(value, len(numbers) + 1)
+        elif name != "quantization_config" or value is not None:
+            kept[name] = _reproducible(value, numbers)
+    return kept
 
 
 def stored_model(folder: Path) -> ModelRecord | None:

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from tasks.codes.errors import AutoencoderError
-from tasks.codes.published import artifacts_folder, run_folder
-from tasks.core.storage import write_bytes
+from tasks.codes.published import run_folder
+from tasks.core.storage import existing_artifacts_folder, write_bytes
 from tasks.reports.report import render_files
 from tasks.runs.lookup import find_run
 
@@ -20,8 +20,8 @@ def main(arguments: list[str]) -> int:
         "--output", type=Path, default=Path(), help="folder for both files (default: this one)"
     )
     options = parser.parse_args(arguments)
-    root = artifacts_folder()
     try:
+        root = existing_artifacts_folder()
         run = find_run(options.run, root)
         other = find_run(options.against, root) if options.against else None
         for name, text in render_files(run, other, run_folder(run.run, root)).items():

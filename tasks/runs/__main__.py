@@ -11,9 +11,10 @@ from rich.table import Column, Table
 
 from tasks.codes.errors import AutoencoderError, CodesError
 from tasks.codes.publications import check_age, confirmed_at, describe_age
-from tasks.codes.published import ROOT_VARIABLE, artifacts_folder, published_link
+from tasks.codes.published import ROOT_VARIABLE, published_link
 from tasks.core.errors import StepError
 from tasks.core.settings import read_settings
+from tasks.core.storage import existing_artifacts_folder
 from tasks.reports.history.page import write_page
 from tasks.runs.journal import superseded_at
 from tasks.runs.lookup import find_run, find_runs, published_run
@@ -40,8 +41,8 @@ def main(arguments: list[str]) -> int:
     retiring = commands.add_parser("retire", help="compare no later run with the losses of a run")
     retiring.add_argument("run", help="the name of a run, deleted ones included, or its start")
     options = parser.parse_args(arguments)
-    root = artifacts_folder()
     try:
+        root = existing_artifacts_folder()
         if options.command == "list":
             print_runs(root)
         elif options.command == "check":
@@ -74,8 +75,8 @@ def find_rival(start: str, root: Path) -> tuple[str, str]:
     if len(found) != 1:
         names = ", ".join(run for _, run in (found or sorted(rivals))) or "none"
         raise StepError(
-            f"{len(found)} runs that later ones are compared with start with {start!r}, expected "
-            f"one of {names}"
+            f"{len(found)} runs that later ones are compared with start with {start!r} in {root}, "
+            f"expected one of {names}"
         )
     return found[0]
 
@@ -115,8 +116,7 @@ def print_runs(root: Path) -> None:
     """Print a table of each dataset's runs, no wider than 80 columns."""
     runs = find_runs(root)
     if not runs:
-        found = "No runs in" if root.exists() else "No runs: there is no folder"
-        print(f"{found} {root}. {ROOT_VARIABLE} names another artifacts folder")
+        print(f"No runs in {root.absolute()}. {ROOT_VARIABLE} names another artifacts folder")
     length = _name_length([run.run for run in runs])
     for dataset in dict.fromkeys(run.dataset.name for run in runs):
         Console().print(_table([run for run in runs if run.dataset.name == dataset], length, root))

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from tasks.codes.errors import AutoencoderError
 from tasks.codes.published import MANIFEST_FILE, check_file, published_link, run_folder
-from tasks.core.errors import StepError
+from tasks.core.errors import StepError, command
 from tasks.core.records import DatasetRecord, FileRecord, Sha256
 from tasks.core.storage import read_record
 from tasks.models.fingerprint import fingerprint_of
@@ -59,7 +59,7 @@ def find_run(start: str, root: Path) -> Manifest:
     found = [run for run in find_runs(root) if run.run.startswith(start)]
     if not found:
         raise StepError(
-            f"No run starts with {start!r} in {root}. List them: python -m tasks.runs list"
+            f"No run starts with {start!r} in {root}. List them: {command('tasks.runs list')}"
         )
     if len(found) > 1:
         names = ", ".join(run.run for run in found)
@@ -77,8 +77,8 @@ def published_run(dataset: str, root: Path) -> str | None:
     if link.exists() and not link.is_symlink():
         raise StepError(
             f"{link} is not a link: whatever copied the artifacts folder followed it. Move it out "
-            "of the folder, then publish the run that its manifest.json names again: python -m "
-            "tasks.runs publish RUN"
+            "of the folder, then publish the run that its manifest.json names again: "
+            f"{command('tasks.runs publish RUN')}"
         )
     return link.resolve().name if link.is_symlink() else None
 

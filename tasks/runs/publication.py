@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tasks.codes.published import MANIFEST_FILE, published_link, run_folder
-from tasks.core.errors import RefusedError, StepError
+from tasks.core.errors import RefusedError, StepError, command
 from tasks.core.locks import lock
 from tasks.core.records import CodesSha256, FileRecord
 from tasks.core.settings import read_settings
@@ -166,7 +166,7 @@ def raise_if_refused(manifest: Manifest) -> None:
     if manifest.verdict.outcome == "refused":
         raise RefusedError(
             f"Run {manifest.run} is not published: {manifest.verdict.reason} It is kept. "
-            f"To publish it anyway: python -m tasks.runs publish {manifest.run} --anyway"
+            f"To publish it anyway: {command(f'tasks.runs publish {manifest.run} --anyway')}"
         )
 
 

@@ -4,18 +4,18 @@ Import it from here only: a personal `matplotlibrc`, or the backend of a noteboo
 figures or end a run.
 """
 
-import os
+from tasks.core.memory import garbage_ignored
+from tasks.core.settings import pin_environment
 
-os.environ["MPLBACKEND"] = "agg"
-os.environ["MATPLOTLIBRC"] = os.devnull
-
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+pin_environment()
+with garbage_ignored():
+    import matplotlib as mpl
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+    from matplotlib.ticker import MaxNLocator
 
 mpl.rcdefaults()  # a matplotlibrc in the current folder comes before all others
 

@@ -6,6 +6,9 @@ import sys
 
 import pytest
 
+from tasks.core.device import check_xla_flags
+from tasks.core.errors import StepError
+
 ASK = """
 import logging, sys
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
@@ -90,3 +93,13 @@ def test_the_cpu_can_be_chosen_beside_a_gpu() -> None:
         "computed on CPU:0 beside 0 GPUs",
         "set()",
     ]
+
+
+def test_flags_that_xla_does_not_know_are_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """XLA itself would end the process, within the training."""
+    monkeypatch.setenv("AUTOENCODER_XLA_FLAGS", "--xla_no_such_flag=1")
+    refusal = "^AUTOENCODER_XLA_FLAGS=--xla_no_such_flag=1 cannot be used: Unknown flag .*$"
+    with pytest.raises(StepError, match=refusal):
+        check_xla_flags()

@@ -1,9 +1,18 @@
+import json
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from tasks.core.backend import keras
-from tasks.models.store import ModelRecord, copy_model, read_history, stored_model, weights_sha256
+from tasks.models.store import (
+    ModelRecord,
+    copy_model,
+    read_history,
+    save_keras_file,
+    stored_model,
+    weights_sha256,
+)
 
 
 def test_loads_with_plain_keras_in_safe_mode(model: ModelRecord, root: Path) -> None:
@@ -15,6 +24,24 @@ def test_loads_with_plain_keras_in_safe_mode(model: ModelRecord, root: Path) -> 
     assert (model.parameters, model.encoder_parameters) == (50_992, 25_120)
     assert autoencoder.output_shape == (None, 784)
     assert encoder.output_shape == (None, 32)
+
+
+def test_equal_models_are_equal_files(model: ModelRecord, root: Path) -> None:
+    """Keras itself writes the time, and addresses in memory of what layers share."""
+    stored = root / model.folder / "autoencoder.keras"
+    models = [keras.saving.load_model(stored) for _ in range(2)]
+    for name, copy in zip(("one", "other"), models, strict=True):
+        save_keras_file(copy, root / f"{name}.keras")
+    assert (root / "one.keras").read_bytes() == (root / "other.keras").read_bytes()
+    with zipfile.ZipFile(root / "one.keras") as archive:
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        assert json.loads(archive.read("metadata.json"))["date_saved"] == "1980-01-01@00:00:00"
+
+
+def test_no_field_is_written_that_keras_3_8_does_not_know(model: ModelRecord, root: Path) -> None:
+    with zipfile.ZipFile(root / model.folder / "encoder.keras") as archive:
+        assert b"quantization_config" not in archive.read("config.json")
+        assert json.loads(archive.read("metadata.json"))["keras_version"] == keras.__version__
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff\xfe"])

@@ -1,13 +1,16 @@
 import shutil
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tasks.codes.published import published_link, run_folder
+from tasks.core.errors import command
 from tasks.core.records import DatasetRecord
 from tasks.models.store import ModelRecord
 from tasks.parameters.retrain import RunParameters
+from tasks.reports.__main__ import main as report
 from tasks.runs.__main__ import main
 from tasks.runs.journal import Journal, read_journal
 from tasks.runs.manifest import read_manifest
@@ -28,15 +31,27 @@ def two_runs(model: ModelRecord, dataset: DatasetRecord, root: Path) -> None:
         complete(run, model, dataset, root)
 
 
-def test_an_artifacts_folder_without_runs_is_named(
-    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
-) -> None:
+def test_an_artifacts_folder_without_runs_is_named(root: Path, capsys: Captured) -> None:
     assert main(["list"]) == 0
     assert f"No runs in {root}" in capsys.readouterr().out
-    monkeypatch.setenv("AUTOENCODER_ARTIFACTS", str(root / "absent"))
-    assert main(["list"]) == 0
-    assert f"there is no folder {root / 'absent'}" in capsys.readouterr().out
-    assert not (root / "absent").exists()
+    for verb in ("publish", "retire"):
+        assert main([verb, "run-1"]) == 1
+        assert str(root) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "run", [lambda: main(["list"]), lambda: main(["publish", "x"]), lambda: report(["x"])]
+)
+def test_an_artifacts_folder_that_is_missing_is_named_and_not_made(
+    run: Callable[[], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    absent = tmp_path / "absent"
+    monkeypatch.setenv("AUTOENCODER_ARTIFACTS", str(absent))
+    assert run() == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"There is no artifacts folder {absent}: ")
+    assert "AUTOENCODER_ARTIFACTS" in line
+    assert not absent.exists()
 
 
 def test_runs_are_listed_with_verdicts_and_losses(two_runs: None, capsys: Captured) -> None:
@@ -80,7 +95,8 @@ def test_a_run_is_published_by_the_start_of_its_name(
     assert main(["publish", "run"]) == 1
     assert "2 runs start with 'run': run-1, run-2. Type more" in capsys.readouterr().err
     assert main(["publish", "../runs/run-2"]) == 1
-    expected = f"No run starts with '../runs/run-2' in {root}. List them: python -m tasks.runs list"
+    listing = command("tasks.runs list")
+    expected = f"No run starts with '../runs/run-2' in {root}. List them: {listing}"
     assert capsys.readouterr().err == f"{expected}\n"
     assert published_link(dataset.name, root).resolve().name == "run-1"
 
@@ -95,8 +111,8 @@ def test_a_retired_rival_sets_no_limit_any_more(
     shutil.rmtree(run_folder("lucky", root))
     assert "in run lucky" in complete("usual-1", model, dataset, root).verdict.reason
     assert main(["retire", "unknown"]) == 1
-    expected = "0 runs that later ones are compared with start with 'unknown', expected one of "
-    assert capsys.readouterr().err == f"{expected}lucky, second\n"
+    expected = f"0 runs that later ones are compared with start with 'unknown' in {root}, expected "
+    assert capsys.readouterr().err == f"{expected}one of lucky, second\n"
     assert main(["retire", "luck"]) == 0
     assert "Retired run lucky: no later run of " in capsys.readouterr().out
     assert "in run second" in complete("usual-2", model, dataset, root).verdict.reason
