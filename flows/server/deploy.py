@@ -12,7 +12,6 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-import httpx
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
@@ -21,6 +20,8 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import get_current_settings
 
 from flows.server.supervision import CODE
+from tasks.core.errors import StepError
+from tasks.steps.server import server_errors_explained
 
 WORK_POOL = "autoencoders"
 WORK_POOLS = {WORK_POOL: "process", "autoencoders-docker": "docker"}
@@ -46,19 +47,19 @@ def main(arguments: list[str]) -> int:
         "slack-webhook/night-shift",
     )
     notify = parser.parse_args(arguments).notify
-    url = get_current_settings().api.url
-    if url is None:  # a temporary server would forget everything
+    if get_current_settings().api.url is None:  # a temporary server would forget everything
         print("PREFECT_API_URL is not set: set it, or use `make serve`", file=sys.stderr)
         return 1
     try:
-        deploy(notify)
+        with server_errors_explained():
+            deploy(notify)
     except subprocess.CalledProcessError as error:
         return int(error.returncode)  # Prefect has printed the reason
     except ObjectNotFound:
         print(f"The server has no block {notify}: create it first", file=sys.stderr)
         return 1
-    except httpx.HTTPError as error:
-        print(f"The Prefect server at {url} failed: {error}", file=sys.stderr)
+    except StepError as error:
+        print(error, file=sys.stderr)
         return 1
     return 0
 

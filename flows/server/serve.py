@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,14 +21,14 @@ from flows.server.deploy import WORK_POOL
 from flows.server.supervision import CODE, PrefectCommand, Worker, interrupt_on_signals
 from tasks.core.errors import StepError
 from tasks.core.settings import PREFIX, read_settings
-from tasks.steps import TELEMETRY_OFF
+from tasks.steps.environment import TELEMETRY_OFF
+from tasks.steps.server import wait_for_server
 
 HOME = CODE / ".prefect"
 HOST = "127.0.0.1"
 USER = "admin"
 LOGIN_FILE = "password"
 """In the home folder: a line `user:password`."""
-START_SECONDS = 90
 WATCH_SECONDS = 2
 """Between two checks whether the server and the worker are still running."""
 
@@ -64,9 +63,10 @@ def serve(home: Path, port: int) -> NoReturn:
     if port_is_taken(port):
         raise StepError(f"Port {port} is taken: name another with --port")
     environment = serving_environment(home, port)
-    server = PrefectCommand(["server", "start", "--host", HOST, "--port", str(port)], environment)
+    options = ["--host", HOST, "--port", str(port)]
+    server = PrefectCommand("server", "flows.server.start", options, environment)
     with server, client_of(environment) as client:
-        wait_until_healthy(server, client)
+        wait_until_healthy(server, environment["PREFECT_API_URL"])
         register(environment)
         with Worker(["--pool", WORK_POOL, "--type", "process"], environment) as worker:
             print(
@@ -139,21 +139,18 @@ def client_of(environment: dict[str, str]) -> httpx.Client:
     return httpx.Client(base_url=url, auth=(user, password), trust_env=False, timeout=30)
 
 
-def wait_until_healthy(server: PrefectCommand, client: httpx.Client) -> None:
-    """Wait until the server answers.
+def wait_until_healthy(server: PrefectCommand, url: str) -> None:
+    """Wait until the server answers, as long as its process lives; say now and then what for.
 
     Raises:
         StepError: it ended, for example because its port was taken meanwhile, or does not answer.
     """
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end:
+
+    def check_process() -> None:
         if server.process.poll() is not None:
             raise StepError(f"The server ended with exit code {server.process.returncode}")
-        with suppress(httpx.TransportError):
-            if client.get("health").is_success:
-                return
-        time.sleep(0.5)
-    raise StepError(f"No server answers at {client.base_url} after {START_SECONDS} s")
+
+    wait_for_server("Prefect server", lambda: url, read_settings().server_seconds, check_process)
 
 
 def keep_running(*commands: PrefectCommand) -> NoReturn:

@@ -27,11 +27,13 @@ def interrupt_on_signals() -> None:
 class PrefectCommand:
     """A command of Prefect in a session of its own: Ctrl-C reaches it only through `stop`."""
 
-    def __init__(self, arguments: list[str], environment: Mapping[str, str]) -> None:
-        """Take the words after `prefect`."""
-        self.name = arguments[0]
+    def __init__(
+        self, name: str, module: str, arguments: list[str], environment: Mapping[str, str]
+    ) -> None:
+        """Take the module that is the command, its arguments, and what it is called."""
+        self.name = name
         self.environment = environment
-        self._command = [sys.executable, "-m", "prefect", *arguments]
+        self._command = [sys.executable, "-m", module, *arguments]
 
     def start(self) -> None:
         """Start the command."""
@@ -69,7 +71,7 @@ class Worker(PrefectCommand):
 
     def __init__(self, options: list[str], environment: Mapping[str, str]) -> None:
         """Take the options of `prefect worker start`."""
-        super().__init__(["worker", "start", *options], environment)
+        super().__init__("worker", "prefect", ["worker", "start", *options], environment)
 
     def stop(self) -> None:
         """End the runs, then the worker."""

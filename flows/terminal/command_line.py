@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from importlib import import_module
 from inspect import getdoc
+from io import TextIOWrapper
 from typing import Any, TypeVar
 
 from prefect import Flow
@@ -19,8 +20,9 @@ from pydantic_settings import (
 
 from flows.terminal.failures import EXPECTED_ERRORS
 from flows.terminal.temporary_server import temporary_server
-from tasks.core.errors import RefusedError, explain
+from tasks.core.errors import RefusedError, explain, readable
 from tasks.core.settings import read_settings
+from tasks.steps.server import server_errors_explained
 
 SUCCESS, FAILURE, USAGE, REFUSED = 0, 1, 2, 3
 INTERRUPTED = 128 + signal.SIGINT
@@ -60,6 +62,10 @@ def parse(flow: Flow[..., Any], parameters: type[P], arguments: list[str]) -> P:
     Raises:
         SystemExit: with code 2 and the reason on stderr; with code 0 after --help.
     """
+    for word in arguments:
+        if readable(word) != word:  # neither Prefect nor a manifest can hold it
+            print(f"{readable(word)} is not UTF-8: rename it, or use a link to it", file=sys.stderr)
+            raise SystemExit(USAGE)
     groups: dict[str, Any] = {
         name: field.annotation for name, field in parameters.model_fields.items()
     }
@@ -99,6 +105,8 @@ def run(
         are_needed: whether the flow will probably import them, by its parameters; called once the
             temporary server has started, so it should take milliseconds.
     """
+    if isinstance(sys.stdout, TextIOWrapper):  # whose encoding may lack a letter of ours
+        sys.stdout.reconfigure(errors="backslashreplace")
     values = parse(flow, parameters, arguments)
     signal.signal(signal.SIGTERM, exit_on_signal)
     importing = threading.Thread(target=import_ahead, args=(modules,), daemon=True)
@@ -109,10 +117,10 @@ def run(
 
     try:
         settings = read_settings()  # before a module reads them in a thread
-        with temporary_server(settings.server_seconds, prepare):
+        with temporary_server(settings.server_seconds, prepare), server_errors_explained():
             result = flow(**dict(values))
     except EXPECTED_ERRORS as error:
-        print(f"{flow.name}: {error}", file=sys.stderr)
+        print(readable(f"{flow.name}: {error}"), file=sys.stderr)
         return REFUSED if isinstance(error, RefusedError) else FAILURE
     except KeyboardInterrupt:
         print(f"{flow.name}: interrupted; run it again to resume", file=sys.stderr)

@@ -8,24 +8,31 @@ import atexit
 import logging
 import os
 import random
+import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import httpx
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
-from flows.terminal.database import needs_migration, note_migration, prepare_database
+from flows.terminal.database import (
+    Home,
+    choose_home,
+    needs_migration,
+    own_database,
+    prepared_database,
+)
 from tasks.core.errors import StepError
+from tasks.steps.server import check_server, wait_for_server
 
 logger = logging.getLogger(__name__)
 
 HOST, PORTS = "127.0.0.1", range(8000, 9000)
 """Where Prefect's own temporary servers listen too."""
-POLL_SECONDS, REMIND_SECONDS, STOP_SECONDS = 0.05, 15, 5
+NAME = "temporary Prefect server"
+STOP_SECONDS = 5
 ENVIRONMENT = {
     "PREFECT_UI_ENABLED": "0",
     "PREFECT__SERVER_EPHEMERAL": "1",
@@ -38,6 +45,14 @@ either, which no flow here uses: storing them takes half a second, and finding o
 stored imports Dask for almost a second."""
 NO_MIGRATION = {"PREFECT_API_DATABASE_MIGRATE_ON_START": "0"}
 PROGRAM = """
+import os, shutil, signal, sys, threading
+def end_with_the_run():
+    os.read(0, 1)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+folders = list(filter(None, [sys.argv.pop()]))
+threading.Thread(target=end_with_the_run, daemon=True).start()
 import gc
 gc.disable()
 import uvicorn, prefect.server.api.server
@@ -46,7 +61,8 @@ gc.enable()
 uvicorn.main(prog_name="uvicorn")
 """
 """Imports Prefect's server without searching for garbage (as `garbage_ignored`, but without the
-imports of this project), and leaves its objects out of every later search."""
+imports of this project), and leaves its objects out of every later search. The server ends as soon
+as its standard input does, which the run's process holds open, however that ends."""
 
 
 @contextmanager
@@ -61,20 +77,22 @@ def temporary_server(start_seconds: float, meanwhile: Callable[[], object]) -> I
         meanwhile: called once the server's process has started; should return soon.
 
     Raises:
-        StepError: it ended or did not answer in time.
+        StepError: it ended or did not answer in time, or the configured one cannot be used.
     """
     settings = get_current_settings()
     if settings.api.url or not settings.server.ephemeral.enabled:
         meanwhile()
+        if settings.api.url:
+            check_server()
         yield
         return
-    prepare_database()
-    server = Server()
-    # What is registered last is called first: Prefect registers its threads when they start.
-    atexit.register(server.stop)
-    meanwhile()
-    server.wait(start_seconds)
-    note_migration()
+    home = choose_home()
+    with prepared_database(home):
+        server = Server(home)
+        # What is registered last is called first: Prefect registers its threads when they start.
+        atexit.register(server.stop)
+        meanwhile()
+        server.wait(start_seconds)
     with temporary_settings({PREFECT_API_URL: server.url}):
         yield
 
@@ -82,17 +100,28 @@ def temporary_server(start_seconds: float, meanwhile: Callable[[], object]) -> I
 class Server:
     """The process of a server."""
 
-    def __init__(self) -> None:
+    def __init__(self, home: Home) -> None:
         """Start it."""
+        self.home = home
         self._start()
 
     def _start(self) -> None:
         self.port = _free_port()
         logger.info("Starting a temporary Prefect server on port %d", self.port)
-        migration = {} if needs_migration() else NO_MIGRATION
+        database = own_database(self.home.folder)
+        migration = {} if needs_migration(database) else NO_MIGRATION
         settings = get_current_settings().to_environment_variables(exclude_unset=True)
         self._process = subprocess.Popen(
-            _command(self.port), env={**os.environ, **ENVIRONMENT, **migration, **settings}
+            _command(self.port, self.home),
+            env={
+                **os.environ,
+                **ENVIRONMENT,
+                **migration,
+                **settings,
+                "PREFECT_HOME": str(self.home.folder),
+            },
+            stdin=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C reaches the run first, which tells the server of it
         )
 
     @property
@@ -106,38 +135,15 @@ class Server:
         Raises:
             StepError: it ended or did not answer in time.
         """
-        started = reminded = time.monotonic()
-        with httpx.Client(trust_env=False) as client:  # no proxy leads to this machine
-            while not self._answers(client):
-                now = time.monotonic()
-                self._check_process()
-                if now - started > seconds:
-                    raise StepError(
-                        f"The temporary Prefect server has not answered for {seconds:g} s: try "
-                        "again when the machine is less busy, set AUTOENCODER_SERVER_SECONDS "
-                        "higher, or name a running server with PREFECT_API_URL (make serve)"
-                    )
-                if now - reminded >= REMIND_SECONDS:
-                    reminded = now
-                    logger.info(
-                        "Waiting for the temporary Prefect server, which has been starting for "
-                        "%.0f s",
-                        now - started,
-                    )
-                time.sleep(POLL_SECONDS)
-
-    def _answers(self, client: httpx.Client) -> bool:
-        try:
-            return client.get(f"{self.url}/health").is_success
-        except httpx.TransportError:
-            return False
+        wait_for_server(NAME, lambda: self.url, seconds, self._check_process)
 
     def _check_process(self) -> None:
         code = self._process.poll()
         if code is None:
             return
         if not _is_free(self.port):  # another program took the port meanwhile
-            self._start()
+            with self._process:  # closes its standard input
+                self._start()
             return
         raise StepError(
             f"The temporary Prefect server ended with code {code}; its messages are above. Name a "
@@ -145,19 +151,22 @@ class Server:
         )
 
     def stop(self) -> None:
-        """End the process."""
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        """End the process, and remove its folder if nobody needs it any more."""
+        with self._process as process:
+            process.terminate()
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        if self.home.temporary:
+            shutil.rmtree(self.home.folder, ignore_errors=True)
 
 
-def _command(port: int) -> list[str]:
+def _command(port: int, home: Home) -> list[str]:
     """What starts a server."""
     command = [sys.executable, "-c", PROGRAM, "--factory", "prefect.server.api.server:create_app"]
-    return [*command, *f"--host {HOST} --port {port} --log-level error --lifespan on".split()]
+    options = f"--host {HOST} --port {port} --log-level error --lifespan on".split()
+    return [*command, *options, str(home.folder) if home.temporary else ""]
 
 
 def _free_port() -> int:

@@ -12,6 +12,8 @@ from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run, task_run
 
+from tasks.core.device import check_xla_flags
+from tasks.core.errors import readable_errors
 from tasks.core.file_system import check_file_system
 from tasks.core.memory import release_memory
 from tasks.core.settings import read_settings
@@ -40,11 +42,13 @@ def current_run() -> Iterator[CurrentRun]:
     Raises:
         StepError: the artifacts folder cannot be used, or a setting is wrong.
     """
-    read_settings()  # also of those that are needed at the end
-    name, root = str(flow_run.get_id()), prepare_artifacts_folder()
-    check_file_system(root)
-    with run_in_progress(name, root):
-        yield CurrentRun(name, datetime.now(UTC))
+    with readable_errors():
+        read_settings()  # also of those that are needed at the end
+        name, root = str(flow_run.get_id()), prepare_artifacts_folder()
+        check_file_system(root)
+        check_xla_flags()
+        with run_in_progress(name, root):
+            yield CurrentRun(name, datetime.now(UTC))
 
 
 @overload
@@ -68,7 +72,8 @@ def step(
         def logged(*args: P.args, **kwargs: P.kwargs) -> R:
             started = time.monotonic()
             try:
-                result = function(*args, **kwargs)
+                with readable_errors():
+                    result = function(*args, **kwargs)
             finally:
                 release_memory()
             seconds = time.monotonic() - started

@@ -49,6 +49,13 @@ def test_only_those_who_know_the_password_are_let_in(served: Served) -> None:
         assert password.encode() not in command
 
 
+@pytest.mark.parametrize("page", ["openapi.json", "docs", "api/openapi.json", "api/docs"])
+def test_the_api_is_described_to_nobody(page: str, served: Served) -> None:
+    answer = httpx.get(f"{served.address}/{page}", trust_env=False)
+    assert answer.status_code in (401, 404) or "swagger" not in answer.text.lower()
+    assert '"openapi"' not in answer.text
+
+
 def test_a_port_that_is_taken_is_told_at_once(served: Served, tmp_path: Path) -> None:
     port = served.address.rpartition(":")[2]
     command = [sys.executable, "-m", "flows.server.serve", "--port", port, "--home", str(tmp_path)]

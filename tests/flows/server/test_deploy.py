@@ -28,7 +28,7 @@ def test_a_server_that_cannot_be_reached_is_one_line(capsys: pytest.CaptureFixtu
     with temporary_settings(nowhere):
         assert deploy.main([]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("The Prefect server at http://127.0.0.1:9/api failed: ")
+    assert line.startswith("Could not reach the Prefect server at http://127.0.0.1:9/api, ")
 
 
 def test_every_variable_of_the_deployments_has_a_value() -> None:

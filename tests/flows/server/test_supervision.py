@@ -49,7 +49,7 @@ def test_processes_end_in_order_or_are_killed(
 
 
 def test_a_command_runs_in_a_session_of_its_own_and_ends() -> None:
-    with PrefectCommand(["version"], os.environ) as command:
+    with PrefectCommand("version", "prefect", ["version"], os.environ) as command:
         assert os.getsid(command.process.pid) == command.process.pid
     assert command.process.poll() is not None
 

@@ -128,6 +128,15 @@ def test_wrong_values_are_refused_with_exit_code_2(
     assert reason in capsys.readouterr().err
 
 
+def test_a_path_that_is_no_utf_8_is_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = os.fsdecode(b"/data/caf\xe9")
+    with pytest.raises(SystemExit) as refusal:
+        parse(retrain, Parameters, ["--dataset", "mine", "--source.idx-folder", folder])
+    assert refusal.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("/data/caf\\udce9 is not UTF-8: ")
+
+
 def test_a_grid_is_a_list_or_a_flag_said_twice() -> None:
     expected = (8, 16)
     for flags in (["--code-sizes", "8,16"], ["--code-sizes", "8", "--code-sizes", "16"]):

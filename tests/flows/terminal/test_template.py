@@ -1,17 +1,22 @@
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing
+from contextvars import copy_context
 from pathlib import Path
 
 import pytest
 from prefect.settings import (
     PREFECT_API_DATABASE_CONNECTION_URL,
     PREFECT_HOME,
+    Settings,
     temporary_settings,
 )
 
 from flows.terminal import database
+from flows.terminal.database import Home
 from flows.terminal.template import create_template
+from tasks.core.errors import StepError
 
 
 @pytest.fixture(autouse=True)
@@ -23,51 +28,34 @@ def no_database(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the template is, once there is one."""
+    path = tmp_path / "share" / "prefect.db"
+    monkeypatch.setattr(database, "TEMPLATE", path)
+    return path
+
+
 @pytest.mark.timeout(600)  # a server starts in 10 s, on a busy machine in a minute
-def test_a_template_is_a_database_with_every_table(tmp_path: Path) -> None:
-    target, elsewhere = tmp_path / "share" / "prefect.db", tmp_path / "elsewhere.db"
+def test_a_template_is_a_database_with_every_table(tmp_path: Path, template: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.db"
     url = f"sqlite+aiosqlite:///{elsewhere}"
     with temporary_settings({PREFECT_API_DATABASE_CONNECTION_URL: url}):
-        create_template(target, 600)
+        create_template(600)
     assert not elsewhere.exists()
-    assert [path.name for path in target.parent.iterdir()] == [target.name]
-    with closing(sqlite3.connect(target)) as found:
+    assert [path.name for path in template.parent.iterdir()] == [template.name]
+    with closing(sqlite3.connect(template)) as found:
         tables = {name for (name,) in found.execute("SELECT name FROM sqlite_master")}
         assert {"flow_run", "task_run", "artifact", "log", "alembic_version"} <= tables
         assert found.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
-def test_the_template_is_copied_where_there_is_no_database(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    template, home = tmp_path / "template.db", tmp_path / "home"
-    monkeypatch.setattr(database, "TEMPLATE", template)
-    with temporary_settings({PREFECT_HOME: home}):
-        database.prepare_database()
-        assert not home.exists()
-        template.write_text("template")
-        database.prepare_database()
-        copy = home / database.DATABASE_FILE
-        assert copy.read_text() == "template"
-        copy.write_text("of a run")
-        database.prepare_database()
-    assert copy.read_text() == "of a run"
-    assert [path.name for path in home.iterdir()] == [copy.name]
+KNOWN = next(database.MIGRATIONS.glob("*a3b9c7d2e5f1*")).name.split("_")[4]
+"""A migration of the installed version."""
 
 
-def test_another_database_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    template, home = tmp_path / "template.db", tmp_path / "home"
-    template.write_text("template")
-    monkeypatch.setattr(database, "TEMPLATE", template)
-    monkeypatch.setenv("PREFECT_API_DATABASE_CONNECTION_URL", "sqlite+aiosqlite:////elsewhere.db")
-    with temporary_settings({PREFECT_HOME: home}):
-        database.prepare_database()
-    assert not home.exists()
-
-
-def database_of(home: Path, schema: str) -> Path:
-    home.mkdir(exist_ok=True)
-    path = home / database.DATABASE_FILE
+def database_of(path: Path, schema: str) -> Path:
+    path.parent.mkdir(exist_ok=True)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("DROP TABLE IF EXISTS alembic_version")
         connection.execute("CREATE TABLE alembic_version (version_num)")
@@ -75,31 +63,122 @@ def database_of(home: Path, schema: str) -> Path:
     return path
 
 
+def test_without_a_setting_each_run_has_a_home_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("PREFECT_HOME", raising=False)
+    monkeypatch.setattr(database, "get_current_settings", Settings)
+    first, second = database.choose_home(), database.choose_home()
+    assert first != second
+    for home in (first, second):
+        assert home.temporary
+        assert not list(home.folder.iterdir())
+        home.folder.rmdir()
+
+
+def test_a_home_that_is_set_is_used_and_stays(tmp_path: Path) -> None:
+    with temporary_settings({PREFECT_HOME: tmp_path / "mine"}):
+        assert database.choose_home() == (tmp_path / "mine", False)
+
+
+def test_a_home_that_cannot_be_written_to_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        temporary_settings({PREFECT_HOME: tmp_path / "file" / "home"}),
+        pytest.raises(StepError, match=r"file/home cannot be written.*PREFECT_HOME"),
+    ):
+        database.choose_home()
+
+
+def test_the_first_run_keeps_its_new_database_for_later_ones(
+    tmp_path: Path, template: Path
+) -> None:
+    first, second = (Home(tmp_path / name, temporary=True) for name in ("first", "second"))
+    for home in (first, second):
+        home.folder.mkdir()
+    path = first.folder / database.DATABASE_FILE
+    with database.prepared_database(first):
+        assert database.needs_migration(path)
+        assert not path.exists()
+        database_of(path, KNOWN)  # the server does that
+    copy = second.folder / database.DATABASE_FILE
+    with database.prepared_database(second):
+        assert database.read_schema(copy) == KNOWN
+        assert not database.needs_migration(copy)
+    assert [path.name for path in template.parent.iterdir()] == [template.name]
+
+
+def test_an_environment_that_cannot_be_written_to_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "share").touch()
+    monkeypatch.setattr(database, "TEMPLATE", tmp_path / "share" / "prefect.db")
+    with database.prepared_database(Home(tmp_path, temporary=True)):
+        database_of(tmp_path / database.DATABASE_FILE, KNOWN)
+
+
+def test_the_template_never_replaces_a_database(tmp_path: Path, template: Path) -> None:
+    database_of(template, KNOWN)
+    path = database_of(tmp_path / "home" / database.DATABASE_FILE, "e108")
+    database.copy_template(path)
+    assert database.read_schema(path) == "e108"
+
+
+def test_a_home_that_stays_is_migrated_by_one_process_at_a_time(
+    tmp_path: Path, template: Path
+) -> None:
+    home = Home(tmp_path, temporary=False)
+    entered = threading.Event()
+
+    def second() -> None:
+        with database.prepared_database(home):
+            entered.set()
+
+    thread = threading.Thread(target=copy_context().run, args=(second,))  # with these settings
+    with database.prepared_database(home):
+        thread.start()
+        assert not entered.wait(0.1)
+        database_of(tmp_path / database.DATABASE_FILE, KNOWN)
+    thread.join(60)
+    assert entered.is_set()
+    assert not template.exists()  # it holds what happened here
+
+
+def test_a_database_of_a_newer_prefect_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = database_of(tmp_path / database.DATABASE_FILE, "9f9f9f9f9f9f")
+    refusal = f"{path} was made by a newer version .*PREFECT_HOME"
+    with (
+        pytest.raises(StepError, match=refusal),
+        database.prepared_database(Home(tmp_path, temporary=False)),
+    ):
+        pytest.fail("A server would fail to start")
+
+
 def test_a_database_is_migrated_unless_this_version_of_prefect_has_done_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with temporary_settings({PREFECT_HOME: tmp_path}):
-        database.note_migration()
-        assert database.needs_migration()  # there is none yet
-        path = database_of(tmp_path, "a3b9")
-        assert database.needs_migration()
-        database.note_migration()
-        assert not database.needs_migration()
-        with monkeypatch.context() as patch:
-            patch.setattr("prefect.__version__", "99.0.0")
-            assert database.needs_migration()
-        database_of(tmp_path, "e108")
-        assert database.needs_migration()
-        path.write_bytes(b"damaged" * 1000)
-        assert database.needs_migration()
+    path = tmp_path / database.DATABASE_FILE
+    database.note_migration(path)
+    assert database.needs_migration(path)  # there is none yet
+    database_of(path, "a3b9")
+    assert database.needs_migration(path)
+    database.note_migration(path)
+    assert not database.needs_migration(path)
+    with monkeypatch.context() as patch:
+        patch.setattr("prefect.__version__", "99.0.0")
+        assert database.needs_migration(path)
+    database_of(path, "e108")
+    assert database.needs_migration(path)
+    path.write_bytes(b"damaged" * 1000)
+    assert database.needs_migration(path)
 
 
-def test_nothing_is_known_of_another_database(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_another_database_is_left_alone(
+    tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    database_of(tmp_path, "a3b9")
+    database_of(template, KNOWN)
     monkeypatch.setenv("PREFECT_API_DATABASE_CONNECTION_URL", "sqlite+aiosqlite:////elsewhere.db")
     with temporary_settings({PREFECT_HOME: tmp_path}):
-        database.note_migration()
-        assert database.needs_migration()
-    assert [path.name for path in tmp_path.iterdir()] == [database.DATABASE_FILE]
+        assert database.needs_migration(database.own_database(tmp_path))
+        with database.prepared_database(Home(tmp_path, temporary=True)):
+            assert not (tmp_path / database.DATABASE_FILE).exists()

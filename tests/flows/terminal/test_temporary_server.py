@@ -1,13 +1,22 @@
 import atexit
 import logging
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
+import psutil
 import pytest
-from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
+from prefect.settings import (
+    PREFECT_API_URL,
+    get_current_settings,
+    temporary_settings,
+)
 
 from flows.terminal import temporary_server as module
+from flows.terminal.database import Home
 from flows.terminal.temporary_server import Server, temporary_server
 from tasks.core.errors import StepError
 
@@ -28,17 +37,26 @@ HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 def stand_in(monkeypatch: pytest.MonkeyPatch, program: str, *arguments: str) -> None:
     """Let another program be the server."""
     monkeypatch.setattr(
-        module, "_command", lambda port: [sys.executable, "-c", program, str(port), *arguments]
+        module,
+        "_command",
+        lambda port, home: [sys.executable, "-c", program, str(port), *arguments],
     )
 
 
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    folder = tmp_path / "home"
+    folder.mkdir()
+    return Home(folder, temporary=True)
+
+
 def test_a_slow_server_is_waited_for_and_that_is_said(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, home: Home
 ) -> None:
     stand_in(monkeypatch, SERVER, "1.5")
-    monkeypatch.setattr(module, "REMIND_SECONDS", 0.5)
+    monkeypatch.setattr("tasks.steps.server.REMIND_SECONDS", 0.5)
     caplog.set_level(logging.INFO)
-    server = Server()
+    server = Server(home)
     try:
         server.wait(60)
     finally:
@@ -49,10 +67,10 @@ def test_a_slow_server_is_waited_for_and_that_is_said(
 
 
 def test_a_server_that_never_answers_fails_the_run_in_one_line(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, home: Home
 ) -> None:
     stand_in(monkeypatch, "import time; time.sleep(60)")
-    server = Server()
+    server = Server(home)
     try:
         with pytest.raises(StepError, match="not answered for 0.3 s: .*AUTOENCODER_SERVER_SECONDS"):
             server.wait(0.3)
@@ -60,9 +78,9 @@ def test_a_server_that_never_answers_fails_the_run_in_one_line(
         server.stop()
 
 
-def test_a_server_that_ends_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_ends_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, home: Home) -> None:
     stand_in(monkeypatch, "raise SystemExit(7)")
-    server = Server()
+    server = Server(home)
     with pytest.raises(StepError, match="ended with code 7"):
         server.wait(60)
     server.stop()
@@ -70,10 +88,10 @@ def test_a_server_that_ends_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(("needed", "expected"), [(True, "unset"), (False, "0")])
 def test_a_database_of_this_version_is_not_migrated(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, needed: bool, expected: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, home: Home, needed: bool, expected: str
 ) -> None:
     monkeypatch.delenv("PREFECT_API_DATABASE_MIGRATE_ON_START", raising=False)
-    monkeypatch.setattr(module, "needs_migration", lambda: needed)
+    monkeypatch.setattr(module, "needs_migration", lambda path: needed)
     told = tmp_path / "told"
     program = (
         "import os, pathlib, sys\n"
@@ -81,7 +99,7 @@ def test_a_database_of_this_version_is_not_migrated(
         "pathlib.Path(sys.argv[2]).write_text(told)\n"
     )
     stand_in(monkeypatch, program + SERVER.replace("sys.argv[2]", "0"), str(told))
-    server = Server()
+    server = Server(home)
     try:
         server.wait(60)
     finally:
@@ -89,10 +107,12 @@ def test_a_database_of_this_version_is_not_migrated(
     assert told.read_text() == expected
 
 
-def test_flows_use_the_server_as_soon_as_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flows_use_the_server_as_soon_as_it_answers(
+    monkeypatch: pytest.MonkeyPatch, home: Home
+) -> None:
     stand_in(monkeypatch, SERVER, "0")
-    for name in ("prepare_database", "note_migration"):
-        monkeypatch.setattr(module, name, lambda: None)
+    monkeypatch.setattr(module, "choose_home", lambda: home)
+    monkeypatch.setattr(module, "prepared_database", lambda home: nullcontext())
     stops: list[Callable[[], None]] = []
     monkeypatch.setattr(atexit, "register", stops.append)
     called = []
@@ -101,18 +121,39 @@ def test_flows_use_the_server_as_soon_as_it_answers(monkeypatch: pytest.MonkeyPa
             url = get_current_settings().api.url
         assert get_current_settings().api.url is None
     (stop,) = stops
+    assert home.folder.exists()
     stop()
+    assert not home.folder.exists()
     assert str(url).startswith("http://127.0.0.1:8")
     assert called == ["meanwhile"]
 
 
 def test_nothing_is_started_where_a_server_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(module, "Server")
-    called = []
+    called: list[str] = []
+    monkeypatch.setattr(module, "check_server", lambda: called.append("checked"))
     url = "http://127.0.0.1:1/api"
     with (
         temporary_settings({PREFECT_API_URL: url}),
         temporary_server(60, lambda: called.append("meanwhile")),
     ):
         assert get_current_settings().api.url == url
-    assert called == ["meanwhile"]
+    assert called == ["meanwhile", "checked"]
+
+
+HOLD_AND_DIE = """
+import os, subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1], sys.argv[2]], stdin=subprocess.PIPE)
+print(child.pid, flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_the_server_of_a_killed_run_ends_and_leaves_nothing(home: Home) -> None:
+    waiting = module.PROGRAM.partition("import gc")[0] + "import time; time.sleep(60)"
+    command = [sys.executable, "-c", HOLD_AND_DIE, waiting, str(home.folder)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == -signal.SIGKILL
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(int(run.stdout)).wait(60)
+    assert not home.folder.exists()
