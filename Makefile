@@ -4,12 +4,20 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
 	&& echo $$p && break; done)
 ARGS ?=
+# Packages of other programs have no place here.
+unexport PYTHONHOME PYTHONPATH
 
-.PHONY: run serve deploy image up down logs docker-worker test test-processors test-e2e crash faults bench bench-scale lint lock schema clean
+.PHONY: run sweep encode neighbors runs reports codes serve deploy image passwords up down logs docker-worker test test-processors test-e2e crash faults bench bench-scale lint lock schema clean
 .DEFAULT_GOAL := run
 
 run: .venv/installed-cpu  ## retrain both models on Fashion-MNIST; flags in ARGS="--quick"
 	.venv/bin/python -m flows.retrain $(ARGS)
+
+sweep encode neighbors: .venv/installed-cpu  ## the other flows; flags in ARGS=--help
+	.venv/bin/python -m flows.$@ $(ARGS)
+
+runs reports codes: .venv/installed-cpu  ## list and publish runs, render reports, show codes; ARGS=--help
+	.venv/bin/python -m tasks.$@ $(ARGS)
 
 serve: .venv/installed-cpu  ## a Prefect server, a worker and the deployments, on this machine alone
 	.venv/bin/python -m flows.server.serve $(ARGS)
@@ -23,7 +31,10 @@ COMPOSE ?= $(DOCKER) compose
 STACK ?= autoencoder-flow
 PASSWORDS ?= docker/.env
 DATA ?= $(CURDIR)/docker/data
-IN_STACK = STACK=$(STACK) DATA=$(DATA) DEVICE=$(DEVICE) $(COMPOSE) --project-name $(STACK) --env-file $(PASSWORDS) \
+# No container may have more cores than the engine: it refuses to start one.
+CORES = $(shell $(DOCKER) info --format '{{if lt .NCPU 2}}1{{else}}2{{end}}' 2>/dev/null || echo 2)
+IN_STACK = STACK=$(STACK) DATA="$(DATA)" DEVICE=$(DEVICE) CORES=$(CORES) CPUS=$${CPUS:-$(CORES)} $(COMPOSE) --project-name $(STACK) \
+	--env-file "$(PASSWORDS)" \
 	--file docker/compose.yaml $(if $(filter gpu,$(DEVICE)),--file docker/compose.gpu.yaml)
 
 image:  ## the container image autoencoder-flow:cpu; DEVICE=gpu makes the other one
@@ -33,25 +44,28 @@ image:  ## the container image autoencoder-flow:cpu; DEVICE=gpu makes the other 
 REVISION = $(shell git rev-parse HEAD 2>/dev/null)
 BUILD_ARGS ?=
 
-up: image $(PASSWORDS)  ## server, database and worker in containers (docker/README.md)
-	mkdir -p $(DATA)
+up: image passwords  ## server, database and worker in containers (docker/README.md)
+	mkdir -p "$(DATA)"
 	$(IN_STACK) up --detach $(ARGS)
 
-down: $(PASSWORDS)  ## stop them; what they stored stays
+down: passwords  ## stop them; what they stored stays
 	$(IN_STACK) down $(ARGS)
 
-logs: $(PASSWORDS)  ## what they say
+logs: passwords  ## what they say
 	$(IN_STACK) logs --follow $(ARGS)
 
-docker-worker: .venv-docker/installed-docker $(PASSWORDS)  ## on the host: each run in a container of its own
-	set -a && . $(abspath $(PASSWORDS)) && PREFECT_API_URL=http://127.0.0.1:$${PORT:-4200}/api \
-		exec .venv-docker/bin/prefect worker start --pool autoencoders-docker --type docker
+# The server is reached on loopback, and the engine by itself: no proxy has a part in it.
+docker-worker: .venv-docker/installed-docker passwords  ## on the host: each run in a container of its own
+	set -a && . "$$(cd "$$(dirname "$(PASSWORDS)")" && pwd)/$$(basename "$(PASSWORDS)")" && PREFECT_API_URL=http://127.0.0.1:$${PORT:-4200}/api \
+		NO_PROXY='*' no_proxy='*' \
+		exec .venv-docker/bin/python -m prefect worker start --pool autoencoders-docker --type docker
 
 # Nobody else can read the passwords, and no command has them among its arguments.
-$(PASSWORDS):
-	@umask 077 && $(PYTHON) -c "import secrets; \
+passwords:
+	@test -e "$(PASSWORDS)" || { umask 077 && $(PYTHON) -c "import secrets; \
 		print('PREFECT_API_AUTH_STRING=admin:' + secrets.token_urlsafe(24)); \
-		print('POSTGRES_PASSWORD=' + secrets.token_urlsafe(24))" > $@.new && mv $@.new $@
+		print('POSTGRES_PASSWORD=' + secrets.token_urlsafe(24))" > "$(PASSWORDS).new" \
+		&& mv "$(PASSWORDS).new" "$(PASSWORDS)"; }
 
 test: lint  ## lint, type check, unit tests; on up to four cores
 	.venv/bin/python -m pytest -n auto $(ARGS)
@@ -89,32 +103,21 @@ crash: .venv/installed-dev  ## kill the flow a hundred times, besiege its result
 faults: .venv/installed-dev  ## let writes fail one after the other, 300 times (needs strace); some 40 minutes
 	.venv/bin/python -m tests.faults $(ARGS)
 
-# A virtual environment; an interrupted installation leaves no mark and is done again.
-# Without this, make would delete the environments as intermediate files.
-.PRECIOUS: %/bin/python
+# Each of these environments has a file `installed-<lock>` once all of that lock is in it.
+INSTALL = @test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: none was found" >&2; exit 1; }; \
+	$(PYTHON) requirements/install.py
 
-%/bin/python:
-	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: none was found" >&2; exit 1; }
-	$(PYTHON) -m venv $*
+.venv/installed-%: requirements/%.txt
+	$(INSTALL) .venv $*
 
-# The lock is its own constraint: without that, pip takes the newest `name[extra]` of a locked `name`.
-INSTALL = -m pip install --quiet --disable-pip-version-check --require-hashes
+.venv-bench/installed-bench: requirements/bench.txt
+	$(INSTALL) .venv-bench bench
 
-.venv/installed-%: requirements/%.txt | .venv/bin/python
-	.venv/bin/python $(INSTALL) -r $< -c $<
-	touch $@
+.venv-docker/installed-docker: requirements/docker.txt
+	$(INSTALL) .venv-docker docker
 
-.venv-bench/installed-bench: requirements/bench.txt | .venv-bench/bin/python
-	.venv-bench/bin/python $(INSTALL) -r $< -c $<
-	touch $@
-
-.venv-docker/installed-docker: requirements/docker.txt | .venv-docker/bin/python
-	.venv-docker/bin/python $(INSTALL) -r $< -c $<
-	touch $@
-
-.venv-e2e/installed-e2e: requirements/e2e.txt | .venv-e2e/bin/python
-	.venv-e2e/bin/python $(INSTALL) -r $< -c $<
-	touch $@
+.venv-e2e/installed-e2e: requirements/e2e.txt
+	$(INSTALL) .venv-e2e e2e
 
 UV_COMPILE_IN = uv pip compile --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header --quiet
@@ -134,4 +137,4 @@ schema: .venv/installed-dev  ## write the manifest's JSON Schema anew
 		> artifacts/manifest.schema.json
 
 clean:  ## remove what was installed here
-	rm -rf .venv .venv-bench .venv-docker .venv-e2e tests/end_to_end/node_modules
+	rm -rf .venv .venv-bench .venv-docker .venv-e2e .venv*.lock tests/end_to_end/node_modules

@@ -101,6 +101,31 @@ def test_a_single_run_writes_the_same_codes_as_outside_for_any_user(
         assert ours.read_bytes() == theirs.read_bytes()
 
 
+def test_a_new_volume_takes_any_user_of_group_0_as_documented(
+    engine: Engine, cpu_image: str
+) -> None:
+    """OpenShift chooses such a user; RUN_AS names one."""
+    volume = f"--volume={NAME}-any-user:/artifacts"
+
+    def write(user: str) -> int:
+        command = ("run", "--rm", f"--user={user}", volume, cpu_image, "touch", "/artifacts/file")
+        return engine.run(DOCKER, *command, check=False).returncode
+
+    assert write("12345:12345") != 0
+    assert write("12345:0") == 0
+    assert write("20000:0") != 0, "it is another user's file"
+    change = ("chown", "-R", "20000:0", "/artifacts")
+    engine.docker("run", "--rm", "--user=0", volume, cpu_image, *change)
+    assert write("20000:0") == 0
+    engine.docker("volume", "rm", f"{NAME}-any-user")
+
+
+def test_a_share_of_a_core_counts_as_one(engine: Engine, cpu_image: str) -> None:
+    program = "from tasks.core.cores import usable_cores; print(usable_cores())"
+    command = ("run", "--rm", "--cpus=0.5", cpu_image, "python", "-c", program)
+    assert engine.docker(*command).strip() == "1"
+
+
 def test_docker_stop_lets_a_training_store_its_state(
     engine: Engine, cpu_image: str, tmp_path: Path
 ) -> None:
