@@ -1,3 +1,4 @@
+import os
 import signal
 import socket
 import stat
@@ -9,6 +10,8 @@ import pytest
 
 from flows.server import serve, worker
 from flows.server.serve import obtain_password, serving_environment
+from flows.server.supervision import PrefectCommand
+from tasks.core.errors import StepError
 
 
 @contextmanager
@@ -74,3 +77,19 @@ def test_a_taken_port_is_refused_in_one_line(
         assert serve.main(["--home", str(tmp_path / "home"), "--port", str(port)]) == 1
     assert capsys.readouterr().err == f"Port {port} is taken: name another with --port\n"
     assert not (tmp_path / "home").exists()
+
+
+def test_a_server_that_ends_is_not_waited_for() -> None:
+    command = PrefectCommand("server", "flows.server.no_such_module", [], os.environ)
+    with command as server, pytest.raises(StepError, match="The server ended with exit code 1"):
+        serve.wait_until_healthy(server, "http://127.0.0.1:9/api")
+
+
+def test_a_server_that_never_answers_is_waited_for_as_long_as_the_setting_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AUTOENCODER_SERVER_SECONDS", "0.2")
+    command = PrefectCommand("server", "http.server", ["0"], os.environ)
+    refusal = "The Prefect server has not answered for 0.2 s: .*AUTOENCODER_SERVER_SECONDS"
+    with command as server, pytest.raises(StepError, match=refusal):
+        serve.wait_until_healthy(server, "http://127.0.0.1:9/api")
