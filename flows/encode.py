@@ -7,25 +7,47 @@ from prefect import flow
 from tasks.core.locks import lock
 from tasks.core.storage import prepare_artifacts_folder
 from tasks.encoding.shards import EncodingRecord
-from tasks.parameters.images import ImagesParameters
-from tasks.parameters.published import EncodeParameters, EncoderParameters, ShardParameters
+from tasks.parameters.images import EncodedImages, ImagesParameters
+from tasks.parameters.published import (
+    EncodeParameters,
+    Encoder,
+    EncoderParameters,
+    ShardParameters,
+    Shards,
+)
 from tasks.steps import encode as steps
+from tasks.steps.outcome import run_name
 from tasks.steps.runners import fan_out, gather
 from tasks.steps.step import current_run
 
+EXAMPLES = (
+    (
+        "--dataset boots --source.picture-folder DIR",
+        "encode your own pictures with the published Fashion-MNIST encoders",
+    ),
+    (
+        "--dataset boots --source.npz-file FILE --run RUN",
+        "encode an array with the encoders of a certain run",
+    ),
+)
 
-@flow(name="encode", description=__doc__)
+
+@flow(
+    name="encode",
+    description=__doc__,
+    flow_run_name=run_name(lambda given: f"{given['images'].dataset}-encode"),
+)
 def encode(
-    images: ImagesParameters = ImagesParameters(),
-    encoder: EncoderParameters = EncoderParameters(),
-    shards: ShardParameters = ShardParameters(),
+    images: EncodedImages = ImagesParameters(),
+    encoder: Encoder = EncoderParameters(),
+    shards: Shards = ShardParameters(),
 ) -> EncodingRecord:
     """Write the codes of all images of a source, without training.
 
     Args:
-        images: which images to encode.
-        encoder: which models to encode them with.
-        shards: how to divide the work.
+        images: Which images to encode.
+        encoder: Which models to encode them with.
+        shards: How to divide the work.
     """
     parameters = EncodeParameters(images=images, encoder=encoder, shards=shards)
     with current_run():
@@ -50,8 +72,15 @@ def main(arguments: list[str]) -> int:
     """Run as a command; return the exit code."""
     from flows.terminal import command_line, summary
 
-    modules = ("tasks.encoding.encoder",)
-    return command_line.run(encode, EncodeParameters, arguments, summary.print_encoding, modules)
+    return command_line.run(
+        encode,
+        EncodeParameters,
+        arguments,
+        summary.print_encoding,
+        steps.STAGES,
+        EXAMPLES,
+        command_line.Imports(("tasks.encoding.encoder",)),
+    )
 
 
 if __name__ == "__main__":

@@ -7,42 +7,59 @@ from prefect import flow
 from tasks.codes.published import artifacts_folder
 from tasks.core.records import SPLITS
 from tasks.models.store import ModelRecord
-from tasks.parameters.images import DataParameters
-from tasks.parameters.retrain import GateParameters, Parameters, RunParameters
-from tasks.parameters.training import ModelParameters, TrainingParameters
+from tasks.parameters.images import DataParameters, Images
+from tasks.parameters.retrain import Gate, GateParameters, Parameters, Run, RunParameters
+from tasks.parameters.training import ModelParameters, Models, Training, TrainingParameters
 from tasks.reports.inspections.page import InspectionRecord
 from tasks.runs.lookup import expects_training
-from tasks.runs.manifest import Outcome
+from tasks.runs.manifest import Outcome, describe_training
 from tasks.steps import retrain as steps
+from tasks.steps.outcome import conclude, run_name
 from tasks.steps.step import CurrentRun, current_run
 
+EXAMPLES = (
+    ("", "retrain on Fashion-MNIST and publish the codes: a minute or two"),
+    ("--quick", "one epoch of each model, to see that everything works; publishes nothing"),
+    ("--dataset boots --source.picture-folder DIR", "learn from your own pictures"),
+    (
+        """--extra '{"name": "tiny", "hidden": [64], "code_size": 8}'""",
+        "also train a model of your own",
+    ),
+)
 
-@flow(name="retrain", description=__doc__)
+
+@flow(
+    name="retrain",
+    description=__doc__,
+    flow_run_name=run_name(
+        lambda given: describe_training(given["data"].dataset, given["training"].seed)
+    ),
+)
 def retrain(
-    data: DataParameters = DataParameters(),
-    models: ModelParameters = ModelParameters(),
-    training: TrainingParameters = TrainingParameters(),
-    gate: GateParameters = GateParameters(),
-    run: RunParameters = RunParameters(),
+    run: Run = RunParameters(),
+    models: Models = ModelParameters(),
+    training: Training = TrainingParameters(),
+    data: Images = DataParameters(),
+    gate: Gate = GateParameters(),
 ) -> Outcome | InspectionRecord:
     """Retrain the shallow, then the deep autoencoder, then others; publish their codes.
 
     Args:
-        data: which images to learn from.
-        models: which models to train beside the shallow and the deep one.
-        training: how to train them.
-        gate: what the run must reach to be published.
-        run: what to do with the results.
+        run: Train, publish, or only try it out.
+        models: Which models to train beside the shallow and the deep one.
+        training: How to train them.
+        data: Which images to learn from.
+        gate: What a run must reach to be published.
     """
     parameters = Parameters(data=data, models=models, training=training, gate=gate, run=run)
     with current_run() as current:
-        return run_steps(current, parameters)
+        if parameters.run.inspect:
+            return steps.inspect_source(parameters.data)
+        return conclude(run_steps(current, parameters))
 
 
-def run_steps(run: CurrentRun, parameters: Parameters) -> Outcome | InspectionRecord:
+def run_steps(run: CurrentRun, parameters: Parameters) -> Outcome:
     """The steps, in order."""
-    if parameters.run.inspect:
-        return steps.inspect_source(parameters.data)
     if completed := steps.find_earlier_attempt(run.name):
         return completed
     device = steps.choose_device(parameters.training.device)
@@ -76,8 +93,11 @@ def main(arguments: list[str]) -> int:
         Parameters,
         arguments,
         summary.print_result,
-        modules,
-        lambda parameters: expects_training(parameters, artifacts_folder()),
+        steps.STAGES,
+        EXAMPLES,
+        command_line.Imports(
+            modules, lambda parameters: expects_training(parameters, artifacts_folder())
+        ),
     )
 
 

@@ -5,28 +5,38 @@ import sys
 from prefect import flow
 
 from tasks.core.storage import prepare_artifacts_folder
-from tasks.parameters.images import DataParameters
-from tasks.parameters.sweep import GridParameters, SweepParameters
-from tasks.parameters.training import TrainingParameters
+from tasks.parameters.images import DataParameters, Images
+from tasks.parameters.sweep import Grid, GridParameters, SweepParameters
+from tasks.parameters.training import Training, TrainingParameters
 from tasks.steps import sweep as steps
+from tasks.steps.outcome import run_name
 from tasks.steps.retrain import compute_baselines, fetch_dataset
 from tasks.steps.runners import fan_out, gather
 from tasks.steps.step import CurrentRun, current_run
 from tasks.sweeps.records import MARKDOWN_FILE, Sweep, sweep_folder
 
+EXAMPLES = (
+    ("--code-sizes 8,16,32 --seeds 3", "18 models: two architectures, three sizes, three seeds"),
+    ("--architectures wide --code-sizes 32", "one model of one architecture"),
+)
 
-@flow(name="sweep", description=__doc__)
+
+@flow(
+    name="sweep",
+    description=__doc__,
+    flow_run_name=run_name(lambda given: f"{given['data'].dataset}-sweep"),
+)
 def sweep(
-    data: DataParameters = DataParameters(),
-    grid: GridParameters = GridParameters(),
-    training: TrainingParameters = TrainingParameters(),
+    grid: Grid = GridParameters(),
+    training: Training = TrainingParameters(),
+    data: Images = DataParameters(),
 ) -> Sweep:
     """Train every model of a grid that was not trained before; compare their losses.
 
     Args:
-        data: which images to learn from.
-        grid: which models to train.
-        training: how to train them.
+        grid: Which models to train.
+        training: How to train them.
+        data: Which images to learn from.
     """
     parameters = SweepParameters(data=data, grid=grid, training=training)
     with current_run() as current:
@@ -58,7 +68,15 @@ def main(arguments: list[str]) -> int:
     from flows.terminal import command_line
 
     modules = ("tasks.encoding.encoder", "tasks.models.training")
-    return command_line.run(sweep, SweepParameters, arguments, print_sweep, modules)
+    return command_line.run(
+        sweep,
+        SweepParameters,
+        arguments,
+        print_sweep,
+        steps.STAGES,
+        EXAMPLES,
+        command_line.Imports(modules),
+    )
 
 
 if __name__ == "__main__":

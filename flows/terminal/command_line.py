@@ -1,135 +1,101 @@
-"""Flows as commands: flags made from the parameters, exit codes, signals."""
+"""Flows as commands: what is shown meanwhile, exit codes, signals."""
 
 import signal
 import sys
 import threading
 from collections.abc import Callable
 from importlib import import_module
-from inspect import getdoc
 from io import TextIOWrapper
-from typing import Any, TypeVar
+from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 
 from prefect import Flow
-from pydantic import BaseModel, ValidationError, create_model
-from pydantic_settings import (
-    BaseSettings,
-    CliApp,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic import BaseModel
+from rich.console import Console
+from rich.text import Text
 
+from flows.terminal.display import display
 from flows.terminal.failures import EXPECTED_ERRORS
+from flows.terminal.flags import parse
+from flows.terminal.run_log import RunLog
 from flows.terminal.temporary_server import temporary_server
-from tasks.core.errors import RefusedError, explain, readable
+from tasks.core.errors import RefusedError, readable
 from tasks.core.settings import read_settings
 from tasks.steps.server import server_errors_explained
 
-SUCCESS, FAILURE, USAGE, REFUSED = 0, 1, 2, 3
+SUCCESS, FAILURE, REFUSED = 0, 1, 3
 INTERRUPTED = 128 + signal.SIGINT
 
 P = TypeVar("P", bound=BaseModel)
 R = TypeVar("R")
 
 
-class Flags(BaseSettings):
-    """Exit codes: 0 completed, 1 failed, 2 a parameter was refused, 3 the gate refused the run."""
+class Imports(NamedTuple, Generic[P]):
+    """Modules that a flow imports later, and that are slow to import."""
 
-    model_config = SettingsConfigDict(
-        cli_kebab_case=True,
-        cli_implicit_flags=True,
-        cli_hide_none_type=True,
-        cli_avoid_json=True,
-    )
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - the name is pydantic's
-        init_settings: PydanticBaseSettingsSource,
-        *_: Any,
-        **__: Any,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read the command line only: environment variables must not change parameters."""
-        return (init_settings,)
-
-
-def parse(flow: Flow[..., Any], parameters: type[P], arguments: list[str]) -> P:
-    """Parse a flow's parameters from flags: one for each field of each group.
-
-    Args:
-        parameters: a model whose fields are the groups, named as the flow's arguments.
-
-    Raises:
-        SystemExit: with code 2 and the reason on stderr; with code 0 after --help.
-    """
-    for word in arguments:
-        if readable(word) != word:  # neither Prefect nor a manifest can hold it
-            print(f"{readable(word)} is not UTF-8: rename it, or use a link to it", file=sys.stderr)
-            raise SystemExit(USAGE)
-    groups: dict[str, Any] = {
-        name: field.annotation for name, field in parameters.model_fields.items()
-    }
-    fields: dict[str, Any] = {
-        name: (field.annotation, field)
-        for group in groups.values()
-        for name, field in group.model_fields.items()
-    }
-    description = f"{flow.description}\n\n{getdoc(Flags)}"
-    flags = create_model(flow.name, __base__=Flags, __doc__=description, **fields)
-    flags.model_config["cli_prog_name"] = f"python -m flows.{flow.name}"
-    try:
-        values = dict(CliApp.run(flags, cli_args=arguments))
-        grouped = {
-            name: {field: values[field] for field in group.model_fields}
-            for name, group in groups.items()
-        }
-        return parameters.model_validate(grouped)
-    except ValidationError as error:
-        print(explain(error), file=sys.stderr)
-        raise SystemExit(USAGE) from None
+    modules: tuple[str, ...] = ()
+    are_needed: Callable[[P], bool] = lambda _parameters: True
+    """Whether the flow will probably import them, by its parameters; called once the temporary
+    server has started, so it should take milliseconds."""
 
 
 def run(
     flow: Flow[..., R],
     parameters: type[P],
     arguments: list[str],
-    print_result: Callable[[R], None],
-    modules: tuple[str, ...] = (),
-    are_needed: Callable[[P], bool] = lambda _values: True,
+    print_result: Callable[[Any], None],
+    stages: tuple[str, ...] = (),
+    examples: tuple[tuple[str, str], ...] = (),
+    imports: Imports[P] = Imports(),
 ) -> int:
     """Run a flow in this process, print its result and return the exit code.
 
     Args:
         parameters: as in `parse`.
-        modules: imported by the flow later, and slow to import.
-        are_needed: whether the flow will probably import them, by its parameters; called once the
-            temporary server has started, so it should take milliseconds.
+        print_result: takes what the flow returns, or the result that it refuses.
+        stages: of the steps that people wait for, in their order.
+        examples: as in `parse`.
     """
     if isinstance(sys.stdout, TextIOWrapper):  # whose encoding may lack a letter of ours
         sys.stdout.reconfigure(errors="backslashreplace")
-    values = parse(flow, parameters, arguments)
+    values = parse(flow, parameters, arguments, examples)
     signal.signal(signal.SIGTERM, exit_on_signal)
-    importing = threading.Thread(target=import_ahead, args=(modules,), daemon=True)
+    importing = threading.Thread(target=import_ahead, args=(imports.modules,), daemon=True)
 
     def prepare() -> None:
-        if are_needed(values):
+        if imports.are_needed(values):
             importing.start()
 
+    log: RunLog | None = None
     try:
         settings = read_settings()  # before a module reads them in a thread
-        with temporary_server(settings.server_seconds, prepare), server_errors_explained():
+        with (
+            display(stages) as log,
+            temporary_server(settings.server_seconds, prepare),
+            server_errors_explained(),
+        ):
             result = flow(**dict(values))
+    except RefusedError as error:
+        print_result(error.result)
+        return REFUSED
     except EXPECTED_ERRORS as error:
-        print(readable(f"{flow.name}: {error}"), file=sys.stderr)
-        return REFUSED if isinstance(error, RefusedError) else FAILURE
+        _print_failure("Failed", readable(str(error)), "red", log)
+        return FAILURE
     except KeyboardInterrupt:
-        print(f"{flow.name}: interrupted; run it again to resume", file=sys.stderr)
+        _print_failure("Interrupted", "run it again to resume", "yellow", log)
         return INTERRUPTED
     print_result(result)
     return SUCCESS
 
 
-def exit_on_signal(number: int, _frame: object) -> None:
+def _print_failure(word: str, text: str, style: str, log: RunLog | None) -> None:
+    """Print one line on how the command ended, and one that names its log, if there is one."""
+    console = Console(stderr=True, highlight=False)
+    console.print(Text.assemble((f"{word}: ", f"bold {style}"), text), soft_wrap=True)
+    if log and log.path:
+        console.print("Log:", str(log.path), soft_wrap=True, markup=False)
+
+
+def exit_on_signal(number: int, _frame: object) -> NoReturn:
     """Raise SystemExit, so that a training stores its state and the temporary server stops."""
     raise SystemExit(128 + number)
 

@@ -1,14 +1,18 @@
-"""What a command prints when its flow has completed."""
+"""What a command prints when its flow has completed: tables, then how it ended and what to do."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markdown import Markdown
+from rich.padding import Padding
 from rich.table import Column, Table
+from rich.text import Text
 
-from tasks.codes.published import published_link, run_folder
+from tasks.codes.errors import AutoencoderError
+from tasks.codes.published import run_folder
+from tasks.core.errors import command
 from tasks.core.records import Sha256
 from tasks.core.storage import prepare_artifacts_folder
 from tasks.encoding.shards import EncodingRecord, encoding_folder
@@ -17,9 +21,14 @@ from tasks.evaluation.records import Probes
 from tasks.evaluation.references import LAB_LOSSES
 from tasks.images import fashion_mnist
 from tasks.reports.inspections.page import InspectionRecord, inspection_page
+from tasks.reports.report import HTML_FILE
+from tasks.runs.checks import loss_check_name
 from tasks.runs.kept_basis import answer_bases, list_bases
-from tasks.runs.manifest import Manifest, Outcome
+from tasks.runs.lookup import published_run
+from tasks.runs.manifest import Manifest, Outcome, short_name
 from tasks.runs.rivals import loss_key
+
+STYLES = {"published": "green", "unchanged": "green", "quick look": "yellow", "refused": "red"}
 
 
 def print_result(result: Outcome | InspectionRecord) -> None:
@@ -41,35 +50,92 @@ def print_inspection(record: InspectionRecord) -> None:
 
 
 def print_outcome(outcome: Outcome) -> None:
-    """Print what the codes are worth, the losses, what became of the run, and where it is.
+    """Print what a run found, what became of it, what to do next, and where its report is.
 
     Of a published run, also whether codes that others stored stay valid.
     """
-    console, manifest = Console(), outcome.manifest
+    console, manifest = Console(highlight=False), outcome.manifest
     root = prepare_artifacts_folder()
-    link = published_link(manifest.dataset.name, root)
     console.print(_worth_table(manifest))
     console.print(_loss_table(manifest))
-    if outcome.unchanged:
-        text = f"Unchanged: this run would only repeat the published one, {link}"
-        console.print(text, soft_wrap=True)
-        _print_bases(console, manifest, list_bases(manifest))
-    elif manifest.verdict.published:
-        console.print(f"Published as {link}", soft_wrap=True)
-        console.print(manifest.verdict.reason, soft_wrap=True)
-        _print_bases(console, manifest, manifest.earlier_bases)
+    head, *others = _describe(outcome, root)
+    word, _, rest = head.partition(": ")
+    console.print(Text.assemble((f"{word}: ", f"bold {STYLES[outcome.kind]}"), rest))
+    for line in others:
+        text = line.lstrip()
+        console.print(Padding(Text(text), (0, 0, 0, len(line) - len(text))))
+    if outcome.kind == "refused":
+        _print_refusal(console, manifest)
+    report = run_folder(manifest.run, root).resolve() / HTML_FILE
+    console.print(f"Report: {report.as_uri()}", soft_wrap=True)
+
+
+def _describe(outcome: Outcome, root: Path) -> Iterator[str]:
+    """What became of a run, in lines; the first one begins with the outcome."""
+    manifest = outcome.manifest
+    dataset, run = manifest.dataset.name, short_name(manifest.run)
+    if outcome.kind == "unchanged":
+        yield f"Unchanged: this run would only repeat {run}, which readers of {dataset} get."
+        yield from _answers(manifest, list_bases(manifest))
+        yield "To train all the same: --retrain. To train something new: another --seed."
+    elif outcome.kind == "published":
+        yield f"Published: readers of {dataset} now get run {run}."
+        yield manifest.verdict.reason
+        yield from _answers(manifest, manifest.earlier_bases)
+    elif outcome.kind == "quick look":
+        yield f"Quick look: everything works. Not published; {_what_readers_get(dataset, root)}."
+        yield "To train in full, leave out --quick."
     else:
-        console.print("Quick look: not published.")
-    folder = run_folder(manifest.run, root)
-    console.print(f"Models, codes, figures and report: {folder}", soft_wrap=True)
+        yield f"Refused: not published; {_what_readers_get(dataset, root)}."
 
 
-def _print_bases(console: Console, manifest: Manifest, stored: Collection[Sha256]) -> None:
-    """Print whether stored codes stay valid, a line for each model under its answer."""
+def _what_readers_get(dataset: str, root: Path) -> str:
+    try:
+        run = published_run(dataset, root)
+    except AutoencoderError:  # there is a folder in place of the link
+        run = None
+    return (
+        f"readers of {dataset} still get run {short_name(run)}"
+        if run
+        else "nothing is published yet"
+    )
+
+
+def _print_refusal(console: Console, manifest: Manifest) -> None:
+    """Print each failed check, and the commands between which a person can choose."""
+    run, checks = short_name(manifest.run), manifest.verdict.checks
+    failed = [check for check in checks if not check.passed]
+    reasons = Table.grid(padding=(0, 1))
+    for check in failed:
+        reasons.add_row(Text("-", style="red"), Text(check.text))
+    console.print(f"{len(failed)} of {len(checks)} checks failed:")
+    console.print(reasons)
+    choices = Table.grid(padding=(0, 2))
+    choices.add_row("publish it anyway", command(f"tasks.runs publish {run} --anyway"))
+    for rival in sorted(_failed_rivals(manifest)):
+        choices.add_row(f"compare no longer with {rival}", command(f"tasks.runs retire {rival}"))
+    choices.add_row("go back to another run", f"{command('tasks.runs list')}; ... publish RUN")
+    console.print("What else you can do:")
+    console.print(Padding(choices, (0, 0, 0, 2)))
+
+
+def _failed_rivals(manifest: Manifest) -> set[str]:
+    """The runs whose losses this one misses."""
+    failed = {check.name for check in manifest.verdict.checks if not check.passed}
+    best = manifest.verdict.rivals
+    return {
+        short_name(best[key].run)
+        for model in manifest.models
+        if (key := loss_key(model)) in best and loss_check_name(model.name) in failed
+    }
+
+
+def _answers(manifest: Manifest, stored: Collection[Sha256]) -> Iterator[str]:
+    """Whether stored codes stay valid, a line for each model under its answer."""
     for answer, models in answer_bases(manifest, stored):
-        console.print(f"{answer}:")
+        yield f"{answer}:"
         for model in models:
-            console.print(f"  {model}", soft_wrap=True)
+            yield f"  {model}"
 
 
 def _worth_table(manifest: Manifest) -> Table:
@@ -78,7 +144,9 @@ def _worth_table(manifest: Manifest) -> Table:
     table = Table(
         "codes",
         *(Column(heading, justify="right") for heading in headings),
-        title="Accuracy of classifiers on the test images, and how codes spread",
+        title="Accuracy on the test images by the codes, and how codes spread",
+        title_justify="left",
+        title_style="bold",
         box=SIMPLE_HEAD,
     )
     rows: list[tuple[str, Probes | None, str]] = [
@@ -110,8 +178,9 @@ def _loss_table(manifest: Manifest) -> Table:
     table = Table(
         "model",
         *(Column(heading, justify="right") for heading in headings),
-        title="Test images. Loss: binary cross-entropy per pixel, nats; error: mean squared",
-        caption=f"No loss can be below the entropy floor, {floor:.4f}",
+        title=f"Loss on the test images, nats per pixel (at least {floor:.4f}), and squared error",
+        title_justify="left",
+        title_style="bold",
         box=SIMPLE_HEAD,
     )
     for model in manifest.models:

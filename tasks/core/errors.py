@@ -35,6 +35,11 @@ class StepError(AutoencoderError):
 class RefusedError(StepError):
     """The quality gate refused a run, for the reasons in the message; the run is kept."""
 
+    def __init__(self, message: str, result: object = None) -> None:
+        """Take the message, and the outcome of the run for whoever shows it."""
+        super().__init__(message)
+        self.result = result
+
 
 class ModelError(StepError):
     """One model cannot be trained; others may."""

@@ -1,10 +1,8 @@
-"""Parameters are declared once, with these two, for the form, the flags and the manifest."""
+"""Parameters are declared once, with these, for the form, the flags and the manifest."""
 
 from typing import Any
 
 from pydantic import BaseModel, Field
-
-BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
 class Group(BaseModel, frozen=True, extra="forbid"):
@@ -12,8 +10,14 @@ class Group(BaseModel, frozen=True, extra="forbid"):
 
 
 def parameter(default: Any, title: str, description: str, unit: str = "", **bounds: Any) -> Any:
-    """Declare a field; its unit and bounds are appended to the description."""
-    facts = [unit] if unit else []
-    facts += [f"{BOUNDS[name]} {bound}" for name, bound in bounds.items() if name in BOUNDS]
-    text = f"{description} [{', '.join(facts)}]" if facts else description
+    """Declare a field; its unit is appended to the description. Flags and form show its bounds."""
+    text = f"{description} ({unit})" if unit else description
     return Field(default, title=title, description=text, **bounds)
+
+
+def titled(title: str) -> Any:
+    """The title of a group, to annotate a flow's argument with.
+
+    Prefect replaces other titles by the argument's name.
+    """
+    return Field(json_schema_extra={"title": title})

@@ -11,7 +11,7 @@ from tasks.core.form import Group
 from tasks.core.settings import read_settings
 from tasks.images.rows import RawDataset
 
-HOLD_OUT = "leave empty to hold out a share"
+HOLD_OUT = "leave empty if there are none"
 IF_ANY = "if there are labels"
 
 

@@ -26,7 +26,7 @@ class PictureFolder(Source, title="Folder of pictures"):
     picture_folder: str = parameter(
         ...,
         "Folder of pictures",
-        "Where they are; in sub-folders, whose names are the classes. Sub-folders train, test and "
+        "Where they are; the names of its sub-folders are the classes; sub-folders train, test and "
         "val are the splits",
     )
     test_picture_folder: str | None = parameter(

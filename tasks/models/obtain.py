@@ -155,6 +155,7 @@ def _train(
     if state := checkpoints.load():
         training.restore(state)
         logger.info("Resuming the %s model in epoch %d", name, state.position.epoch + 1)
+    logger.info("Compiling the training of the %s model", name)
     run_interruptibly(training, checkpoints, report)
     return training
 

@@ -4,13 +4,13 @@ from typing import Annotated, Any
 
 from pydantic import StringConstraints
 
-from tasks.core.form import Group, parameter
+from tasks.core.form import Group, parameter, titled
 from tasks.images.classes import MAX_LABEL
 from tasks.images.sources import AnySource, FashionMnist
 
 ClassName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 DATASET_NAME: dict[str, Any] = {"pattern": r"^[a-z0-9][a-z0-9-]*$", "max_length": 64}
-RUN_NAME: dict[str, Any] = {"pattern": r"^[A-Za-z0-9][A-Za-z0-9-]*$", "max_length": 64}
+RUN_NAME: dict[str, Any] = {"pattern": r"^[A-Za-z0-9][A-Za-z0-9-]*$", "max_length": 128}
 """Names become parts of paths, so they can hold nothing that leads elsewhere."""
 SEED: dict[str, Any] = {"ge": 0, "le": 2**32 - 1}
 
@@ -21,16 +21,14 @@ class SourceParameters(Group):
     dataset: str = parameter(
         "fashion-mnist",
         "Dataset",
-        "Name of the dataset. `fashion-mnist` is checked against its published contents; any other "
-        "name needs another source",
+        "Name of the dataset: fashion-mnist, or any other together with a source of its own",
         unit="lower-case letters, digits and hyphens",
         **DATASET_NAME,
     )
     source: AnySource = parameter(
         FashionMnist(),
         "Source",
-        "Where the images are: grey (N x height x width) or in colour (N x height x width x 3), of "
-        "any size, 8 or 16 bit or float",
+        "Where the images are: grey or in colour, all of one size, 8 or 16 bit or float",
     )
     class_names: tuple[ClassName, ...] = parameter(
         (),
@@ -47,14 +45,18 @@ class DataParameters(SourceParameters):
     test_share: float = parameter(
         0.1,
         "Test share",
-        "Share of the images to hold out for testing, where the source has no test images",
+        "Share of the images to hold out for testing if the source has no test images",
         gt=0,
         lt=1,
     )
-    split_seed: int = parameter(
-        0, "Split seed", "Random seed for choosing those test images", **SEED
-    )
+    split_seed: int = parameter(0, "Split seed", "Random seed for choosing the test images", **SEED)
+
+
+Images = Annotated[DataParameters, titled("Images")]
 
 
 class ImagesParameters(SourceParameters):
     """Which images to encode: all that the source has, test images last."""
+
+
+EncodedImages = Annotated[ImagesParameters, titled("Images")]

@@ -1,34 +1,51 @@
 """The parameters of the flows that use a published run: `flows.encode` and `flows.neighbors`."""
 
-from tasks.core.form import Group, parameter
-from tasks.parameters.images import DATASET_NAME, RUN_NAME, ImagesParameters
+from typing import Annotated
+
+from tasks.core.form import Group, parameter, titled
+from tasks.parameters.images import (
+    DATASET_NAME,
+    RUN_NAME,
+    EncodedImages,
+    ImagesParameters,
+)
 
 
 class EncoderParameters(Group):
     """Which encoders to use."""
 
     learned_from: str = parameter(
-        "fashion-mnist", "Learned from", "Dataset on whose images they were trained", **DATASET_NAME
+        "fashion-mnist", "Learned from", "Dataset that the encoders were trained on", **DATASET_NAME
     )
     run: str | None = parameter(
-        None, "Run", "Run whose encoders to use instead of the published ones", **RUN_NAME
+        None, "Run", "Run whose encoders to use (default: the published run)", **RUN_NAME
     )
+
+
+Encoder = Annotated[EncoderParameters, titled("Encoders")]
 
 
 class ShardParameters(Group):
     """How to divide the work."""
 
     shard_rows: int = parameter(
-        65536, "Shard", "Images per task; the results do not depend on it", "images", ge=1, le=2**24
+        65536,
+        "Images per task",
+        "Fewer need less memory; the results do not depend on it",
+        ge=1,
+        le=2**24,
     )
+
+
+Shards = Annotated[ShardParameters, titled("Division of the work")]
 
 
 class EncodeParameters(Group):
     """Everything a person can choose about encoding images."""
 
-    images: ImagesParameters = ImagesParameters()
-    encoder: EncoderParameters = EncoderParameters()
-    shards: ShardParameters = ShardParameters()
+    images: EncodedImages = ImagesParameters()
+    encoder: Encoder = EncoderParameters()
+    shards: Shards = ShardParameters()
 
 
 class CodesParameters(Group):
@@ -38,11 +55,14 @@ class CodesParameters(Group):
         "fashion-mnist", "Dataset", "Dataset whose published codes to search", **DATASET_NAME
     )
     run: str | None = parameter(
-        None, "Run", "Run whose codes to search instead of the published ones", **RUN_NAME
+        None, "Run", "Run whose codes to search (default: the published run)", **RUN_NAME
     )
+
+
+Codes = Annotated[CodesParameters, titled("Codes")]
 
 
 class NeighborsParameters(Group):
     """Everything a person can choose about a search for neighbours."""
 
-    codes: CodesParameters = CodesParameters()
+    codes: Codes = CodesParameters()

@@ -4,16 +4,17 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from tasks.core.form import Group, parameter
+from tasks.core.form import Group, parameter, titled
 from tasks.models.architectures import MAX_CODE_SIZE
 from tasks.models.spec import TrainingSpec
-from tasks.parameters.images import SEED, DataParameters
+from tasks.parameters.images import SEED, DataParameters, Images
 from tasks.parameters.training import (
     FREE_NAMES,
     NAMES,
     OPTIONAL,
     BuiltInName,
     OwnArchitecture,
+    Training,
     TrainingParameters,
     training_specs,
 )
@@ -39,17 +40,17 @@ class GridParameters(Group):
     architectures: Annotated[tuple[BuiltInName, ...], DISTINCT] = parameter(
         tuple(name for name in NAMES if name not in OPTIONAL),
         "Architectures",
-        "Those that a run offers too; models that a run trained are reused",
+        "Which ones to train; models that a run has trained already are reused",
         max_length=len(NAMES),
         json_schema_extra={"uniqueItems": True},
     )
     extra: Annotated[tuple[OwnArchitecture, ...], FREE_NAMES] = parameter(
-        (), "Architectures of your own", "More architectures, after the others", max_length=16
+        (), "Architectures of your own", "More architectures to train", max_length=16
     )
     code_sizes: Annotated[tuple[CodeSize, ...], DISTINCT] = parameter(
         (8, 16, 32, 64),
         "Code sizes",
-        f"How many numbers describe one image; each at least 1, at most {MAX_CODE_SIZE}",
+        "How many numbers describe one image: one or more sizes",
         min_length=1,
         max_length=64,
         json_schema_extra={"uniqueItems": True},
@@ -58,7 +59,7 @@ class GridParameters(Group):
         1,
         "Seeds",
         "How many random seeds to train each model with: that of the training and the next ones",
-        f"seeds; at most {MAX_MODELS} models in all",
+        f"at most {MAX_MODELS} models in all",
         ge=1,
         le=64,
     )
@@ -74,12 +75,15 @@ class GridParameters(Group):
         return self
 
 
+Grid = Annotated[GridParameters, titled("Grid")]
+
+
 class SweepParameters(Group):
     """Everything a person can choose about a sweep."""
 
-    data: DataParameters = DataParameters()
-    grid: GridParameters = GridParameters()
-    training: TrainingParameters = TrainingParameters()
+    grid: Grid = GridParameters()
+    training: Training = TrainingParameters()
+    data: Images = DataParameters()
 
     @model_validator(mode="after")
     def _check_last_seed(self) -> Self:

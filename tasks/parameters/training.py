@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, create_model
 
-from tasks.core.form import Group, parameter
+from tasks.core.form import Group, parameter, titled
 from tasks.core.records import DeviceChoice
 from tasks.models.architectures import (
     BUILT_IN,
@@ -25,7 +25,7 @@ NAMES = tuple(model.architecture.name for model in BUILT_IN)
 OPTIONAL = {model.architecture.name: model.optional for model in BUILT_IN if model.optional}
 RESERVED_NAMES = {"index", "labels", "original", "pixels", *NAMES}
 """Names in codes files and figures, which no other model can have."""
-EPOCHS: dict[str, Any] = {"unit": "epochs", "ge": 1, "le": 10000}
+EPOCHS: dict[str, Any] = {"ge": 1, "le": 10000}
 CODE_SIZE: Any = parameter(
     32,
     "Code size",
@@ -59,21 +59,22 @@ CHOICE_FIELDS: dict[str, Any] = {
 class TrainingParameters(create_model("Epochs", __base__=Group, **EPOCHS_FIELDS)):  # type: ignore[misc]  # mypy knows no base made at run time
     """How to train the models."""
 
-    recipe: RecipeName = parameter(
-        "default",
-        "Recipe",
-        "`default` warms the learning rate up, then lowers it to zero; `lab` keeps the constant "
-        "0.001 of the lab",
-    )
-    batch_size: int = parameter(
-        256, "Batch size", "Images per optimizer step", "images", ge=1, le=65536
-    )
     seed: int = parameter(
         0, "Seed", "Random seed for the initial weights and the order of images", **SEED
     )
     device: DeviceChoice = parameter(
-        "auto", "Device", "Where to compute; `auto` takes a GPU if one is visible"
+        "auto", "Device", "Where to compute; auto takes a GPU if one is visible"
     )
+    recipe: RecipeName = parameter(
+        "default",
+        "Recipe",
+        "default gives the best models; lab is the training of the notebook exercise that this "
+        "project grew from",
+    )
+    batch_size: int = parameter(256, "Batch size", "Images per optimizer step", ge=1, le=65536)
+
+
+Training = Annotated[TrainingParameters, titled("Training")]
 
 
 class OwnArchitecture(Group):
@@ -120,13 +121,16 @@ class ModelParameters(create_model("Choices", __base__=Group, **CHOICE_FIELDS)):
 
     code_size: int = CODE_SIZE
     extra: Annotated[tuple[ExtraModel, ...], FREE_NAMES] = parameter(
-        (), "Models of your own", "More models to train, after the others", max_length=16
+        (), "Models of your own", "More models to train", max_length=16
     )
 
     @property
     def names(self) -> list[str]:
         """The built-in models to train."""
         return [name for name in NAMES if name not in OPTIONAL or getattr(self, name)]
+
+
+Models = Annotated[ModelParameters, titled("Models")]
 
 
 def training_specs(

@@ -17,7 +17,7 @@ from tasks.core.settings import read_settings
 from tasks.core.storage import existing_artifacts_folder
 from tasks.reports.history.page import write_page
 from tasks.runs.journal import superseded_at
-from tasks.runs.lookup import find_run, find_runs, published_run
+from tasks.runs.lookup import find_run, find_runs, is_named, published_run
 from tasks.runs.manifest import SHORT_NAME, Manifest
 from tasks.runs.publication import publish, retire
 
@@ -34,12 +34,14 @@ def main(arguments: list[str]) -> int:
     )
     checking.add_argument("dataset", nargs="*", help="all that are published, by default")
     publishing = commands.add_parser("publish", help="verify a run and make it the published one")
-    publishing.add_argument("run", help="the name of a run, or the start of it")
+    publishing.add_argument("run", help="the name of a run, or the start of its id")
     publishing.add_argument(
         "--anyway", action="store_true", help="publish even a refused run or a quick look"
     )
     retiring = commands.add_parser("retire", help="compare no later run with the losses of a run")
-    retiring.add_argument("run", help="the name of a run, deleted ones included, or its start")
+    retiring.add_argument(
+        "run", help="the name of a run, or the start of its id; also of a deleted one"
+    )
     options = parser.parse_args(arguments)
     try:
         root = existing_artifacts_folder()
@@ -63,7 +65,7 @@ def main(arguments: list[str]) -> int:
 
 
 def find_rival(start: str, root: Path) -> tuple[str, str]:
-    """The dataset and the name of the run, possibly deleted, that begins with `start`.
+    """The dataset and the id of the run, possibly deleted, that is meant by `start`.
 
     Raises:
         StepError: there is none whose losses later runs are compared with, or more than one.
@@ -71,7 +73,7 @@ def find_rival(start: str, root: Path) -> tuple[str, str]:
     runs = find_runs(root)
     rivals = {(run.dataset.name, run.run) for run in runs if run.verdict.passed}
     rivals |= {(run.dataset.name, best.run) for run in runs for best in run.best_losses.values()}
-    found = sorted(rival for rival in rivals if rival[1].startswith(start))
+    found = sorted(rival for rival in rivals if is_named(rival[1], start))
     if len(found) != 1:
         names = ", ".join(run for _, run in (found or sorted(rivals))) or "none"
         raise StepError(

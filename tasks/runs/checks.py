@@ -60,20 +60,8 @@ class Candidate(NamedTuple):
         return f"{first}, or {otherwise}"
 
 
-class Form(NamedTuple):
-    """How a number and a difference of two numbers are written."""
-
-    number: str
-    difference: str
-    factor: int = 1
-    """Of differences: those of shares are in percentage points."""
-    unit: str = ""
-    """Of differences."""
-
-
-LOSS = Form("#.4g", "#.2g")
-DIMENSION = Form(".2f", "#.2g")
-ACCURACY = Form(".2%", ".2f", 100, " points")
+LOSS, DIMENSION, ACCURACY = "#.4g", ".2f", ".2%"
+"""How numbers are written."""
 
 
 class Limit(NamedTuple):
@@ -81,25 +69,24 @@ class Limit(NamedTuple):
 
     wrong: Literal["above", "below"]
     limit: float
-    form: Form
+    form: str
+    """How both are written."""
     basis: str
     """What the limit was computed from."""
+    missed: str
+    """Where a number stands that misses the limit, in the unit of the tolerance."""
 
     def check(self, found: float, name: str, what: str, advice: str) -> Check:
         """Check a number; if it is infinite, it is left out, as JSON has none."""
         passed = found <= self.limit if self.wrong == "above" else found >= self.limit
-        relation = f"not {self.wrong}"
-        if not passed:
-            miss = self.form.factor * abs(found - self.limit)
-            relation = f"{miss:{self.form.difference}}{self.form.unit} {self.wrong}"
-        numbers = [f"{number:{self.form.number}}" for number in (found, self.limit)]
-        text = f"{what} {numbers[0]} is {relation} {numbers[1]}, the limit ({self.basis})"
+        start = f"{what} {found:{self.form}} is"
+        within = f"{start} not {self.wrong} {self.limit:{self.form}}, the limit ({self.basis})"
         return Check(
             name=name,
             passed=passed,
             found=found if math.isfinite(found) else None,
             limit=self.limit,
-            text=text if passed else f"{text}: {advice}",
+            text=within if passed else f"{start} {self.missed}: {advice}",
         )
 
 
@@ -163,10 +150,13 @@ def _check_dimension(candidate: Candidate) -> Check:
         return _skip(name, candidate.describe("effective dimension"), candidate.exact)
     images, share = candidate.dataset.rows["test"], candidate.gate.dimension_share
     directions = min(metrics.code_size, images - 1)
-    basis = f"{share:g} of {metrics.code_size} units"
+    whole = f"{metrics.code_size} units"
     if directions < metrics.code_size:
-        basis = f"{share:g} of the {directions} directions that {images} images can have"
-    return Limit("below", round(share * directions, 9), DIMENSION, basis).check(
+        whole = f"the {directions} directions that {images} images can have"
+    basis = f"{share:g} of {whole}"
+    part = 100 * metrics.effective_dimension / max(directions, 1)
+    missed = f"{part:.3g} % of {whole}, {100 * share:g} % required"
+    return Limit("below", round(share * directions, 9), DIMENSION, basis, missed).check(
         metrics.effective_dimension,
         name,
         candidate.describe("effective dimension"),
@@ -191,7 +181,12 @@ def _check_neighbors(candidate: Candidate) -> Check:
         return _skip(name, candidate.describe("neighbours"), "the images have no labels")
     tolerance = neighbor_tolerance(candidate.gate, candidate.dataset)
     basis = f"{candidate.pca}: {pca.nearest_5:.2%}, tolerance {100 * tolerance:.2g} points"
-    return Limit("below", max(0.0, round(pca.nearest_5 - tolerance, 9)), ACCURACY, basis).check(
+    missed = (
+        f"{100 * (pca.nearest_5 - codes.nearest_5):.2f} points below {candidate.pca}'s "
+        f"{pca.nearest_5:.2%}, {100 * tolerance:.2g} allowed"
+    )
+    least = max(0.0, round(pca.nearest_5 - tolerance, 9))
+    return Limit("below", least, ACCURACY, basis, missed).check(
         codes.nearest_5,
         name,
         candidate.describe("accuracy of five nearest neighbours"),
@@ -205,7 +200,9 @@ def _check_error(candidate: Candidate) -> Check:
         return _skip(name, candidate.describe("error"), candidate.exact)
     ratio = candidate.gate.pca_ratio
     basis = f"{candidate.pca}: {metrics.pca_mse:#.4g}, ratio {ratio:g}"
-    return Limit("above", ratio * metrics.pca_mse, LOSS, basis).check(
+    times = metrics.reconstruction_mse / metrics.pca_mse
+    missed = f"{times:#.4g} times {candidate.pca}'s {metrics.pca_mse:#.4g}, {ratio:g} allowed"
+    return Limit("above", ratio * metrics.pca_mse, LOSS, basis, missed).check(
         metrics.reconstruction_mse,
         name,
         candidate.describe("mean squared error"),
@@ -213,8 +210,13 @@ def _check_error(candidate: Candidate) -> Check:
     )
 
 
+def loss_check_name(model: str) -> str:
+    """The name of the check of a model's loss."""
+    return f"{model}: loss compared with the best published"
+
+
 def _check_loss(candidate: Candidate) -> Check:
-    name, rival = candidate.name("loss compared with the best published"), candidate.rival
+    name, rival = loss_check_name(candidate.model.name), candidate.rival
     if rival is None:
         return Check(name=name, passed=True, text=candidate.no_rival)
     floor, tolerance = candidate.metrics.entropy_floor, candidate.gate.tolerance
@@ -222,8 +224,13 @@ def _check_loss(candidate: Candidate) -> Check:
         f"best published: {rival.validation_loss:#.4g} in run {short_name(rival.run)}, tolerance "
         f"{100 * tolerance:g} %"
     )
-    limit = floor + (rival.validation_loss - floor) * (1 + tolerance)
-    return Limit("above", limit, LOSS, basis).check(
+    excess = rival.validation_loss - floor
+    worse = (candidate.metrics.validation_loss - floor) / excess - 1 if excess else math.inf
+    missed = (
+        f"{100 * worse:#.4g} % worse than the best published, {rival.validation_loss:#.4g} in run "
+        f"{short_name(rival.run)} (above the floor {floor:#.4g}), {100 * tolerance:g} % allowed"
+    )
+    return Limit("above", floor + excess * (1 + tolerance), LOSS, basis, missed).check(
         candidate.metrics.validation_loss,
         name,
         candidate.describe("loss"),

@@ -50,13 +50,18 @@ def find_runs(root: Path) -> list[Manifest]:
     return find_results(root / "runs", MANIFEST_FILE, Manifest)
 
 
+def is_named(run: str, words: str) -> bool:
+    """Whether a person means a run: by the start of its id, or by the name that Prefect shows."""
+    return run.startswith(words) or words.endswith(f"-{short_name(run)}")
+
+
 def find_run(start: str, root: Path) -> Manifest:
-    """The run whose name begins with `start`, which never becomes part of a path.
+    """The run that is meant by `start`, which never becomes part of a path; see `is_named`.
 
     Raises:
         StepError: there is none, or more than one.
     """
-    found = [run for run in find_runs(root) if run.run.startswith(start)]
+    found = [run for run in find_runs(root) if is_named(run.run, start)]
     if not found:
         raise StepError(
             f"No run starts with {start!r} in {root}. List them: {command('tasks.runs list')}"
@@ -65,6 +70,15 @@ def find_run(start: str, root: Path) -> Manifest:
         names = ", ".join(run.run for run in found)
         raise StepError(f"{len(found)} runs start with {start!r}: {names}. Type more of the name")
     return found[0]
+
+
+def resolve_run(words: str, root: Path) -> str:
+    """The id of a run that a person names.
+
+    Raises:
+        AutoencoderError: there is none, or more than one.
+    """
+    return words if run_folder(words, root).exists() else find_run(words, root).run
 
 
 def published_run(dataset: str, root: Path) -> str | None:

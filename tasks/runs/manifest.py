@@ -146,12 +146,33 @@ class Manifest(FinishedRecord, RunRecord):
         "code size and layers; the next run is compared with them"
     )
 
+    @property
+    def title(self) -> str:
+        """What people call the run; Prefect shows the same name."""
+        subject = describe_training(self.dataset.name, self.models[0].spec.seed)
+        return name_run(subject, self.started, self.run)
+
 
 class Outcome(Record):
     """How a run ended."""
 
     manifest: Manifest
     unchanged: bool = Field(description="nothing to do; the manifest is that of the published run")
+
+    @property
+    def kind(self) -> Literal[VerdictOutcome, "unchanged"]:
+        """In one or two words."""
+        return "unchanged" if self.unchanged else self.manifest.verdict.outcome
+
+
+def name_run(subject: str, time: datetime, run: str) -> str:
+    """What people call a run: what it is about, its day (UTC), and the start of its id."""
+    return f"{subject}-{time:%Y-%m-%d}-{short_name(run)}"
+
+
+def describe_training(dataset: str, seed: int) -> str:
+    """What a run is about, for its name."""
+    return f"{dataset}-seed{seed}"
 
 
 def short_name(run: str) -> str:

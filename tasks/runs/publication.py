@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tasks.codes.published import MANIFEST_FILE, published_link, run_folder
-from tasks.core.errors import RefusedError, StepError, command
+from tasks.core.errors import StepError
 from tasks.core.locks import lock
 from tasks.core.records import CodesSha256, FileRecord
 from tasks.core.settings import read_settings
@@ -159,15 +159,6 @@ def _log_outcome(manifest: Manifest) -> None:
         logger.info("Run %s is a quick look and is not published", run)
     else:
         logger.info("Run %s is %s. %s", run, verdict.outcome, verdict.reason)
-
-
-def raise_if_refused(manifest: Manifest) -> None:
-    """Raise `RefusedError` if the quality gate refused the run."""
-    if manifest.verdict.outcome == "refused":
-        raise RefusedError(
-            f"Run {manifest.run} is not published: {manifest.verdict.reason} It is kept. "
-            f"To publish it anyway: {command(f'tasks.runs publish {manifest.run} --anyway')}"
-        )
 
 
 def resume_publication(run: str, root: Path) -> Manifest | None:

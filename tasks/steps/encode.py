@@ -8,26 +8,34 @@ from tasks.encoding.shards import EncodingPlan, EncodingRecord
 from tasks.images.dataset import fetch_images as fetch
 from tasks.parameters.images import ImagesParameters
 from tasks.parameters.published import EncodeParameters, EncoderParameters, ShardParameters
+from tasks.runs.lookup import resolve_run
 from tasks.runs.manifest import read_manifest
 from tasks.steps import log_lines
 from tasks.steps.step import step
 
+STAGES = ("images", "encode", "join")
+"""Of the steps that people wait for, in their order."""
 
-@step("Find the encoders")
+
+@step("Find the encoders", "encoders")
 def find_encoders(parameters: EncoderParameters) -> PublishedRun:
     """The run that the parameters name, or else the published one."""
     root, run = prepare_artifacts_folder(), parameters.run
-    return open_run(run, root) if run else open_published(parameters.learned_from, root)
+    return (
+        open_run(resolve_run(run, root), root)
+        if run
+        else open_published(parameters.learned_from, root)
+    )
 
 
-@step("Fetch and verify the images", log_lines.summarize_dataset)
+@step("Fetch and verify the images", "images", log_lines.summarize_dataset)
 def fetch_images(parameters: ImagesParameters) -> DatasetRecord:
     """Get all images of the source."""
     root = prepare_artifacts_folder()
     return fetch(parameters.dataset, parameters.source, root, parameters.class_names)
 
 
-@step("Check that the encoders fit the images")
+@step("Check that the encoders fit the images", "plan")
 def plan_encoding(dataset: DatasetRecord, run: PublishedRun) -> EncodingPlan:
     """Plan which images are encoded with which models."""
     manifest = read_manifest(run.folder)
@@ -35,13 +43,13 @@ def plan_encoding(dataset: DatasetRecord, run: PublishedRun) -> EncodingPlan:
     return shards.plan_encoding(dataset, run.name, manifest.dataset, manifest.models, root)
 
 
-@step("Look for an earlier encoding")
+@step("Look for an earlier encoding", "resume")
 def find_encoding(plan: EncodingPlan) -> EncodingRecord | None:
     """The encoded set if an earlier run completed it."""
     return shards.stored_encoding(plan, prepare_artifacts_folder())
 
 
-@step("Prepare the shards")
+@step("Prepare the shards", "prepare")
 def prepare_shards(
     plan: EncodingPlan, run: PublishedRun, parameters: ShardParameters
 ) -> list[tuple[int, int]]:
@@ -50,13 +58,17 @@ def prepare_shards(
     return shards.shard_spans(plan.dataset.rows["all"], parameters.shard_rows)
 
 
-@step("Encode the images from {span[0]} to {span[1]}")
+@step(
+    "Encode the images from {span[0]} to {span[1]}",
+    "encode",
+    subject="images from {span[0]:,} to {span[1]:,}",
+)
 def encode_shard(plan: EncodingPlan, span: tuple[int, int]) -> bool:
     """Write the codes of a shard unless an earlier attempt did; return whether it had to."""
     return shards.obtain_shard(plan, span, prepare_artifacts_folder())
 
 
-@step("Join the shards")
+@step("Join the shards", "join")
 def join_shards(
     plan: EncodingPlan, spans: list[tuple[int, int]], parameters: EncodeParameters
 ) -> EncodingRecord:

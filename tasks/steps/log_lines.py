@@ -1,39 +1,57 @@
-"""The result of a step in a few words, for its log line."""
+"""The result of a step in a few words, for its line in the log and at a terminal."""
 
-from tasks.core.records import DatasetRecord, FileRecord
+from tasks.core.records import DatasetRecord, FigureRecord, FileRecord
 from tasks.evaluation.records import Baselines, Metrics
 from tasks.models.store import ModelRecord
-from tasks.reports.metrics_table import describe_worth
+from tasks.runs.manifest import Outcome
+from tasks.steps.observer import Facts
+
+SPLIT_NAMES = {"train": "training"}
+"""As people call them."""
 
 
-def summarize_dataset(dataset: DatasetRecord) -> str:
+def summarize_dataset(dataset: DatasetRecord) -> Facts:
     """Number of images of each split."""
-    rows = ", ".join(f"{count:,} {split} images" for split, count in dataset.rows.items())
-    return f"{rows} of {dataset.name}"
+    counts = [f"{count:,} {SPLIT_NAMES.get(split, split)}" for split, count in dataset.rows.items()]
+    return Facts(f"{' and '.join(counts)} images, verified")
 
 
-def summarize_model(model: ModelRecord) -> str:
-    """Epochs and validation loss."""
-    epochs = model.spec.recipe.epochs
-    unit = "epoch" if epochs == 1 else "epochs"
-    return f"{epochs} {unit}, validation loss {model.validation_loss:.4f}"
+def summarize_model(model: ModelRecord) -> Facts:
+    """Layers, parameters and validation loss."""
+    text = f"{model.layers}, {model.parameters:,} parameters"
+    return Facts(text, f"loss {model.validation_loss:.4f}")
 
 
-def summarize_file(file: FileRecord) -> str:
+def summarize_file(file: FileRecord) -> Facts:
     """Path and size."""
-    return f"{file.path}, {file.size / 1e6:.1f} MB"
+    return Facts(file.path, f"{file.size / 1e6:.1f} MB")
 
 
-def summarize_baselines(baselines: Baselines) -> str:
-    """Entropy floor and the errors of the PCAs."""
-    errors = (f"PCA-{pca.components} error {pca.mse:.5f}" for pca in baselines.pca)
-    return ", ".join([f"entropy floor {baselines.pixels.entropy_floor:.4f}", *errors])
+def summarize_baselines(baselines: Baselines) -> Facts:
+    """Errors of the PCAs, and the entropy floor."""
+    errors = (f"PCA-{pca.components} error {pca.mse:.4f}" for pca in baselines.pca)
+    return Facts(", ".join(errors), f"entropy floor {baselines.pixels.entropy_floor:.4f}")
 
 
-def summarize_metrics(metrics: Metrics) -> str:
-    """What the codes are worth, loss, error and live code units."""
-    return (
-        f"{describe_worth(metrics)}, loss {metrics.validation_loss:.4f}, "
-        f"error {metrics.reconstruction_mse:.5f}, "
-        f"{metrics.live_units} of {metrics.code_size} code units live"
-    )
+def summarize_metrics(metrics: Metrics) -> Facts:
+    """Error, what the codes are worth, and in how many directions they spread."""
+    dimensions = f"{metrics.effective_dimension:.1f} of {metrics.code_size} dimensions"
+    text = f"error {metrics.reconstruction_mse:.4f}, {dimensions}"
+    if metrics.probes is None:
+        return Facts(text)
+    return Facts(text, f"neighbours {metrics.probes.nearest_5:.1%}")
+
+
+def summarize_figures(figures: tuple[FigureRecord, ...]) -> Facts:
+    """How many they are."""
+    return Facts(number=f"{len(figures)} figures")
+
+
+def summarize_outcome(outcome: Outcome) -> Facts:
+    """What became of a run."""
+    return Facts(number=outcome.kind)
+
+
+def summarize_earlier(outcome: Outcome | None) -> Facts:
+    """What became of a run if it is over already."""
+    return summarize_outcome(outcome) if outcome else Facts()

@@ -1,4 +1,4 @@
-"""What a run shows in the Prefect UI when it has ended: report, metrics, figures.
+"""What a run shows in the Prefect UI when it has ended: the report with its figures, and metrics.
 
 If Prefect's API fails, a warning is logged and the run goes on.
 """
@@ -6,28 +6,26 @@ If Prefect's API fails, a warning is logged and the run goes on.
 import io
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from tasks.core.cores import usable_cores
-from tasks.core.records import FigureRecord
 from tasks.evaluation.records import Metrics, Probes
 from tasks.reports.history.page import render_history, write_page
 from tasks.reports.report import encode_uri
 
 logger = logging.getLogger(__name__)
 
-THUMBNAIL_BYTES = 200_000
-"""Largest data URI of a figure."""
-THUMBNAIL_WIDTHS = (1000, 800, 600, 400, 200)
-PICTURE = re.compile(r"^!\[.*\n+", re.MULTILINE)
-"""A line of markdown that shows a file. The UI cannot open files; it has artifacts instead."""
+PICTURE = re.compile(r"^(!\[.*\]\()(figures/[\w.-]+)(\))$", re.MULTILINE)
+"""A line of markdown that shows a figure; the second group is its file."""
+PICTURE_WIDTH, PICTURE_QUALITY = 1200, 80
+"""Of figures in the UI, pixels and per cent; the run's folder has them as they were drawn."""
 
 
 @contextmanager
@@ -45,32 +43,32 @@ def artifact_key(*words: str) -> str:
 
 
 def show_results(
-    name: str,
-    title: str,
-    report: Path,
-    figures: Iterable[FigureRecord],
-    metrics: dict[str, Metrics] | None = None,
+    name: str, title: str, report: Path, metrics: dict[str, Metrics] | None = None
 ) -> None:
-    """Show the report, the figures and the metrics of a finished run or sweep.
+    """Show the report, with its figures, and the metrics of a finished run or sweep.
 
     Args:
-        name: ends or begins the artifacts' keys: `report-<name>`, `<name>-<figure>`.
+        name: ends the artifacts' keys: `report-<name>`, `metrics-<name>`.
+        title: all that is shown of the report in a list.
         report: the markdown file, in the folder to which the figures' paths are relative.
         metrics: by model.
     """
     with failures_logged("the results"):
-        text = PICTURE.sub("", report.read_text())
-        create_markdown_artifact(text, artifact_key("report", name), title)
+        create_markdown_artifact(embed_figures(report), artifact_key("report", name), title)
         if metrics:
             table, key = _metrics_table(metrics), artifact_key("metrics", name)
             create_table_artifact(table, key, "Metrics on the test images")
-        figures = list(figures)
-        paths = [report.parent / figure.path for figure in figures]
-        with ThreadPoolExecutor(usable_cores()) as executor:
-            for figure, path, uri in zip(
-                figures, paths, executor.map(thumbnail, paths), strict=True
-            ):
-                create_image_artifact(uri, artifact_key(name, path.stem), figure.text)
+
+
+def embed_figures(report: Path) -> str:
+    """The text of a markdown file with its figures in it: the UI cannot open files."""
+    text, folder = report.read_text(), report.parent
+    names = [found[2] for found in PICTURE.finditer(text)]
+    with ThreadPoolExecutor(usable_cores()) as executor:
+        uris = dict(
+            zip(names, executor.map(figure_uri, [folder / name for name in names]), strict=True)
+        )
+    return PICTURE.sub(lambda found: f"{found[1]}{uris[found[2]]}{found[3]}", text)
 
 
 def show_history(dataset: str, root: Path) -> None:
@@ -93,11 +91,11 @@ def _metrics_table(metrics: dict[str, Metrics]) -> list[dict[str, Any]]:
             "model": name,
             **_accuracies(found.probes),
             "effective dimension": f"{found.effective_dimension:.1f} of {found.code_size}",
-            "loss (nats per pixel)": round(found.validation_loss, 4),
-            "above the floor": round(found.excess_loss, 4),
-            "mean squared error": round(found.reconstruction_mse, 5),
-            "PCA error": round(found.pca_mse, 5),
-            "structural similarity": round(found.ssim, 3),
+            "loss (nats per pixel)": f"{found.validation_loss:.4f}",
+            "above the floor": f"{found.excess_loss:.4f}",
+            "mean squared error": f"{found.reconstruction_mse:.5f}",
+            "PCA error": f"{found.pca_mse:.5f}",
+            "structural similarity": f"{found.ssim:.3f}",
             "live units": f"{found.live_units} of {found.code_size}",
         }
         for name, found in metrics.items()
@@ -114,15 +112,14 @@ def _accuracies(probes: Probes | None) -> dict[str, str]:
     }
 
 
-def thumbnail(path: Path) -> str:
-    """A figure as a data URI of at most `THUMBNAIL_BYTES`: as wide as fits, in 256 colours."""
+def figure_uri(path: Path) -> str:
+    """A figure as a data URI: as SVG where there is one, which charts have, else as small WebP."""
+    vector = path.with_suffix(".svg")
+    if vector.exists():
+        return encode_uri(vector.read_bytes(), "image/svg+xml")
+    content = io.BytesIO()
     with Image.open(path) as picture:
         small = picture.convert("RGB")
-    for width in THUMBNAIL_WIDTHS:
-        small.thumbnail((width, 10 * width))
-        content = io.BytesIO()
-        small.quantize().save(content, "PNG")  # optimized, a fiftieth smaller in twice the time
-        uri = encode_uri(content.getvalue(), "image/png")
-        if len(uri) <= THUMBNAIL_BYTES:
-            break
-    return uri
+    small.thumbnail((PICTURE_WIDTH, 10 * PICTURE_WIDTH))
+    small.save(content, "WEBP", quality=PICTURE_QUALITY)
+    return encode_uri(content.getvalue(), "image/webp")

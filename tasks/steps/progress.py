@@ -1,4 +1,4 @@
-"""Progress of a training: a live bar or log lines at the terminal, an artifact in the UI."""
+"""Progress of a training: told to the observer, logged now and then, an artifact in the UI."""
 
 import logging
 import threading
@@ -9,13 +9,11 @@ from contextvars import copy_context
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from prefect.logging.handlers import PrefectConsoleHandler
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.theme import Theme
 
 from tasks.models.checkpoints import Progress as TrainingProgress
+from tasks.steps.observer import StepProgress, observer
 from tasks.steps.prefect_artifacts import artifact_key, failures_logged
+from tasks.steps.step import current_label
 
 logger = logging.getLogger(__name__)
 
@@ -29,68 +27,62 @@ ARTIFACT_SECONDS = 3.0
 @contextmanager
 def show_progress(model: str) -> Iterator[Report]:
     """Give a function that shows the progress of a model's training, wherever a person may look."""
-    with terminal_progress(model) as show, progress_artifact(model) as update:
+    tell, log = tell_progress(), log_progress(f"{model} model")
+    with progress_artifact(model) as update:
 
         def report(progress: TrainingProgress) -> None:
-            show(progress)
+            tell(progress)
+            log(progress)
             update(progress)
 
         yield report
 
 
-@contextmanager
-def terminal_progress(model: str) -> Iterator[Report]:
-    """Give a function that moves a live bar, or logs lines where there is no terminal."""
-    console = log_console()
-    if not console.is_terminal:
-        yield log_progress(f"{model} model")
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[text]}"),
-        TimeRemainingColumn(compact=True),
-    )
-    # Prefect's console only has Prefect's styles; the bar needs Rich's own.
-    with console.use_theme(Theme()), Progress(*columns, console=console) as bar:
-        row = bar.add_task(f"{model} model", total=None, text="")
+class TimeLeft:
+    """Estimates the time left of a training from the steps since the first call.
 
-        def report(progress: TrainingProgress) -> None:
-            steps, text = progress.steps_done, describe_progress(progress)
-            bar.update(row, total=progress.steps, completed=steps, text=text)
+    Those before it may have been made by an earlier process, or while the model was compiled.
+    """
 
-        yield report
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self._first: tuple[float, int] | None = None
+
+    def estimate(self, progress: TrainingProgress) -> float | None:
+        """Seconds; none while nothing is known, and at the end."""
+        now, rest = time.monotonic(), progress.steps - progress.steps_done
+        self._first = self._first or (now, progress.steps_done)
+        made = progress.steps_done - self._first[1]
+        return (now - self._first[0]) * rest / made if made and rest else None
 
 
-def log_console() -> Console:
-    """The console Prefect logs to: log lines then scroll above a live bar, not through it."""
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, PrefectConsoleHandler):
-            return handler.console
-    return Console(stderr=True)
+def tell_progress() -> Report:
+    """Give a function that tells the observer how far the present step has come.
+
+    To be called in the step's own thread; the function may be called in any.
+    """
+    watching, label, time_left = observer(), current_label(), TimeLeft()
+
+    def report(progress: TrainingProgress) -> None:
+        seconds = time_left.estimate(progress)
+        text = describe_progress(progress)
+        step = StepProgress(progress.steps_done, progress.steps, text, seconds)
+        watching.step_progressed(label, step)
+
+    return report
 
 
 def log_progress(model: str) -> Report:
-    """Give a function that logs the training's progress every few seconds and at the end.
-
-    The time left is computed from the steps since its first call: those before it may have been
-    made by an earlier process, or while the model was compiled.
-    """
-    last = time.monotonic()
-    first: tuple[float, int] | None = None
+    """Give a function that logs the training's progress every few seconds and at the end."""
+    last, time_left = time.monotonic(), TimeLeft()
 
     def report(progress: TrainingProgress) -> None:
-        nonlocal last, first
-        now = time.monotonic()
-        first = first or (now, progress.steps_done)
-        finished = progress.steps_done == progress.steps
-        if now - last < LINE_SECONDS and not finished:
+        nonlocal last
+        now, seconds = time.monotonic(), time_left.estimate(progress)
+        if now - last < LINE_SECONDS and progress.steps_done < progress.steps:
             return
         last = now
-        rest, made = "", progress.steps_done - first[1]
-        if made and not finished:
-            left = (now - first[0]) * (progress.steps - progress.steps_done) / made
-            rest = f", {_duration(left)} left"
+        rest = "" if seconds is None else f", {describe_seconds(seconds)} left"
         logger.info("%s: %s%s", model, describe_progress(progress), rest)
 
     return report
@@ -102,12 +94,12 @@ def progress_artifact(model: str) -> Iterator[Report]:
 
     A thread calls the API: where that is slow, updates are late, and the training is not.
     """
-    latest: TrainingProgress | None = None
-    ended = threading.Event()
+    latest: tuple[TrainingProgress, float | None] | None = None
+    ended, time_left = threading.Event(), TimeLeft()
 
     def report(progress: TrainingProgress) -> None:
         nonlocal latest
-        latest = progress
+        latest = progress, time_left.estimate(progress)
 
     def update() -> None:
         artifact, is_last = None, False
@@ -115,7 +107,7 @@ def progress_artifact(model: str) -> Iterator[Report]:
             is_last = ended.wait(ARTIFACT_SECONDS)
             if latest:
                 with failures_logged("the training's progress"):
-                    artifact = _update_artifact(artifact, model, latest)
+                    artifact = _update_artifact(artifact, model, *latest)
 
     # The context carries the Prefect run that the artifact belongs to.
     threading.Thread(target=copy_context().run, args=(update,), name="progress").start()
@@ -125,10 +117,13 @@ def progress_artifact(model: str) -> Iterator[Report]:
         ended.set()
 
 
-def _update_artifact(artifact: UUID | None, model: str, progress: TrainingProgress) -> UUID:
+def _update_artifact(
+    artifact: UUID | None, model: str, progress: TrainingProgress, seconds_left: float | None
+) -> UUID:
     """Update an artifact, or create it if there is none; return its id."""
     percent = 100 * progress.steps_done / progress.steps
-    text = f"{model} model: {describe_progress(progress)}"
+    rest = "" if seconds_left is None else f", {describe_seconds(seconds_left)} left"
+    text = f"{model.capitalize()} model, {percent:.0f} %: {describe_progress(progress)}{rest}"
     if artifact:
         update_progress_artifact(artifact, percent, text)
         return artifact
@@ -137,14 +132,14 @@ def _update_artifact(artifact: UUID | None, model: str, progress: TrainingProgre
 
 
 def describe_progress(progress: TrainingProgress) -> str:
-    """The epoch under way and the losses of the last finished one."""
+    """The epoch under way, and the validation loss of the last finished one."""
     epoch = min(progress.epochs_done + 1, progress.epochs)
     text = f"epoch {epoch} of {progress.epochs}"
-    if not progress.history:
-        return text
-    last = progress.history[-1]
-    return f"{text}, loss {last.loss:.4f}, validation loss {last.validation_loss:.4f}"
+    return f"{text}, loss {progress.history[-1].validation_loss:.4f}" if progress.history else text
 
 
-def _duration(seconds: float) -> str:
+def describe_seconds(seconds: float) -> str:
+    """A duration in the unit that suits it."""
+    if seconds < 1:
+        return "<1 s"
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

@@ -35,12 +35,16 @@ from tasks.runs.building import ATTEMPT_FOLDER, begin_run, building_folder, disc
 from tasks.runs.manifest import Manifest, Outcome, RunRecord
 from tasks.steps import log_lines
 from tasks.steps.events import CONFIRMED, REFUSED, announce, announce_publication
+from tasks.steps.outcome import describe_losses
 from tasks.steps.prefect_artifacts import show_history, show_results, show_text
 from tasks.steps.progress import show_progress
 from tasks.steps.step import CurrentRun, step
 
+STAGES = ("dataset", "train", "encode", "evaluate", "figures", "publish")
+"""Of the steps that people wait for, in their order."""
 
-@step("Look for an earlier attempt")
+
+@step("Look for an earlier attempt", "resume", log_lines.summarize_earlier)
 def find_earlier_attempt(run: str) -> Outcome | None:
     """The outcome of the run if an earlier attempt completed it; announces it again."""
     root = prepare_artifacts_folder()
@@ -48,7 +52,7 @@ def find_earlier_attempt(run: str) -> Outcome | None:
     return _announced(manifest, root) if manifest else None
 
 
-@step("Choose the device")
+@step("Choose the device", "device")
 def choose_device(requested: DeviceChoice) -> DeviceKind:
     """Decide where to compute."""
     from tasks.core import device
@@ -56,7 +60,7 @@ def choose_device(requested: DeviceChoice) -> DeviceKind:
     return device.choose_device(requested)
 
 
-@step("Inspect the images")
+@step("Inspect the images", "inspect")
 def inspect_source(parameters: DataParameters) -> InspectionRecord:
     """Read all images and report what they are; nothing is stored but the report.
 
@@ -74,7 +78,7 @@ def inspect_source(parameters: DataParameters) -> InspectionRecord:
     return record
 
 
-@step("Fetch and verify the dataset", log_lines.summarize_dataset)
+@step("Fetch and verify the dataset", "dataset", log_lines.summarize_dataset)
 def fetch_dataset(parameters: DataParameters) -> DatasetRecord:
     """Get the images from the first source that has them."""
     return datasets.fetch_dataset(
@@ -87,7 +91,7 @@ def fetch_dataset(parameters: DataParameters) -> DatasetRecord:
     )
 
 
-@step("Choose the coordinate systems")
+@step("Choose the coordinate systems", "basis")
 def choose_anchors(
     run: str,
     parameters: Parameters,
@@ -101,7 +105,7 @@ def choose_anchors(
     return TrainingContext(run, dataset, device, chosen)
 
 
-@step("Check whether anything would change")
+@step("Check whether anything would change", "compare", log_lines.summarize_earlier)
 def find_unchanged(
     context: TrainingContext, parameters: RunParameters, specs: list[TrainingSpec]
 ) -> Outcome | None:
@@ -124,7 +128,12 @@ def find_unchanged(
     return Outcome(manifest=manifest, unchanged=True)
 
 
-@step("Train the {spec.architecture.name} model", log_lines.summarize_model)
+@step(
+    "Train the {spec.architecture.name} model",
+    "train",
+    log_lines.summarize_model,
+    "{spec.architecture.name}",
+)
 def train_model(
     context: TrainingContext, spec: TrainingSpec, earlier: list[ModelRecord], retrain: bool
 ) -> ModelRecord:
@@ -138,7 +147,7 @@ def train_model(
         return anchors.obtain_model_in_basis(context, spec, earlier, root, report, retrain)
 
 
-@step("Encode the {split} images", log_lines.summarize_file)
+@step("Encode the {split} images", "encode", log_lines.summarize_file, "{split}")
 def encode_images(
     run: str, split: Split, dataset: DatasetRecord, models: list[ModelRecord]
 ) -> FileRecord:
@@ -157,7 +166,7 @@ def encode_images(
     return describe_file(folder, name)
 
 
-@step("Export the encoders")
+@step("Export the encoders", "encode", subject="for readers without TensorFlow")
 def export_encoders(run: str, dataset: DatasetRecord, models: list[ModelRecord]) -> None:
     """Write the encoders for readers without TensorFlow, unless an earlier attempt did."""
     root = prepare_artifacts_folder()
@@ -166,14 +175,14 @@ def export_encoders(run: str, dataset: DatasetRecord, models: list[ModelRecord])
         obtain_encoder(model, dataset, building_folder(run, root), root)
 
 
-@step("Compute the baselines", log_lines.summarize_baselines)
+@step("Compute the baselines", "evaluate", log_lines.summarize_baselines, "baselines")
 def compute_baselines(dataset: DatasetRecord, specs: list[TrainingSpec]) -> Baselines:
     """What models with these code sizes are compared with; computed once for each dataset."""
     code_sizes = {spec.architecture.code_size for spec in specs}
     return obtain_baselines(dataset, code_sizes, prepare_artifacts_folder())
 
 
-@step("Evaluate the {model.name} model", log_lines.summarize_metrics)
+@step("Evaluate the {model.name} model", "evaluate", log_lines.summarize_metrics, "{model.name}")
 def evaluate_model(
     run: str,
     model: ModelRecord,
@@ -200,7 +209,7 @@ def evaluate_model(
     return load_or_compute(path, Metrics, evaluate)
 
 
-@step("Draw the figures")
+@step("Draw the figures", "figures", log_lines.summarize_figures)
 def draw_figures(
     run: str,
     dataset: DatasetRecord,
@@ -222,7 +231,7 @@ def draw_figures(
     return load_or_compute(folder / ATTEMPT_FOLDER / "figures.json", FigureList, draw).root
 
 
-@step("Publish the run")
+@step("Publish the run", "publish", log_lines.summarize_outcome)
 def publish_run(
     run: CurrentRun,
     parameters: Parameters,
@@ -233,11 +242,7 @@ def publish_run(
     metrics: dict[str, Metrics],
     figures: tuple[FigureRecord, ...],
 ) -> Outcome:
-    """Complete the run's folder and judge it; a run that passes becomes the published one.
-
-    Raises:
-        RefusedError: the quality gate refused the run.
-    """
+    """Complete the run's folder and judge it; a run that passes becomes the published one."""
     root = prepare_artifacts_folder()
     record = RunRecord(
         run=run.name,
@@ -253,15 +258,16 @@ def publish_run(
     if manifest is None:
         manifest = publication.complete_run(record, root, render_files, codes.values())
     report = run_folder(run.name, root) / MARKDOWN_FILE
-    show_results(dataset.name, f"Run {run.name}", report, figures, metrics)
+    outcome = Outcome(manifest=manifest, unchanged=False)
+    title = f"{manifest.verdict.outcome.capitalize()}: {describe_losses(outcome)}"
+    show_results(dataset.name, title, report, metrics)
     return _announced(manifest, root)
 
 
 def _announced(manifest: Manifest, root: Path) -> Outcome:
-    """Show and announce how a run ended; fail if it was refused."""
+    """Show and announce how a run ended."""
     show_history(manifest.dataset.name, root)
     announce_publication(manifest.dataset.name, root)
     if manifest.verdict.outcome == "refused":
         announce(manifest, REFUSED)
-    publication.raise_if_refused(manifest)
     return Outcome(manifest=manifest, unchanged=False)

@@ -1,11 +1,11 @@
 """The time of the whole job by stages, as part of `make bench`, beside an empty Prefect flow.
 
 Some four minutes on two quiet cores. Each run is a command in a process of its own, with a home
-folder of Prefect that is new at first. What happens when is seen from outside, by the lines of the
-log. Seconds until a line are those of everything before it, so a step's seconds contain what
-Prefect does between two steps. Short runs take turns with an empty flow, and the median of each
-kind counts. Only one run trains all epochs: where the baselines are new, it is one epoch, as the
-other steps do not depend on their number.
+folder of Prefect that is new at first. What happens when is told by the lines that it prints, and
+by those of its log file. Seconds until a line are those of everything before it, so a step's
+seconds contain what Prefect does between two steps. Short runs take turns with an empty flow, and
+the median of each kind counts. Only one run trains all epochs: where the baselines are new, it is
+one epoch, as the other steps do not depend on their number.
 """
 
 import json
@@ -17,7 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,8 +78,8 @@ class Run(NamedTuple):
 
 def run(command: list[str], environment: dict[str, str]) -> Run:
     """Run a command and time the lines that it prints."""
-    marks: dict[str, float] = {}
-    steps: dict[str, float] = {}
+    folder = Path(environment.get(ROOT_VARIABLE, "/nowhere")) / "logs"
+    known, begun = set(folder.glob("*.log")), datetime.now()
     started = time.monotonic()
     with subprocess.Popen(
         command,
@@ -88,20 +89,16 @@ def run(command: list[str], environment: dict[str, str]) -> Run:
         text=True,
     ) as process:
         assert process.stdout
-        last, lines = 0.0, []
-        for line in process.stdout:
-            now = time.monotonic() - started
-            lines.append(line)
-            for name in (name for name, is_mark in MARKS.items() if is_mark(line)):
-                marks.setdefault(name, now)
-            if found := STEP.search(line):
-                begun = last or marks.get("server", 0.0)
-                steps[found[1]], last = now - begun, now
+        lines = [(time.monotonic() - started, line) for line in process.stdout]
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.monotonic() - started
     if process.returncode:
-        raise RuntimeError(f"{command} ended with code {process.returncode}:\n{''.join(lines)}")
+        text = "".join(line for _, line in lines)
+        raise RuntimeError(f"{command} ended with code {process.returncode}:\n{text}")
+    for path in set(folder.glob("*.log")) - known:
+        lines += read_log(path, begun)
+    marks, steps, last = find_stages(lines)
     return Run(
         seconds=seconds,
         processor_seconds=usage.ru_utime + usage.ru_stime,
@@ -110,6 +107,33 @@ def run(command: list[str], environment: dict[str, str]) -> Run:
         steps=steps,
         last_step_to_end=seconds - (last or marks.get("first line", 0.0)),
     )
+
+
+def read_log(path: Path, begun: datetime) -> Iterator[tuple[float, str]]:
+    """The lines of a run's log file that begin with a time, with their seconds since `begun`."""
+    for line in path.read_text().splitlines():
+        stamp, separator, _ = line.partition(" | ")
+        if separator and len(stamp) == len("2026-01-01T00:00:00.000"):
+            yield (datetime.fromisoformat(stamp) - begun).total_seconds(), line
+
+
+def find_stages(
+    lines: list[tuple[float, str]],
+) -> tuple[dict[str, float], dict[str, float], float]:
+    """Seconds until each mark, seconds of each step, and seconds until the end of the last one.
+
+    Args:
+        lines: with the seconds from the start of the command to each.
+    """
+    marks: dict[str, float] = {}
+    steps: dict[str, float] = {}
+    last = 0.0
+    for now, line in lines:
+        for name in (name for name, is_mark in MARKS.items() if is_mark(line)):
+            marks.setdefault(name, now)
+        if found := STEP.search(line):
+            steps[found[1]], last = now - (last or marks.get("server", 0.0)), now
+    return marks, steps, last
 
 
 def measure(folder: Path) -> dict[str, Run]:

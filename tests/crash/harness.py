@@ -28,6 +28,8 @@ from prefect.settings import PREFECT_HOME, temporary_settings
 from tests.crash.results import results
 from tests.crash.victim import POINTS
 
+LOGS = "logs/*.log"
+"""Of the runs at a terminal, which shows less."""
 RESUMED = re.compile(r"Resuming the (\w+) model in epoch (\d+)")
 RANDOM_MOMENT = "at a random moment"
 RANDOM_SHARE = 0.7
@@ -45,6 +47,7 @@ class Attempt(NamedTuple):
     resumed: list[tuple[str, int]]
     """Model and number of finished epochs of each training that was resumed."""
     log: str
+    """What it printed, then the file of its log."""
     cpu_seconds: float
     """Processor time, user and system, of all threads."""
 
@@ -73,11 +76,13 @@ class Victim:
         if point:
             environment |= {"CRASH_POINT": point, "CRASH_COUNT": str(passes)}
         command = [sys.executable, "-m", "tests.crash.victim", *self._flags]
+        known = set(root.glob(LOGS))
         with tempfile.TemporaryFile("w+") as log:
             process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
             used = _wait(process, cpu_seconds)
             log.seek(0)
             text = log.read()
+        text += "".join(path.read_text() for path in set(root.glob(LOGS)) - known)
         if process.returncode not in (0, -signal.SIGKILL):
             raise RuntimeError(f"The flow ended with {process.returncode}:\n{text}")
         resumed = [(model, int(epoch) - 1) for model, epoch in RESUMED.findall(text)]

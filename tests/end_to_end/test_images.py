@@ -90,7 +90,7 @@ def test_a_single_run_writes_the_same_codes_as_outside_for_any_user(
             subprocess.run, command, cwd=REPOSITORY, env=environment, capture_output=True, text=True
         )
         shown = engine.docker("run", "--user=1234:1234", *retrain(cpu_image, inside))
-    assert f"Published as /artifacts/published/{SAMPLE.dataset}" in shown
+    assert f"Published: readers of {SAMPLE.dataset} now get run" in shown
     assert run.result().returncode == 0, run.result().stderr
     for split in ("train", "test"):
         ours, theirs = (

@@ -45,7 +45,7 @@ def test_a_run_survives_a_restart_of_the_database(on_postgresql: Served, version
     run = on_postgresql.start(long_run(seed=1))
     on_postgresql.wait_until_training(run)
     subprocess.run(["pg_ctlcluster", version, NAME, "restart", "--mode", "fast"], check=True)
-    ended = on_postgresql.wait_for(run, "Completed")
+    ended = on_postgresql.wait_for(run, "Published")
     assert ended["run_count"] == 1
     assert not list(on_postgresql.home.glob("*.db"))
     folder = on_postgresql.artifacts / "neighbors" / run

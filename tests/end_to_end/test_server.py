@@ -100,7 +100,7 @@ def test_silence_is_three_heartbeats_of_a_run_of_any_deployment(served: Served) 
 
 def test_a_run_publishes_and_its_event_starts_the_search_for_neighbours(served: Served) -> None:
     run = served.start(RUN)
-    served.wait_for(run, "Completed")
+    served.wait_for(run, "Published")
     published = open_published(SAMPLE.dataset, served.artifacts)
     assert published.name == run
     folder = served.artifacts / "neighbors" / run
@@ -110,7 +110,11 @@ def test_a_run_publishes_and_its_event_starts_the_search_for_neighbours(served: 
     kinds = {found["key"]: found["type"] for found in artifacts}
     assert kinds[f"report-{SAMPLE.dataset}"] == "markdown"
     assert kinds[f"metrics-{SAMPLE.dataset}"] == "table"
-    assert kinds[f"{SAMPLE.dataset}-comparison"] == "image"
+    assert set(kinds.values()) == {"markdown", "table", "progress"}
+    (found,) = served.find("flow_runs", flow_runs={"id": {"any_": [run]}})
+    assert found["name"].startswith(f"{SAMPLE.dataset}-seed0-")
+    assert found["name"].endswith(f"-{run[:8]}")
+    assert {SAMPLE.dataset, "published"} <= set(found["tags"])
     progress = [found for found in artifacts if found["key"] == "training-deep"]
     assert [found["data"] for found in progress] == [100.0]
 
@@ -121,9 +125,9 @@ TOO_SHORT = {**RUN, "training": {**RUN["training"], "shallow_epochs": 2}}
 
 def test_a_run_that_is_not_good_enough_leaves_what_is_published(served: Served) -> None:
     good = served.start(RUN)
-    served.wait_for(good, "Completed")
+    served.wait_for(good, "Published")
     poor = served.start(TOO_SHORT)
-    ended = served.wait_for(poor, "Failed")
+    ended = served.wait_for(poor, "Refused")
     assert "Shallow mean squared error" in ended["state"]["message"]
     published = read_manifest(open_published(SAMPLE.dataset, served.artifacts).folder)
     assert published.run != poor
@@ -162,8 +166,8 @@ def test_a_schedule_fires_and_its_run_waits_for_the_one_before(served: Served) -
         return next((run["id"] for run in found if run.items() >= due.items()), None)
 
     second = wait_until(fired, 60, served.tail)
-    served.wait_for(first, "Completed")
-    served.wait_for(second, "Completed")
+    served.wait_for(first, "Published")
+    served.wait_for(second, "Unchanged")
     served.client.delete(f"deployments/{deployment}/schedules/{schedule}")
     assert "AwaitingConcurrencySlot" in served.states(second)
     served.wait_for_message(second, f"Unchanged: the published run {first[:8]}")
@@ -175,7 +179,7 @@ def test_a_run_survives_the_death_of_the_server(served: Served) -> None:
     home = f"PREFECT_HOME={served.home}".encode()
     os.kill(find_process(b"prefect\0server\0start", home), signal.SIGKILL)
     wait_until(lambda: "it is started again" in served.log.read_text(), 20, served.tail)
-    ended = served.wait_for(run, "Completed")
+    ended = served.wait_for(run, "Published")
     assert ended["run_count"] == 1
 
 
@@ -184,7 +188,7 @@ def test_a_run_goes_on_when_the_project_is_served_again(tmp_path: Path) -> None:
         run = served.start(long_run(seed=1))
         served.wait_until_training(run)
     with serve(tmp_path) as served:
-        ended = served.wait_for(run, "Completed")
+        ended = served.wait_for(run, "Published")
         assert ended["run_count"] == 2
         served.wait_for_message(run, "Resuming the deep model")
         wait_until((served.artifacts / "neighbors" / run).exists, 90, served.tail)
@@ -195,7 +199,7 @@ def test_a_run_whose_process_is_killed_comes_back_and_resumes(served: Served) ->
     served.wait_until_training(run)
     os.kill(process_of(run), signal.SIGKILL)
     served.wait_for(run, "Crashed", 30)
-    ended = served.wait_for(run, "Completed")
+    ended = served.wait_for(run, "Published")
     assert ended["run_count"] == 2
     served.wait_for_message(run, "Resuming the deep model")
 
@@ -233,10 +237,10 @@ def test_a_person_is_notified_of_a_refused_run(served: Served) -> None:
         subprocess.run(save, check=True, env=served.environment)
         assert deploy(served, "--notify", "custom-webhook/night-shift").returncode == 0
         run = served.start(TOO_SHORT)
-        served.wait_for(run, "Failed")
+        served.wait_for(run, "Refused")
         wait_until(lambda: received, 30, served.tail)
-    assert received[0]["subject"].startswith("retrain failed")
-    assert f"Run {run} is not published" in received[0]["body"]
+    assert received[0]["subject"].startswith("retrain refused")
+    assert received[0]["body"].startswith("Not published: ")
     assert f"/runs/flow-run/{run}" in received[0]["body"]
 
 

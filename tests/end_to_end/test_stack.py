@@ -84,7 +84,7 @@ def test_a_run_survives_a_restart_of_the_database(stack: Stack) -> None:
     run = stack.start(run_on_the_mount(seed=3))
     stack.wait_until_training(run)
     stack.engine.docker("restart", stack.container("database"))
-    ended = stack.wait_for(run, "Completed")
+    ended = stack.wait_for(run, "Published")
     assert ended["run_count"] == 1
     published = open_published(SAMPLE.dataset, stack.artifacts)
     assert published.name == run
@@ -160,7 +160,7 @@ def test_runs_survive_the_end_of_their_worker_and_of_their_container(
     stack.engine.docker("kill", container_of(killed, stack))
     with computing_outside(tmp_path):
         for run in (killed, orphan):
-            ended = stack.wait_for(run, "Completed", 600)
+            ended = stack.wait_for(run, "Published", 600)
             assert ended["run_count"] == 2
             stack.wait_for_message(run, "Resuming the deep model")
     wait_until(lambda: not container_of(killed, stack), 60, stack.tail)  # it ends after its run

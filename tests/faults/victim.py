@@ -39,7 +39,7 @@ from tasks.runs.building import ATTEMPT_FOLDER, begin_run, building_folder, run_
 from tasks.runs.manifest import RunRecord
 from tasks.runs.outbox import find_unannounced, record_announcement
 from tasks.runs.publication import complete_run, resume_publication
-from tasks.steps.retries import RETRIES
+from tasks.steps.step import RETRIES
 from tests.conftest import BASELINES, METRICS, SAMPLE
 from tests.fetching import fetch
 

@@ -10,21 +10,21 @@ from tasks.runs.manifest import Outcome
 from tests.conftest import BASELINES, METRICS, complete
 
 
-def test_a_published_run_names_its_link(
+def test_a_published_run_names_what_readers_get_and_its_report(
     model: ModelRecord, dataset: DatasetRecord, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     manifest = complete("run-1", model, dataset, root)
     print_outcome(Outcome(manifest=manifest, unchanged=False))
     lines = capsys.readouterr().out.splitlines()
-    assert f"Published as {root / 'published' / dataset.name}" in lines
-    assert manifest.verdict.reason in lines
-    assert f"Models, codes, figures and report: {root / 'runs' / 'run-1'}" in lines
+    assert f"Published: readers of {dataset.name} now get run run-1." in lines
+    assert manifest.verdict.reason in " ".join(line.strip() for line in lines)
+    assert lines[-1] == f"Report: {(root / 'runs' / 'run-1' / 'report.html').resolve().as_uri()}"
     rows = [line.split() for line in lines]
     (row,) = (row for row in rows if " ".join(row[4:7]) == "32 of 32")
     assert row[:2] == ["shallow", "0.3000"]
     assert ["shallow", "85.00%", "80.00%", "80.00%", "20.0", "of", "32"] in rows
     assert ["PCA-32", "85.00%", "80.00%", "80.00%", "-"] in rows
-    assert max(map(len, lines[:17])) <= 80
+    assert max(map(len, lines[:-1])) <= 80
 
 
 def test_without_labels_models_alone_have_a_row_of_worth(
@@ -89,9 +89,28 @@ def test_a_quick_look_is_not_published(
     manifest = complete("run-1", model, dataset, root, settings=quick)
     print_outcome(Outcome(manifest=manifest, unchanged=False))
     shown = capsys.readouterr().out
-    assert "Quick look: not published." in shown.splitlines()
-    assert "Published as" not in shown
+    assert "Quick look: everything works. Not published; nothing is published yet." in (
+        shown.splitlines()
+    )
     assert "basis" not in shown, "published codes are what they were"
+
+
+def test_a_refusal_says_by_how_much_it_missed_and_what_to_do(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    complete("run-1", model, dataset, root)
+    worse = METRICS.model_copy(update={"validation_loss": 0.31})
+    manifest = complete("run-2", model, dataset, root, worse)
+    print_outcome(Outcome(manifest=manifest, unchanged=False))
+    lines = capsys.readouterr().out.splitlines()
+    start = lines.index(f"Refused: not published; readers of {dataset.name} still get run run-1.")
+    shown = " ".join(" ".join(lines[start:]).split())
+    assert "1 of 6 checks failed: - Shallow loss 0.3100 is 16.67 % worse than the best" in shown
+    assert "5 % allowed" in shown
+    assert "raise --tolerance" in shown
+    assert "publish it anyway python -m tasks.runs publish run-2 --anyway" in shown
+    assert "compare no longer with run-1 python -m tasks.runs retire run-1" in shown
+    assert lines[-1].startswith("Report: file:///")
 
 
 def test_a_report_is_printed_without_its_pictures(

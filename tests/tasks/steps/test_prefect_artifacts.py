@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.core.records import FigureRecord
 from tasks.steps.prefect_artifacts import (
-    THUMBNAIL_BYTES,
+    embed_figures,
     failures_logged,
+    figure_uri,
     show_results,
-    thumbnail,
 )
 from tests.conftest import METRICS
 from tests.prefect_server import shown_by
@@ -27,37 +26,35 @@ def test_failures_are_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_results_are_shown_as_report_metrics_and_figures(tmp_path: Path) -> None:
+def test_one_artifact_is_the_whole_report_and_one_the_metrics(tmp_path: Path) -> None:
     (tmp_path / "report.md").write_text(REPORT)
     (tmp_path / "figures").mkdir()
-    figures = [
-        FigureRecord(path=f"figures/{name}.png", title=name, text=f"shows {name}")
-        for name in ("classes", "map-my_model")
-    ]
-    for figure in figures:
-        Image.new("RGB", (30, 20)).save(tmp_path / figure.path)
+    Image.new("RGB", (30, 20)).save(tmp_path / "figures" / "a.png")
     report, metrics = tmp_path / "report.md", {"deep": METRICS}
-    shown = shown_by(lambda: show_results("my_set", "Run 1", report, figures, metrics))
-    assert set(shown) == {
-        "report-my-set",
-        "metrics-my-set",
-        "my-set-classes",
-        "my-set-map-my-model",
-    }
-    assert shown["report-my-set"]["data"] == "# A report\n\nIn (words)\n"
-    assert shown["report-my-set"]["description"] == "Run 1"
-    for text in ("32 of 32", "20.0 of 32", '"five neighbours": "85.00%"'):
+    shown = shown_by(lambda: show_results("my_set", "Published: loss 0.3", report, metrics))
+    assert set(shown) == {"report-my-set", "metrics-my-set"}
+    assert shown["report-my-set"]["description"] == "Published: loss 0.3"
+    assert "![Two (2) lines](data:image/webp;base64," in shown["report-my-set"]["data"]
+    for text in ("32 of 32", "20.0 of 32", '"five neighbours": "85.00%"', '"0.3000"'):
         assert text in shown["metrics-my-set"]["data"]
-    map_of_codes = shown["my-set-map-my-model"]
-    assert map_of_codes["description"] == "shows map-my_model"
-    assert map_of_codes["data"].startswith("data:image/png;base64,")
 
 
-@pytest.mark.parametrize("side", [100, 700])
-def test_thumbnails_are_small_pictures(tmp_path: Path, side: int) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+def test_all_else_of_the_report_stays_as_it_is(tmp_path: Path) -> None:
+    text = REPORT.replace("figures/a.png", "https://example.com/figures/a.png")
+    (tmp_path / "report.md").write_text(text)
+    assert embed_figures(tmp_path / "report.md") == text
+
+
+def test_a_large_figure_is_shrunk(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (700, 2000, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "figure.png")
-    uri = thumbnail(tmp_path / "figure.png")
-    assert len(uri) <= THUMBNAIL_BYTES
-    content = base64.b64decode(uri.removeprefix("data:image/png;base64,"))
-    assert Image.open(io.BytesIO(content)).width <= side
+    uri = figure_uri(tmp_path / "figure.png")
+    content = base64.b64decode(uri.removeprefix("data:image/webp;base64,"))
+    assert Image.open(io.BytesIO(content)).width == 1200
+    assert len(content) < (tmp_path / "figure.png").stat().st_size / 4
+
+
+def test_a_chart_is_embedded_as_svg(tmp_path: Path) -> None:
+    Image.new("RGB", (30, 20)).save(tmp_path / "chart.png")
+    (tmp_path / "chart.svg").write_text("<svg/>")
+    assert figure_uri(tmp_path / "chart.png") == "data:image/svg+xml;base64,PHN2Zy8+"

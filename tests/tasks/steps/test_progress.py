@@ -1,4 +1,3 @@
-import io
 import logging
 import threading
 import time
@@ -7,12 +6,17 @@ from typing import Any
 import pytest
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
-from rich.console import Console
 
 from tasks.core.records import EpochRecord
 from tasks.models.checkpoints import Progress
 from tasks.steps import progress
-from tasks.steps.progress import describe_progress, progress_artifact, terminal_progress
+from tasks.steps.observer import Observer, StepLabel, StepProgress, observed_by
+from tasks.steps.progress import (
+    describe_progress,
+    describe_seconds,
+    progress_artifact,
+    tell_progress,
+)
 from tests.prefect_server import artifacts_of, shown_by
 
 HISTORY = (EpochRecord(loss=0.3, validation_loss=0.31),)
@@ -28,38 +32,39 @@ def updates_often(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_epoch_under_way_is_counted_from_one() -> None:
     start = MIDDLE._replace(steps_done=1, epochs_done=0, history=())
     assert describe_progress(start) == "epoch 1 of 2"
-    assert describe_progress(MIDDLE) == "epoch 2 of 2, loss 0.3000, validation loss 0.3100"
+    assert describe_progress(MIDDLE) == "epoch 2 of 2, loss 0.3100"
     end = MIDDLE._replace(steps_done=10, epochs_done=2)
-    assert describe_progress(end) == "epoch 2 of 2, loss 0.3000, validation loss 0.3100"
+    assert describe_progress(end) == "epoch 2 of 2, loss 0.3100"
 
 
-def test_progress_is_a_live_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    console = Console(file=io.StringIO(), force_terminal=True, width=120)
-    monkeypatch.setattr(progress, "log_console", lambda: console)
-    with terminal_progress("shallow") as report:
-        report(MIDDLE)
-    assert isinstance(console.file, io.StringIO)
-    shown = console.file.getvalue()
-    assert "shallow model" in shown
-    assert "epoch 2 of 2" in shown
-    assert "loss 0.3000, validation loss 0.3100" in shown
-
-
-def test_progress_is_a_few_lines_elsewhere(
+def test_progress_is_a_few_lines_in_the_log(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(progress, "log_console", lambda: Console(file=io.StringIO()))
-    clock = iter([0.0, 1.0, 11.0, 12.0, 201.0, 400.0])
-    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    with terminal_progress("shallow") as report:
-        for steps in (100, 200, 210, 300, 1000):
-            report(MIDDLE._replace(steps_done=steps, steps=1000))
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    report = progress.log_progress("shallow model")
+    for seconds, steps in ((1, 100), (11, 200), (12, 210), (201, 300), (400, 1000)):
+        now = float(seconds)
+        report(MIDDLE._replace(steps_done=steps, steps=1000))
     assert [record.getMessage() for record in caplog.records] == [
-        "shallow model: epoch 2 of 2, loss 0.3000, validation loss 0.3100, 80 s left",
-        "shallow model: epoch 2 of 2, loss 0.3000, validation loss 0.3100, 12 min left",
-        "shallow model: epoch 2 of 2, loss 0.3000, validation loss 0.3100",
+        "shallow model: epoch 2 of 2, loss 0.3100, 80 s left",
+        "shallow model: epoch 2 of 2, loss 0.3100, 12 min left",
+        "shallow model: epoch 2 of 2, loss 0.3100",
     ]
+
+
+def test_the_observer_is_told_how_far_the_step_has_come() -> None:
+    told: list[tuple[StepLabel, StepProgress]] = []
+
+    class Recorder(Observer):
+        def step_progressed(self, label: StepLabel, progress: StepProgress) -> None:
+            told.append((label, progress))
+
+    with observed_by(Recorder()):
+        report = tell_progress()
+        report(MIDDLE)
+    assert told == [(StepLabel(""), StepProgress(5, 10, "epoch 2 of 2, loss 0.3100", None))]
 
 
 def test_the_time_left_of_a_resumed_training_counts_no_steps_of_earlier_attempts(
@@ -67,14 +72,21 @@ def test_the_time_left_of_a_resumed_training_counts_no_steps_of_earlier_attempts
 ) -> None:
     """900 steps were made before, and then one a second."""
     caplog.set_level(logging.INFO)
-    clock = iter([0.0, 20.0, 31.0])
-    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     report = progress.log_progress("deep model")
-    report(MIDDLE._replace(steps_done=901, steps=1000))
-    report(MIDDLE._replace(steps_done=912, steps=1000))
+    for now, steps in ((20.0, 901), (31.0, 912)):  # noqa: B007 - the clock reads it
+        report(MIDDLE._replace(steps_done=steps, steps=1000))
     first, second = (record.getMessage() for record in caplog.records)
     assert "left" not in first  # nothing to compute it from
     assert second.endswith(", 88 s left")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.4, "<1 s"), (1.4, "1 s"), (99, "99 s"), (150, "2 min")]
+)
+def test_durations_are_in_the_unit_that_suits_them(seconds: float, shown: str) -> None:
+    assert describe_seconds(seconds) == shown
 
 
 def wait_for_updates() -> None:
@@ -104,9 +116,7 @@ def test_progress_moves_and_ends_at_the_end() -> None:
     shown = shown_by(train)["training-my-model"]
     assert shown["type"] == "progress"
     assert shown["data"] == 100.0
-    assert shown["description"] == (
-        "my_model model: epoch 2 of 2, loss 0.3000, validation loss 0.3100"
-    )
+    assert shown["description"] == "My_model model, 100 %: epoch 2 of 2, loss 0.3100"
 
 
 def test_a_training_never_waits_for_the_api(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ def in_flow(work: Callable[[], object]) -> object:
     return fanning_out()
 
 
-@step("Double {number}")
+@step("Double {number}", "work")
 def double(number: int, pause: float = 0.0) -> int:
     time.sleep(pause)
     return 2 * number
@@ -45,7 +45,7 @@ def test_results_come_in_the_order_of_submission() -> None:
 def test_a_failure_is_raised_when_the_others_have_ended() -> None:
     ended = []
 
-    @step("Work {number}")
+    @step("Work {number}", "work")
     def work(number: int) -> None:
         if number == 0:
             raise StepError("wrong data")
@@ -65,7 +65,7 @@ def test_a_failure_is_raised_when_the_others_have_ended() -> None:
 def test_steps_run_at_the_same_time() -> None:
     both = threading.Barrier(2)
 
-    @step("Meet")
+    @step("Meet", "work")
     def meet() -> int:
         return both.wait(20)
 
@@ -80,7 +80,7 @@ def test_steps_run_at_the_same_time() -> None:
 def test_an_interruption_reaches_the_threads() -> None:
     started, noticed = threading.Event(), threading.Event()
 
-    @step("Work until the flow ends")
+    @step("Work until the flow ends", "work")
     def work() -> None:
         is_stopping = watch_for_stop()
         started.set()
