@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from tasks.reports.charts import draw_learning_curves
+from tasks.reports.figures.charts import draw_learning_curves
 
 from flows.terminal.failures import EXPECTED_ERRORS
 from tasks.codes.errors import AutoencoderError

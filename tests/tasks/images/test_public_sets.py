@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from flows.retrain import retrain
-from flows.terminal.command_line import parse
+from flows.terminal.flags import parse
 from tasks.images.dataset import fetch_dataset
 from tasks.images.store import open_images, open_labels
 from tasks.parameters.retrain import Parameters

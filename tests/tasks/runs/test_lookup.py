@@ -16,9 +16,11 @@ from tasks.runs.lookup import (
     expects_training,
     find_ever_published,
     find_published,
+    find_run,
     find_runs,
     find_unchanged,
     published_run,
+    resolve_run,
 )
 from tasks.runs.manifest import DERIVED_VERSION
 from tests.conftest import METRICS, SAMPLE, SPEC, anchor_to, complete
@@ -31,6 +33,21 @@ def test_only_folders_of_ours_are_runs(
     (root / "runs" / "notes").mkdir()
     (root / "runs" / "copy").symlink_to("run-1")
     assert [run.run for run in find_runs(root)] == ["run-1"]
+
+
+@pytest.mark.parametrize(
+    "words", ["5642a5a0", "5642a5a0-1f55-4ac4-93bc-a6869936543a", "boots-seed0-2026-11-26-5642a5a0"]
+)
+def test_a_run_is_found_by_its_id_the_start_of_it_and_its_name_in_prefect(
+    words: str, model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    run = "5642a5a0-1f55-4ac4-93bc-a6869936543a"
+    complete(run, model, dataset, root)
+    complete("77c1-other", model, dataset, root)
+    assert find_run(words, root).run == run
+    assert resolve_run(words, root) == run
+    with pytest.raises(AutoencoderError, match="No run starts with 'boots-seed0'"):
+        resolve_run("boots-seed0", root)
 
 
 @pytest.mark.parametrize(
