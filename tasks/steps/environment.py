@@ -3,9 +3,13 @@
 `tasks.steps` sets them, so that every command has them; it imports Prefect only afterwards.
 """
 
+import atexit
 import os
+import shutil
+import tempfile
 from importlib.util import find_spec
 from multiprocessing import parent_process
+from pathlib import Path
 from urllib.request import getproxies
 
 from tasks.core.cores import usable_cores
@@ -19,8 +23,15 @@ READ_BY_PREFECT = ("http", "https", "all")
 """The proxies that Prefect's client reads; it cannot be made where it can use one of them not."""
 
 
+HOME_VARIABLE = "PREFECT_HOME"
+
+
 def set_environment() -> None:
-    """Switch telemetry off, reach loopback without a proxy, and leave NumPy its own settings."""
+    """Switch telemetry off, reach loopback without a proxy, and leave NumPy its own settings.
+
+    Prefect gets a home folder that can be written to.
+    """
+    _ensure_home()
     for variable, value in TELEMETRY_OFF.items():
         os.environ.setdefault(variable, value)
     if parent_process() is None:  # Dask gives each of its workers a number of threads
@@ -55,3 +66,20 @@ def _set(name: str, value: str | None) -> None:
             os.environ.pop(variable, None)
         else:
             os.environ[variable] = value
+
+
+def _ensure_home() -> None:
+    """Where the user's home folder cannot be written to, let Prefect use a temporary folder.
+
+    Does nothing where `PREFECT_HOME` is set.
+    """
+    if HOME_VARIABLE in os.environ:
+        return
+    try:
+        home = Path("~/.prefect").expanduser()
+        home.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=home).close()
+    except (OSError, RuntimeError):  # RuntimeError: the user has no home folder at all
+        folder = tempfile.mkdtemp(prefix="prefect-")
+        os.environ[HOME_VARIABLE] = folder
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -1,16 +1,21 @@
 """The flow in a process of its own that may be told to kill itself: `python -m tests.crash.victim`.
 
 `CRASH_POINT` names where, `CRASH_COUNT` how often that point is passed before. The code that is
-killed is the project's own; only the kill is put beside it.
+killed is the project's own; only the kill is put beside it. With `CRASH_RUN`, all names of files
+are the same in each process: it is the name of the run.
 """
 
 import os
 import signal
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterable
+from itertools import count
 from pathlib import Path
 from typing import Any
 from unittest import mock
+
+from prefect.runtime import flow_run
 
 from tasks.core import storage
 from tasks.encoding import export
@@ -84,8 +89,8 @@ def _half_then(kill: Kill) -> Callable[[Path, bytes], None]:
     return write
 
 
-def _replace(owner: Any, name: str, function: Callable[..., Any]) -> None:
-    setattr(owner, name, function)
+def _replace(owner: Any, name: str, other: Callable[..., Any] | Iterable[str]) -> None:
+    setattr(owner, name, other)
 
 
 def _call_before(owner: Any, name: str, act: Kill) -> None:
@@ -137,10 +142,19 @@ ARMS: dict[str, Callable[[Kill], None]] = {
 POINTS = tuple(ARMS)
 
 
+def fix_names(run: str) -> None:
+    """Give runs and temporary files the same names in each process, so that calls can be named."""
+    checkpoints.MAX_COST = 1e9
+    _replace(tempfile, "_name_sequence", (f"{number:08d}" for number in count()))
+    _replace(flow_run, "get_id", lambda: run)
+
+
 if __name__ == "__main__":
     from flows.retrain import main
 
     checkpoints.CHECKPOINT_SECONDS = float(os.environ.get("CRASH_CHECKPOINT_SECONDS", "2"))
+    if "CRASH_RUN" in os.environ:
+        fix_names(os.environ["CRASH_RUN"])
     if "CRASH_POINT" in os.environ:
         ARMS[os.environ["CRASH_POINT"]](after(int(os.environ["CRASH_COUNT"]), die))
     sys.exit(main(sys.argv[1:]))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tasks.codes.published import open_published, published_link
 from tasks.core.records import DatasetRecord
-from tasks.core.storage import PARTIAL_PREFIX, read_record
+from tasks.core.storage import read_record
 from tasks.images.digest import rows_sha256
 from tasks.images.formats.numpy import open_npy
 from tasks.images.store import RECORD_FILE as DATASET_RECORD
@@ -82,8 +82,3 @@ def _check_journal(dataset: str, root: Path) -> None:
         assert link.is_symlink(), f"{dataset} was published, and has no link"
     for entry in entries[:-1]:
         assert entry.codes_sha256
-
-
-def half_written(root: Path) -> list[Path]:
-    """What is still there of files and folders that were being built."""
-    return [path for path in root.rglob(f"{PARTIAL_PREFIX}*") if path.parent.exists()]
