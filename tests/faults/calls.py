@@ -27,8 +27,8 @@ KINDS = (
 WRITING = re.compile(r"\bO_(CREAT|WRONLY|RDWR|TRUNC|TMPFILE)\b")
 LINE = re.compile(r"^\d+ +(?P<kind>\w+)\((?P<rest>.*)$")
 PATH = re.compile(r'<(/[^<>]*)>|"(/[^"]*)"')
-ATTACH_SECONDS = 60
-PAUSE_SECONDS = 60
+ATTACH_SECONDS = 600
+PAUSE_SECONDS = 600
 """How long a call is held back after it was done; it is killed meanwhile."""
 
 
