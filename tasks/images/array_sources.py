@@ -12,6 +12,7 @@ from tasks.images.arrays.views import transpose_rows
 from tasks.images.described import HOLD_OUT, IF_ANY, Source, allowed_path
 from tasks.images.formats.arrays import PARTS, Choice, Place, find_parts
 from tasks.images.formats.cifar import Level, cifar_paths, open_cifar
+from tasks.images.formats.errors import shown
 from tasks.images.formats.idx import find_idx_files, open_idx_files
 from tasks.images.rows import LeftOut, RawDataset, RawSplit, Rows
 
@@ -161,7 +162,7 @@ def _name_arrays(places: dict[str, Place]) -> dict[LeftOut, int]:
         if named:
             logger.info("Read from %s: %s", path, ", ".join(named))
         unused = [name for name in file.shapes if name not in read]
-        left_out |= {LeftOut(f"not used of {path.name}", name): 1 for name in unused}
+        left_out |= {LeftOut(f"not used of {shown(path.name)}", shown(name)): 1 for name in unused}
     return left_out
 
 

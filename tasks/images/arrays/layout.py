@@ -11,10 +11,9 @@ from tasks.images.arrays.stored import StoredArray, describe_shape
 from tasks.images.arrays.views import reshape_rows, transpose_rows
 from tasks.images.rows import Rows
 
-Axes = (
-    Literal["NHW", "NWH", "HWN", "WHN", "NHWC", "NWHC"]
-    | Literal["NCHW", "NCWH", "HWCN", "WHCN", "CHWN", "CWHN"]
-)
+Axes = Literal[
+    "NHW", "NWH", "HWN", "WHN", "NHWC", "NWHC", "NCHW", "NCWH", "HWCN", "WHCN", "CHWN", "CWHN"
+]
 GREY_AXES, COLOUR_AXES = ("NHW", "HWN"), ("NHWC", "NCHW", "HWCN", "CHWN")
 """The orders that are plausible without being asked for, the most usual first."""
 CHANNELS = (1, 3)

@@ -15,7 +15,7 @@ import numpy as np
 
 from tasks.core.errors import StepError
 from tasks.images.arrays.views import ConvertedRows
-from tasks.images.formats.errors import DAMAGED, read_errors_explained
+from tasks.images.formats.errors import DAMAGED, read_errors_explained, shown
 from tasks.images.rows import ChainedRows, LeftOut, RawDataset, RawSplit, Rows, StreamRows
 
 SIDE, COLOURS = 32, 3
@@ -68,7 +68,7 @@ def open_cifar(folder: Path, level: Level = "fine") -> RawDataset:
     names = version.names[level]
     used = (*version.files, names)
     left_out = {
-        LeftOut("not used", path.name): 1
+        LeftOut("not used", shown(path.name)): 1
         for path in sorted(folder.iterdir())
         if path.name not in used and not path.name.startswith(".")
     }

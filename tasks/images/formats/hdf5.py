@@ -1,6 +1,8 @@
 """HDF5 files, MATLAB's of version 7.3 among them: a dataset by its path, read chunk by chunk."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -22,6 +24,15 @@ CHUNK_ROWS_BYTES = 64 * 2**20
 """Upper bound of the rows of one chunk, which are read together; if a chunk holds parts of more
 rows, it is decompressed several times."""
 MAX_DATASETS = 10_000
+DAMAGE = (RuntimeError, KeyError, ValueError, TypeError, OverflowError)
+TEXT_SECONDS, TEXT_ROWS_PER_SECOND = 8, 100_000
+"""How long reading text of variable length may take."""
+READ_TEXT = """
+import h5py, sys
+texts = h5py.File(sys.argv[1], "r")[sys.argv[2]].asstr()
+for start in range(0, len(texts), 2**16):
+    texts[start : start + 2**16]
+"""
 MATLAB_CLASS = "MATLAB_class"
 """The attribute of all variables of a MATLAB file; HDF5 has their axes in reverse."""
 FILTERS = {
@@ -93,7 +104,7 @@ def open_hdf5_file(path: Path) -> ArrayFile:
     def add(name: str, node: Any) -> bool | None:
         if isinstance(node, h5py.Dataset) and node.shape and not name.startswith("#"):
             shapes[name] = node.shape  # names with # hold what MATLAB's own variables refer to
-            if MATLAB_CLASS in node.attrs:
+            if _matlab_class(node) is not None:
                 shapes[name] = node.shape[::-1]
         return True if len(shapes) == MAX_DATASETS else None
 
@@ -105,7 +116,7 @@ def open_hdf5_file(path: Path) -> ArrayFile:
 def open_hdf5_array(path: Path, name: str) -> StoredArray:
     """Open a dataset; the axes of MATLAB's are those of MATLAB."""
     with _open(path, name) as dataset:
-        is_matlab = MATLAB_CLASS in dataset.attrs
+        is_matlab = _matlab_class(dataset) is not None
         _check_type(dataset, f"{path}:{name}")
         _check_filters(dataset, f"{path}:{name}")
         return StoredArray(
@@ -120,20 +131,48 @@ def open_hdf5_array(path: Path, name: str) -> StoredArray:
 
 
 def _check_type(dataset: h5py.Dataset, name: str) -> None:
-    matlab_class = dataset.attrs.get(MATLAB_CLASS, b"")
-    if matlab_class in (b"cell", b"char", b"struct"):
+    matlab_class = _matlab_class(dataset)
+    if matlab_class in ("cell", "char", "struct"):
         raise StepError(
-            f"{name} is of MATLAB's class {matlab_class.decode()}, expected a numeric array: "
-            "save it as one"
+            f"{name} is of MATLAB's class {matlab_class}, expected a numeric array: save it as one"
         )
     if fields := dataset.dtype.names:
         raise StepError(
             f"{name} holds compound values of {', '.join(fields)}: store each as a dataset of its "
             "own"
         )
-    is_text = h5py.check_string_dtype(dataset.dtype)
-    if dataset.dtype.kind in "OV" and not is_text:
+    text = h5py.check_string_dtype(dataset.dtype)
+    if dataset.dtype.kind in "OV" and not text:
         raise StepError(f"{name} holds {dataset.dtype}, expected numbers or text: store it so")
+    if text and text.length is None:
+        _check_text(dataset, name)
+
+
+def _check_text(dataset: h5py.Dataset, name: str) -> None:
+    """Read text of variable length in another process: HDF5 may search damaged text for ever.
+
+    Raises:
+        TransientError: it takes too long; maybe the machine is busy.
+    """
+    seconds = TEXT_SECONDS + len(dataset) / TEXT_ROWS_PER_SECOND
+    command = [sys.executable, "-I", "-c", READ_TEXT, dataset.file.filename, dataset.name]
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        raise TransientError(
+            f"{name} is text that could not be read within {seconds:.0f} s: it is damaged: replace "
+            "it"
+        ) from None
+    except subprocess.CalledProcessError:
+        raise StepError(f"{name} is text that cannot be read: it is damaged: replace it") from None
+
+
+def _matlab_class(dataset: h5py.Dataset) -> str | None:
+    """The class of a variable of MATLAB, of which only text of fixed length is read."""
+    if MATLAB_CLASS not in dataset.attrs:
+        return None
+    is_fixed = dataset.attrs.get_id(MATLAB_CLASS).dtype.kind == "S"
+    return dataset.attrs[MATLAB_CLASS].decode(errors="replace") if is_fixed else ""
 
 
 def _check_filters(dataset: h5py.Dataset, name: str) -> None:
@@ -151,7 +190,7 @@ def _check_filters(dataset: h5py.Dataset, name: str) -> None:
 
 @contextmanager
 def _open_file(path: Path) -> Iterator[h5py.File]:
-    with read_errors_explained(path, "an HDF5 file", RuntimeError, KeyError, ValueError):
+    with read_errors_explained(path, "an HDF5 file", *DAMAGE):
         try:
             file = h5py.File(path, "r")
         except OSError as error:

@@ -24,6 +24,7 @@ from tasks.images.formats.errors import (
     GZIP_MAGIC,
     MAX_DEFLATE_RATIO,
     read_errors_explained,
+    shown,
 )
 from tasks.images.rows import LeftOut, RawDataset, RawSplit, Rows, StreamRows
 
@@ -79,7 +80,7 @@ def find_idx_files(folder: Path, prefix: str | None = None) -> IdxFolder:
         files.pop("test_labels", None)  # it is named among what is left out
     unused = (path for path in paths if path not in files.values())
     left_out = {
-        LeftOut("not used", str(path.relative_to(folder))): 1
+        LeftOut("not used", shown(path.relative_to(folder))): 1
         for path in unused
         if not path.name.startswith(".")
     }

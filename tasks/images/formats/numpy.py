@@ -7,6 +7,7 @@ Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 import math
 import shutil
 import tempfile
+import tokenize
 import weakref
 import zipfile
 import zlib
@@ -24,7 +25,10 @@ from tasks.images.arrays.views import ColumnRows
 from tasks.images.formats.errors import MAX_DEFLATE_RATIO, read_errors_explained
 from tasks.images.rows import Rows, StreamRows
 
-NPY_DAMAGE = (ValueError, OverflowError, EOFError)
+NPY_DAMAGE = (
+    *(ValueError, TypeError, OverflowError, EOFError),
+    *(SyntaxError, tokenize.TokenError),  # a header is the text of a Python dictionary
+)
 NPZ_DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, *NPY_DAMAGE),
     *(NotImplementedError, RuntimeError),  # what zipfile raises for encrypted archives

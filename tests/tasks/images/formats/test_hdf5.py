@@ -186,6 +186,22 @@ def test_text_of_variable_length_is_read_as_text(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("size", [-16, 0], ids=["endless", "refused"])
+def test_damaged_text_is_refused_although_hdf5_may_search_it_for_ever(
+    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hdf5_files, "TEXT_SECONDS", 2)
+    path = tmp_path / "labels.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("labels", data=["boot", "coat"], dtype=h5py.string_dtype())
+    content = bytearray(path.read_bytes())
+    place = content.index(b"GCOL") + 24  # the length of the first text
+    content[place : place + 8] = size.to_bytes(8, "little", signed=True)
+    path.write_bytes(content)
+    with pytest.raises(StepError, match=r"labels\.h5:labels is text that .*read.*damaged: replace"):
+        open_hdf5_array(path, "labels")
+
+
 def test_compound_values_and_references_are_refused_by_name(hdf5: Path) -> None:
     with h5py.File(hdf5, "a") as file:
         file["records"] = np.zeros(3, [("image", "u1", (2, 2)), ("label", "u1")])
