@@ -106,7 +106,7 @@ def _unknown_flags(parameters: type[BaseModel], arguments: list[str]) -> Iterato
         if not name.startswith("--") or name in known:
             continue
         similar = [flag for flag in known if name.removeprefix("--") in flag]
-        similar += get_close_matches(name, known, n=2)
+        similar += get_close_matches(name, known, n=2, cutoff=0.7)
         guess = " or ".join(dict.fromkeys(similar[:3]))
         yield f"There is no flag {name}" + (f": did you mean {guess}?" if guess else "")
 

@@ -63,7 +63,7 @@ def print_outcome(outcome: Outcome) -> None:
     console.print(Text.assemble((f"{word}: ", f"bold {STYLES[outcome.kind]}"), rest))
     for line in others:
         text = line.lstrip()
-        console.print(Padding(Text(text), (0, 0, 0, len(line) - len(text))))
+        console.print(Padding(Text(text), (0, 0, 0, len(line) - len(text)), expand=False))
     if outcome.kind == "refused":
         _print_refusal(console, manifest)
     report = run_folder(manifest.run, root).resolve() / HTML_FILE

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from flows.terminal.summary import print_outcome, print_report
+from tasks.core.errors import command
 from tasks.core.records import DatasetRecord
 from tasks.models.store import ModelRecord
 from tasks.parameters.retrain import RunParameters
@@ -108,8 +109,8 @@ def test_a_refusal_says_by_how_much_it_missed_and_what_to_do(
     assert "1 of 6 checks failed: - Shallow loss 0.3100 is 16.67 % worse than the best" in shown
     assert "5 % allowed" in shown
     assert "raise --tolerance" in shown
-    assert "publish it anyway python -m tasks.runs publish run-2 --anyway" in shown
-    assert "compare no longer with run-1 python -m tasks.runs retire run-1" in shown
+    assert f"publish it anyway {command('tasks.runs publish run-2 --anyway')}" in shown
+    assert f"compare no longer with run-1 {command('tasks.runs retire run-1')}" in shown
     assert lines[-1].startswith("Report: file:///")
 
 

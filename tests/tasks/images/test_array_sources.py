@@ -87,14 +87,16 @@ def kmnist_npz(folder: Path) -> dict[str, Any]:
 
 def medmnist(folder: Path) -> dict[str, Any]:
     splits = (("train", TRAIN), ("val", TEST), ("test", TEST))
-    images = {f"{name}_images": IMAGES[rows] for name, rows in splits}
-    labels = {f"{name}_labels": LABELS[rows, np.newaxis].astype(np.uint8) for name, rows in splits}
+    images: dict[str, Any] = {f"{name}_images": IMAGES[rows] for name, rows in splits}
+    labels: dict[str, Any] = {
+        f"{name}_labels": LABELS[rows, np.newaxis].astype(np.uint8) for name, rows in splits
+    }
     np.savez_compressed(folder / "pneumoniamnist.npz", **images, **labels)
     return {"images_file": str(folder / "pneumoniamnist.npz")}
 
 
 def keras_npz(folder: Path) -> dict[str, Any]:
-    arrays = {"x_train": IMAGES[TRAIN], "y_train": LABELS[TRAIN]}
+    arrays: dict[str, Any] = {"x_train": IMAGES[TRAIN], "y_train": LABELS[TRAIN]}
     np.savez(folder / "mnist.npz", **arrays, x_test=IMAGES[TEST], y_test=LABELS[TEST])
     return {"npz_file": str(folder / "mnist.npz")}
 
@@ -163,8 +165,8 @@ def patch_camelyon(folder: Path) -> dict[str, Any]:
 
 
 def cifar_10_npz(folder: Path) -> dict[str, Any]:
-    arrays = {"x_train": COLOUR[TRAIN], "y_train": LABELS[TRAIN, np.newaxis]}
-    test = {"x_test": COLOUR[TEST], "y_test": LABELS[TEST, np.newaxis]}
+    arrays: dict[str, Any] = {"x_train": COLOUR[TRAIN], "y_train": LABELS[TRAIN, np.newaxis]}
+    test: dict[str, Any] = {"x_test": COLOUR[TEST], "y_test": LABELS[TEST, np.newaxis]}
     np.savez(folder / "cifar10.npz", **arrays, **test)
     return {"images_file": str(folder / "cifar10.npz")}
 
@@ -192,7 +194,8 @@ def fortran(folder: Path) -> dict[str, Any]:
         "x_test": COLOUR[TEST],
         "y_test": LABELS[TEST],
     }
-    np.savez_compressed(folder / "set.npz", **{k: np.asfortranarray(v) for k, v in arrays.items()})
+    columns: dict[str, Any] = {name: np.asfortranarray(array) for name, array in arrays.items()}
+    np.savez_compressed(folder / "set.npz", **columns)
     return {"images_file": str(folder / "set.npz")}
 
 

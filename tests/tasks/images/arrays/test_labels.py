@@ -60,7 +60,8 @@ def test_one_hot_rows_are_the_column_of_their_one(dtype: str) -> None:
 
 def test_truth_values_are_0_and_1() -> None:
     found = read_all(read_classes(opened([True, False, True]), None).train)
-    assert (found.tolist(), found.dtype) == ([1, 0, 1], np.int64)
+    assert found.tolist() == [1, 0, 1]
+    assert found.dtype == np.int64
 
 
 def test_unsigned_bytes_stay_what_they_are() -> None:

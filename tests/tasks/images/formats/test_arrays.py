@@ -98,7 +98,9 @@ def test_each_part_may_have_its_own_file(tmp_path: Path) -> None:
         paths[part] = tmp_path / f"{part}.h5"
         with h5py.File(paths[part], "w") as file:
             file["y" if "labels" in part else "x"] = LABELS if "labels" in part else IMAGES
-    others = {part: Choice(path) for part, path in paths.items() if part != "images"}
+    others: dict[str, Any] = {
+        part: Choice(path) for part, path in paths.items() if part != "images"
+    }
     assert list(choose(paths["images"], **others).values()) == ["x", "y", "x", "y"]
 
 
