@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tasks.core.errors import StepError, TransientError
+from tasks.images.faults import report_fault
 from tasks.images.formats.errors import shown
 from tasks.images.formats.picture import (
     DamagedPictureError,
@@ -112,9 +113,9 @@ def _read(folder: Path, file: Parts, reading: Reading, skip_damaged: bool) -> He
     except (DamagedPictureError, TransientError) as error:
         if not named:
             return _unused("no pictures", file)
-        if skip_damaged and isinstance(error, DamagedPictureError):
-            return Unused("damaged", file[-1], file[:-1])
-        raise
+        if not (skip_damaged and isinstance(error, DamagedPictureError)):
+            report_fault(error)
+        return Unused("damaged", file[-1], file[:-1])
     return header
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.errors import StepError
+from tasks.images.faults import report_fault
 from tasks.images.formats.errors import shown
 from tasks.images.formats.picture import (
     MODE_NAMES,
@@ -77,14 +78,15 @@ class PictureRows(Rows):
             yield block
 
     def _read(self, path: str) -> NDArray[Any]:
-        picture = read_pixels(path, self._form.mode, self._reading)
-        if picture.shape != self.shape[1:]:
-            raise explain_failure(
-                path,
-                ValueError(
-                    f"it has pixels of shape {picture.shape}, {self.shape[1:]} by its header"
-                ),
-            )
+        """A picture; black where its damage is a fault that is collected."""
+        try:
+            picture = read_pixels(path, self._form.mode, self._reading)
+            if picture.shape != self.shape[1:]:
+                found = f"it has pixels of shape {picture.shape}, {self.shape[1:]} by its header"
+                raise explain_failure(path, ValueError(found))
+        except StepError as error:
+            report_fault(error)
+            return np.zeros(self.shape[1:], self.dtype)
         return picture
 
     def row_name(self, row: int) -> str:

@@ -6,11 +6,13 @@ from PIL import Image
 
 from tasks.core.errors import StepError
 from tasks.images import rows
+from tasks.images.faults import collect_faults
 from tasks.images.formats.picture import Reading
 from tasks.images.formats.picture_files import find_pictures
 from tasks.images.formats.pictures import open_pictures
 from tasks.images.rows import LeftOut, RawDataset
 from tests.conftest import read_all
+from tests.tasks.images.formats.test_picture import age
 
 GREY = np.random.default_rng(0).integers(0, 256, (6, 5), dtype=np.uint8)
 PICTURE = Image.fromarray(GREY)
@@ -120,3 +122,17 @@ def test_what_is_left_out_is_counted_in_both_folders(tmp_path: Path) -> None:
         (tmp_path / name / "notes.txt").write_text("no picture")
     raw = open_folder(tmp_path / "train", tmp_path / "test")
     assert raw.left_out == {LeftOut("no pictures", ".txt", "a"): 2}
+
+
+def test_an_inspection_collects_all_damaged_pictures(tmp_path: Path) -> None:
+    save(tmp_path, *(f"{number}.png" for number in range(4)))
+    for name, keep in (("1.png", 0), ("3.png", -30)):
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:keep])
+        age(tmp_path / name)
+    with collect_faults() as faults:
+        images = open_folder(tmp_path).train.images.read()
+    assert faults.count == 2
+    assert ["1.png" in faults.named[0], "3.png" in faults.named[1]] == [True, True]
+    assert np.array_equal(images[:2], [GREY, GREY])
+    with pytest.raises(StepError, match=r"1\.png cannot be read"):
+        open_folder(tmp_path)
