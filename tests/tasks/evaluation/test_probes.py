@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import RidgeClassifier
 
+from tasks.evaluation import probes as probes_module
 from tasks.evaluation.probes import RIDGE, probe
 
 
@@ -33,8 +34,11 @@ def test_five_outvote_one() -> None:
     assert (probes.nearest_1, probes.nearest_5) == (0.0, 1.0)
 
 
-@pytest.mark.parametrize("classes", [1, 2, 5])
-def test_the_linear_probe_is_a_ridge_classifier(classes: int) -> None:
+@pytest.mark.parametrize(("classes", "together"), [(1, 500), (2, 500), (5, 500), (5, 2)])
+def test_the_linear_probe_is_a_ridge_classifier(
+    classes: int, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes_module, "TOGETHER", together)
     generator = np.random.default_rng(0)
     features = generator.standard_normal((400, 6)).astype(np.float32)
     labels = (features[:, 0] * classes).astype(np.int64) % classes * 10
