@@ -128,7 +128,7 @@ def draw_classes(names: list[str], errors: dict[str, list[float]], paths: list[P
         errors: by model, one for each class.
     """
     order = np.argsort(next(iter(errors.values())))
-    with new_figure((9, 1.6 + 0.34 * len(names)), *paths) as figure:
+    with new_figure((9, 1.6 + 0.34 * len(names)), *paths, names=names) as figure:
         axes = figure.subplots()
         every = np.array(list(errors.values()))[:, order]
         axes.hlines(np.arange(len(names)), every.min(axis=0), every.max(axis=0), color="0.75")

@@ -38,7 +38,7 @@ def draw_map(
     points = plane.points
     named = min(len(names), NAMED_CLASSES)
     columns = math.ceil(named / NAMES_PER_COLUMN)
-    with new_figure((7.5 + 2.5 * columns, 7.5), path) as figure:
+    with new_figure((7.5 + 2.5 * columns, 7.5), path, names=names.values()) as figure:
         axes = figure.subplots()
         axes.set(xlabel=plane.axes[0], ylabel=plane.axes[1])
         axes.set(xlim=_limits(points[:, 0]), ylim=_limits(points[:, 1]))

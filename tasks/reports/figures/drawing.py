@@ -16,6 +16,7 @@ from tasks.models.store import ModelRecord, read_history
 from tasks.reports.figures import charts, code_map
 from tasks.reports.figures.class_neighbors import count_neighbors, draw_class_neighbors
 from tasks.reports.figures.code_uses import draw_code_walks, draw_nearest_images
+from tasks.reports.figures.fonts import DrawnNames
 from tasks.reports.figures.image_rows import (
     draw_comparison,
     draw_extremes,
@@ -112,6 +113,7 @@ def _draw_learning_curves(subject: Subject) -> FigureRecord:
 def _draw_classes(subject: Subject) -> FigureRecord:
     first = next(iter(subject.metrics.values())).classes
     names = [subject.dataset.class_name(found.label) for found in first]
+    shown = subject.drawn_names([found.label for found in first])
     order = np.argsort([-found.mse for found in first], kind="stable")
     drawn = order[:HARDEST_CLASSES]
     errors = {
@@ -119,14 +121,16 @@ def _draw_classes(subject: Subject) -> FigureRecord:
         for model, metrics in subject.metrics.items()
     }
     path = subject.path("classes.png")
-    charts.draw_classes([names[row] for row in drawn], errors, [path, path.with_suffix(".svg")])
+    charts.draw_classes(
+        [shown.names[first[row].label] for row in drawn], errors, [path, path.with_suffix(".svg")]
+    )
     text = (
         f"Mean squared error by class: largest for {names[order[0]]}, smallest for "
         f"{names[order[-1]]}."
     )
     if len(drawn) < len(names):
         text += f" Shows the {len(drawn)} classes with the largest errors, of {len(names)}."
-    return record_of(path.name, "Error by class", text)
+    return record_of(path.name, "Error by class", text + shown.legend)
 
 
 def _draw_extremes(subject: Subject, model: ModelRecord) -> FigureRecord:
@@ -178,19 +182,19 @@ def _draw_units(subject: Subject, model: ModelRecord, codes: Codes) -> FigureRec
 
 
 def _draw_map(subject: Subject, model: ModelRecord, train: Codes, test: Codes) -> FigureRecord:
-    name, names = f"map-{model.name}.png", {}
+    name, shown = f"map-{model.name}.png", DrawnNames({}, "")
     rows = spaced_rows(len(test.codes), MAP_POINTS)
     labels = None if test.labels is None else test.labels[rows]
     if labels is not None:
-        names = {label: subject.dataset.class_name(label) for label in np.unique(labels)}
+        shown = subject.drawn_names(np.unique(labels).tolist())
     path, worth = subject.path(name), describe_worth(subject.metrics[model.name])
     plane = project_codes(train.codes, train.labels, test.codes[rows])
-    code_map.draw_map(model.name, plane, labels, names, worth, path)
-    colors = " Coloured by class; the large markers are class medians." if names else ""
+    code_map.draw_map(model.name, plane, labels, shown.names, worth, path)
+    colors = " Coloured by class; the large markers are class medians." if shown.names else ""
     return record_of(
         name,
         f"Map of the {model.name} model's codes",
-        f"{plane.text}.{colors} In all {test.codes.shape[1]} directions: {worth}.",
+        f"{plane.text}.{colors} In all {test.codes.shape[1]} directions: {worth}.{shown.legend}",
     )
 
 
@@ -203,7 +207,8 @@ def _draw_class_neighbors(
         return []
     neighbors = count_neighbors(train.codes, train.labels, test.codes[rows], test.labels[rows])
     names = {label: subject.dataset.class_name(label) for label in neighbors.labels}
-    draw_class_neighbors(model.name, neighbors, names, subject.path(name))
+    shown = subject.drawn_names(neighbors.labels.tolist())
+    draw_class_neighbors(model.name, neighbors, shown.names, subject.path(name))
     hardest = neighbors.hardest[0]
     shares = neighbors.shares[hardest]
     other = np.argmax(np.where(np.arange(len(shares)) == hardest, -1, shares))
@@ -214,7 +219,7 @@ def _draw_class_neighbors(
             f"The classes of the {NEIGHBORS} nearest of {len(train.codes):,} training images, by "
             f"the class of {len(rows):,} test images. Fewest of its own has "
             f"{names[neighbors.labels[hardest]]}: {shares[hardest]:.0%}; {shares[other]:.0%} of "
-            f"its neighbours are {names[neighbors.labels[other]]}.",
+            f"its neighbours are {names[neighbors.labels[other]]}.{shown.legend}",
         )
     ]
 

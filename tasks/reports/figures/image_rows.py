@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.reports.figures.fonts import families
 from tasks.reports.figures.plotting import Axes, Figure, Normalize, Rectangle, ScalarMappable, mpl
 from tasks.reports.figures.style import ERRORS, STYLE, Array, ShownImages, plain, save, shown_aspect
 
@@ -166,7 +167,8 @@ def draw_rows(
     widest = max(LONGER_SIDE * min(1 / shown_aspect(row.images), 1) for row in rows)
     pitch, count = max(widest + GAP, NUMBER_WIDTH), max(len(row.images) for row in rows)
     size = count * pitch + 4, len(rows) * (LONGER_SIDE + 2 * GAP) + 2  # the margins are cut off
-    with mpl.rc_context(STYLE):
+    texts = [text for row in rows for text in [row.label, *(row.captions or row.headings or [])]]
+    with mpl.rc_context({**STYLE, "font.family": families(texts)}):
         figure = Figure(size, layout="compressed")
         figure.suptitle(title, fontsize=13)
         heights = [min(shown_aspect(row.images), 1) for row in rows]

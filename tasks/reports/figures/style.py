@@ -1,6 +1,6 @@
 """What all figures share: style, colours, saving. Equal inputs give equal bytes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.storage import atomic_file
+from tasks.reports.figures.fonts import families
 from tasks.reports.figures.plotting import Figure, Normalize, ScalarMappable, mpl
 
 Array = NDArray[Any]
@@ -57,9 +58,15 @@ def shown_aspect(images: Array) -> float:
 
 
 @contextmanager
-def new_figure(size: tuple[float, float], *paths: Path) -> Iterator[Figure]:
-    """Give a figure in our style, `size` inches wide and high; write it to the paths at the end."""
-    with mpl.rc_context(STYLE):
+def new_figure(
+    size: tuple[float, float], *paths: Path, names: Iterable[str] = ()
+) -> Iterator[Figure]:
+    """Give a figure in our style, `size` inches wide and high; write it to the paths at the end.
+
+    Args:
+        names: texts in any script that it shows.
+    """
+    with mpl.rc_context({**STYLE, "font.family": families(names)}):
         figure = Figure(size, layout="constrained")
         yield figure
         for path in paths:

@@ -13,6 +13,7 @@ from tasks.evaluation.metrics import mean_squared_errors, on_unit_scale
 from tasks.evaluation.records import Metrics
 from tasks.images.store import open_images, open_labels
 from tasks.models.store import ModelRecord
+from tasks.reports.figures.fonts import DrawnNames, drawn_names
 from tasks.reports.figures.style import ShownImages, plain
 
 MAP_POINTS = 10_000
@@ -41,7 +42,13 @@ class Subject(NamedTuple):
         labels = open_labels(self.dataset, split, self.root)
         if labels is None:
             return ["" for _ in rows]
-        return [plain(self.dataset.class_name(int(label)), HEADING) for label in labels[rows]]
+        chosen = labels[rows].tolist()
+        names = self.drawn_names(sorted(set(chosen))).names
+        return [plain(names[label], HEADING) for label in chosen]
+
+    def drawn_names(self, labels: list[int]) -> DrawnNames:
+        """The names of classes as figures can show them."""
+        return drawn_names({label: self.dataset.class_name(label) for label in labels})
 
     def reconstruct(self, model: ModelRecord, rows: NDArray[np.int64]) -> ShownImages:
         """Test images and what a model makes of them."""
