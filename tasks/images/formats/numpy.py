@@ -8,6 +8,7 @@ import math
 import shutil
 import tempfile
 import tokenize
+import warnings
 import weakref
 import zipfile
 import zlib
@@ -153,7 +154,14 @@ def _read_header(file: IO[bytes]) -> _Header:
     version = np.lib.format.read_magic(file)
     if version not in HEADER_READERS:
         raise ValueError(f"version {version[0]}.{version[1]} of the .npy format")
-    shape, fortran_order, dtype = HEADER_READERS[version](file)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the file is of Python 2
+            shape, fortran_order, dtype = HEADER_READERS[version](file)
+    except (OSError, *NPZ_DAMAGE):
+        raise
+    except Exception as error:  # the header is Python text, for whose parsers anything may be wrong
+        raise ValueError(f"its header is damaged: {error}") from None
     if shape and min(shape) < 0:
         raise ValueError(f"its header says the shape {shape}")
     return _Header(shape, fortran_order and len(shape) > 1, dtype, file.tell())

@@ -210,3 +210,16 @@ def test_only_arrays_of_an_archive_are_offered(tmp_path: Path) -> None:
         archive.writestr("images", b"no array")
     with pytest.raises(StepError, match="has no array images, expected one of none"):
         open_npz(tmp_path / "images.npz", "images")
+
+
+@pytest.mark.parametrize(
+    "damaged", [b"{'descr'('", b"((((((((((", b"{[]: 1}  ", b"\xff\xfe\x00~~~~~~~"]
+)
+def test_a_damaged_header_is_refused_in_one_line(damaged: bytes, tmp_path: Path) -> None:
+    """NumPy reads it as Python text, with parsers that raise errors of many types."""
+    path = tmp_path / "images.npy"
+    np.save(path, IMAGES)
+    path.write_bytes(path.read_bytes().replace(b"{'descr': ", damaged, 1))
+    with pytest.raises(StepError, match=r"images\.npy cannot be read as an \.npy file") as failure:
+        open_npy(path)
+    assert str(failure.value).isprintable()
