@@ -110,12 +110,16 @@ def _read(folder: Path, file: Parts, reading: Reading, skip_damaged: bool) -> He
         header = read_header(path, reading)
         if skip_damaged:
             read_pixels(path, header.mode, reading)
-    except (DamagedPictureError, TransientError) as error:
-        if not named:
+    except StepError as error:
+        may_be_none = isinstance(error, (DamagedPictureError, TransientError))
+        if may_be_none and not named:
             return _unused("no pictures", file)
-        if not (skip_damaged and isinstance(error, DamagedPictureError)):
-            report_fault(error)
-        return Unused("damaged", file[-1], file[:-1])
+        if isinstance(error, TransientError):
+            raise
+        if skip_damaged and isinstance(error, DamagedPictureError):
+            return Unused("damaged", file[-1], file[:-1])
+        report_fault(error)
+        return Unused("refused", file[-1], file[:-1])
     return header
 
 

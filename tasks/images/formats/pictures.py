@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.core.errors import StepError
+from tasks.core.errors import StepError, TransientError
 from tasks.images.faults import report_fault
 from tasks.images.formats.errors import shown
 from tasks.images.formats.picture import (
@@ -78,12 +78,14 @@ class PictureRows(Rows):
             yield block
 
     def _read(self, path: str) -> NDArray[Any]:
-        """A picture; black where its damage is a fault that is collected."""
+        """The picture; black where it cannot be read and faults are collected."""
         try:
             picture = read_pixels(path, self._form.mode, self._reading)
             if picture.shape != self.shape[1:]:
-                found = f"it has pixels of shape {picture.shape}, {self.shape[1:]} by its header"
-                raise explain_failure(path, ValueError(found))
+                reason = f"it has pixels of shape {picture.shape}, {self.shape[1:]} by its header"
+                raise explain_failure(path, ValueError(reason))
+        except TransientError:
+            raise
         except StepError as error:
             report_fault(error)
             return np.zeros(self.shape[1:], self.dtype)
@@ -112,6 +114,9 @@ def open_pictures(
         splits["test"] = whole(test_found, classes)
         unused += left_out(test_found, splits["test"])
     form = common_form(folders, reading)
+    if len({(header.height, header.width) for folder in folders for header in folder.headers}) > 1:
+        # An inspection, which has reported this, shows them as they would be if they were resized.
+        reading = reading._replace(size=(form.height, form.width))
 
     def open_split(split: SplitFiles) -> RawSplit:
         rows = PictureRows(shown(split.folder), split.paths(), form, reading)
@@ -123,6 +128,8 @@ def open_pictures(
 
 def common_form(folders: list[PictureFiles], reading: Reading) -> Form:
     """The form of all pictures: in colour if one of them is.
+
+    Where faults are collected, pictures that differ in size get that of most.
 
     Raises:
         StepError: they differ in depth, or in size where they are not resized.
@@ -141,7 +148,7 @@ def common_form(folders: list[PictureFiles], reading: Reading) -> Form:
         sizes[header.height, header.width] += count
     ((height, width), _), *others = sizes.most_common()
     if others:
-        raise StepError(
+        report_fault(
             f"{_contrast(headers, lambda header: f'{header.height} x {header.width} pixels')}, "
             f"{len(sizes)} sizes in all: resize all pictures, with --source.resize {height}x{width}"
         )

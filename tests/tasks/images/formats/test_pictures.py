@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -136,3 +137,33 @@ def test_an_inspection_collects_all_damaged_pictures(tmp_path: Path) -> None:
     assert np.array_equal(images[:2], [GREY, GREY])
     with pytest.raises(StepError, match=r"1\.png cannot be read"):
         open_folder(tmp_path)
+
+
+def test_an_inspection_names_each_damaged_picture_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "BLOCK_BYTES", 60)
+    save(tmp_path, *(f"{number}.png" for number in range(6)))
+    (tmp_path / "1.png").write_bytes(b"no picture")
+    whole = (tmp_path / "3.png").read_bytes()
+    (tmp_path / "3.png").write_bytes(whole[: len(whole) // 2])  # its header is whole
+    for name in ("1.png", "3.png"):
+        os.utime(tmp_path / name, (0, 0))
+    with collect_faults() as faults:
+        images = open_folder(tmp_path).train.images
+        read = images.read()
+    assert faults.count == 2
+    assert "1.png cannot be read as a picture" in faults.named[0]
+    assert "3.png cannot be read as a picture" in faults.named[1]
+    assert np.array_equal(read, [GREY, GREY, np.zeros_like(GREY), GREY, GREY])
+
+
+def test_an_inspection_shows_pictures_of_other_sizes_resized(tmp_path: Path) -> None:
+    save(tmp_path, "a/1.png", "a/2.png")
+    save(tmp_path, "b/3.png", picture=Image.new("L", (9, 9), 7))
+    with collect_faults() as faults:
+        raw = open_folder(tmp_path)
+        read = raw.train.images.read()
+    assert faults.count == 1
+    assert "--source.resize 6x5" in faults.named[0]
+    assert np.array_equal(read, [GREY, GREY, np.full_like(GREY, 7)])
