@@ -7,7 +7,7 @@ ARGS ?=
 # Packages of other programs have no place here.
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: run sweep encode neighbors runs reports codes serve deploy image passwords up down logs docker-worker test test-processors test-e2e crash faults bench bench-scale lint lock schema clean
+.PHONY: run sweep encode neighbors runs reports codes serve deploy image passwords up down logs docker-worker test test-processors test-e2e crash faults bench bench-scale fuzz lint lock schema clean
 .DEFAULT_GOAL := run
 
 run: .venv/installed-cpu  ## retrain both models on Fashion-MNIST; flags in ARGS="--quick"
@@ -94,6 +94,9 @@ bench: .venv-bench/installed-bench  ## compare training speeds; some 15 minutes,
 
 bench-scale: .venv/installed-dev  ## time and memory from 10,000 to a million images; some 10 minutes
 	.venv/bin/python -m tests.benchmarks.scaling
+
+fuzz: .venv/installed-dev  ## read 10,000 damaged files of each format; some 10 minutes
+	.venv/bin/python -m tests.fuzz $(ARGS)
 
 crash: .venv/installed-dev  ## kill the flow a hundred times, besiege its results; some 40 minutes
 	.venv/bin/python -m tests.crash.folder_model
