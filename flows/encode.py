@@ -77,7 +77,7 @@ def main(arguments: list[str]) -> int:
         EncodeParameters,
         arguments,
         summary.print_encoding,
-        steps.STAGES,
+        lambda _parameters: steps.STAGES,
         EXAMPLES,
         command_line.Imports(("tasks.encoding.encoder",)),
     )

@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
         NeighborsParameters,
         arguments,
         summary.print_neighbors,
-        steps.STAGES,
+        lambda _parameters: steps.STAGES,
         EXAMPLES,
     )
 

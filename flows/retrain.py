@@ -93,7 +93,7 @@ def main(arguments: list[str]) -> int:
         Parameters,
         arguments,
         summary.print_result,
-        steps.STAGES,
+        lambda parameters: () if parameters.run.inspect else steps.STAGES,
         EXAMPLES,
         command_line.Imports(
             modules, lambda parameters: expects_training(parameters, artifacts_folder())

@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> int:
         SweepParameters,
         arguments,
         print_sweep,
-        steps.STAGES,
+        lambda _parameters: steps.STAGES,
         EXAMPLES,
         command_line.Imports(modules),
     )

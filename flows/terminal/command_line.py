@@ -43,7 +43,7 @@ def run(
     parameters: type[P],
     arguments: list[str],
     print_result: Callable[[Any], None],
-    stages: tuple[str, ...] = (),
+    stages: Callable[[P], tuple[str, ...]] = lambda _parameters: (),
     examples: tuple[tuple[str, str], ...] = (),
     imports: Imports[P] = Imports(),
 ) -> int:
@@ -52,7 +52,7 @@ def run(
     Args:
         parameters: as in `parse`.
         print_result: takes what the flow returns, or the result that it refuses.
-        stages: of the steps that people wait for, in their order.
+        stages: of the steps that people wait for with such parameters, in their order.
         examples: as in `parse`.
     """
     if isinstance(sys.stdout, TextIOWrapper):  # whose encoding may lack a letter of ours
@@ -69,7 +69,7 @@ def run(
     try:
         settings = read_settings()  # before a module reads them in a thread
         with (
-            display(stages) as log,
+            display(stages(values)) as log,
             temporary_server(settings.server_seconds, prepare),
             server_errors_explained(),
         ):
