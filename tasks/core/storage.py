@@ -33,6 +33,7 @@ def prepare_artifacts_folder() -> Path:
     """The artifacts folder, for jobs that write.
 
     Raises:
+        TransientError: it cannot be written to now.
         StepError: it cannot be created or written to.
     """
     root = artifacts_folder()
@@ -40,7 +41,8 @@ def prepare_artifacts_folder() -> Path:
         root.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=root).close()
     except OSError as error:
-        raise StepError(
+        kind = TransientError if may_pass(error) else StepError
+        raise kind(
             f"The artifacts folder {root} cannot be written to ({error.strerror}): make it "
             f"writable, or name another with {ROOT_VARIABLE}"
         ) from None

@@ -18,7 +18,7 @@ from tasks.core.errors import ModelError
 from tasks.core.locks import lock
 from tasks.core.memory import total_memory
 from tasks.core.records import DatasetRecord, DeviceKind
-from tasks.core.storage import remove_partial_files
+from tasks.core.storage import make_folder, remove_partial_files, write_errors_explained
 from tasks.images.store import open_images, representative_rows
 from tasks.models.architectures import DenseArchitecture
 from tasks.models.checkpoints import Checkpoints, Progress
@@ -172,7 +172,8 @@ def _anchor_values(
 
     images = open_images(dataset, "train", root)
     encoder = load_anchor(spec.anchor, anchor, images)
-    folder.mkdir(parents=True, exist_ok=True)
+    with write_errors_explained(folder):
+        make_folder(folder)
     codes = write_anchor_codes(encoder, spec.anchor.scale, images, folder / CODES_FILE)
     return AnchorValues(encoder.get_weights(), codes)
 

@@ -1,8 +1,10 @@
 import errno
 import os
 import shutil
+import tempfile
 import threading
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -272,6 +274,16 @@ def test_the_artifacts_folder_can_be_named(monkeypatch: pytest.MonkeyPatch, tmp_
     assert prepare_artifacts_folder() == tmp_path
     monkeypatch.delenv("AUTOENCODER_ARTIFACTS")
     assert prepare_artifacts_folder() == Path(__file__).parents[3] / "artifacts"
+
+
+def test_an_artifacts_folder_on_a_disk_with_a_passing_error_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AUTOENCODER_ARTIFACTS", str(tmp_path))
+    error = OSError(errno.EIO, os.strerror(errno.EIO))
+    monkeypatch.setattr(tempfile, "TemporaryFile", mock.Mock(side_effect=error))
+    with pytest.raises(TransientError, match=r"cannot be written to \(Input/output error\)"):
+        prepare_artifacts_folder()
 
 
 def test_an_artifacts_folder_that_cannot_be_written_to_is_refused(

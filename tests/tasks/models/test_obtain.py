@@ -1,5 +1,6 @@
 import json
 import logging
+import os
 import shutil
 import signal
 import threading
@@ -221,7 +222,13 @@ def test_an_anchored_model_brings_its_anchor_along(
 ) -> None:
     spec = SPEC.model_copy(update={"seed": 1}).anchored_to(anchor_to(model))
     file = root / model.folder / basis_file(model)
-    anchored = obtain_model(dataset, spec, "cpu", root, ignore, anchor=file)
+    before = os.umask(0o077)
+    try:
+        anchored = obtain_model(dataset, spec, "cpu", root, ignore, anchor=file)
+    finally:
+        os.umask(before)
+    mode = (root / anchored.folder).stat().st_mode
+    assert mode & 0o055 == root.stat().st_mode & 0o055, "as readable as the artifacts folder"
     assert model.basis == model.encoder_weights_sha256 == anchored.basis
     assert anchored.encoder_weights_sha256 != anchored.basis
     folder = root / anchored.folder
