@@ -75,6 +75,8 @@ PREFECT_TESTS = (
     "tests/flows/terminal/test_command_line.py",
     "tests/tasks/steps/",
     "tests/tasks/models/test_new_architecture.py",
+    "tests/flows/server/test_registration.py",
+    "tests/flows/server/test_rescue.py",
 )
 """Where the Prefect server is used; it takes 10 s to start, and two might choose the same port."""
 END_TO_END = "tests/end_to_end/test_"

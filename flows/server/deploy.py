@@ -1,13 +1,11 @@
 """`make deploy`: registers work pools, deployments and automations on a Prefect server.
 
-PREFECT_API_URL names the server; doing it again changes nothing. prefect.yaml reads two variables,
-which are set here unless they are set already: AUTOENCODER_CODE, the folder where a worker finds
-the code, and AUTOENCODER_STACK, the name of the containers and their image (docker/compose.yaml).
+PREFECT_API_URL names the server; doing it again writes only what changed in prefect.yaml or in
+automations.yaml: whatever was paused, added or changed in the UI stays.
 """
 
 import argparse
 import os
-import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +17,7 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import get_current_settings
 
+from flows.server import registration
 from flows.server.supervision import CODE
 from tasks.core.errors import StepError
 from tasks.steps.server import server_errors_explained
@@ -26,15 +25,29 @@ from tasks.steps.server import server_errors_explained
 WORK_POOL = "autoencoders"
 WORK_POOLS = {WORK_POOL: "process", "autoencoders-docker": "docker"}
 """Type by name; the first worker of a pool sets its job template."""
+QUEUES = {
+    WORK_POOL: {"retrain": 1, "sweep": 1},
+    "autoencoders-docker": {"retrain": 1, "retrain-gpu": 1},
+}
+"""By work pool and queue, how many of its runs may be under way; unlimited in other queues.
+
+Not a concurrency limit of the deployment: its slot is a lease, and Prefect ends a run whose lease
+could not be renewed because the server was away. A queue counts the runs that are under way.
+"""
 STACK = "autoencoder-flow"
 DEFAULTS = {
-    "AUTOENCODER_CODE": str(CODE),
     "AUTOENCODER_STACK": STACK,
     "AUTOENCODER_KEEP": "",
     "AUTOENCODER_GRACE_HOURS": "",
 }
-"""Of the variables that `prefect.yaml` uses."""
+"""Of the variables that `prefect.yaml` takes from whoever registers it."""
+DEPLOYMENTS_FILE = CODE / "prefect.yaml"
 AUTOMATIONS_FILE = Path(__file__).with_name("automations.yaml")
+OBSOLETE = (
+    "autoencoder-flow: mark dead runs as crashed",
+    "autoencoder-flow: start crashed runs again",
+)
+"""Automations of version 0.1.0; `flows/server/rescue.py` took their place."""
 
 
 def main(arguments: list[str]) -> int:
@@ -53,8 +66,6 @@ def main(arguments: list[str]) -> int:
     try:
         with server_errors_explained():
             deploy(notify)
-    except subprocess.CalledProcessError as error:
-        return int(error.returncode)  # Prefect has printed the reason
     except ObjectNotFound:
         print(f"The server has no block {notify}: create it first", file=sys.stderr)
         return 1
@@ -71,50 +82,60 @@ def deploy(notify: str | None = None) -> None:
         notify: the notification block for failures, `TYPE/NAME` as the server lists it.
 
     Raises:
-        CalledProcessError: Prefect refused a deployment, and has printed the reason.
         ObjectNotFound: there is no such block.
         HTTPError: the server cannot be reached, or refused a request.
     """
+    variables = {name: os.environ.get(name, value) for name, value in DEFAULTS.items()}
     with get_client(sync_client=True) as client:
-        for name, kind in WORK_POOLS.items():
+        prepare_work_pools(client)
+        with registration.registered_before(client) as digests:
+            for definition in registration.read_definitions(DEPLOYMENTS_FILE, variables):
+                name = definition.full_name
+                digests[name] = registration.register_deployment(
+                    client, definition, digests.get(name)
+                )
+            register_automations(client, notify, digests)
+
+
+def prepare_work_pools(client: SyncPrefectClient) -> None:
+    """Create the work pools and queues that are missing."""
+    for pool, kind in WORK_POOLS.items():
+        with suppress(ObjectAlreadyExists):
+            client.create_work_pool(WorkPoolCreate(name=pool, type=kind))
+        for queue, limit in QUEUES[pool].items():
             with suppress(ObjectAlreadyExists):
-                client.create_work_pool(WorkPoolCreate(name=name, type=kind))
-        subprocess.run(
-            [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
-            check=True,
-            cwd=CODE,
-            env={**DEFAULTS, **os.environ},
-        )
-        register_automations(client, notify)
+                client.create_work_queue(queue, work_pool_name=pool, concurrency_limit=limit)
 
 
-def register_automations(client: SyncPrefectClient, notify: str | None) -> None:
-    """Create the automations, or update those of the same name that differ."""
+def register_automations(
+    client: SyncPrefectClient, notify: str | None, digests: dict[str, registration.Digests]
+) -> None:
+    """Write the automations that changed; delete those of earlier versions."""
     block = None
     if notify:
         block_type, _, name = notify.partition("/")
         block = str(client.read_block_document_by_name(name, block_type).id)
     for automation in read_automations(block):
-        stored = client.read_automations_by_name(automation.name)
-        if not stored:
-            client.create_automation(automation)
-        # A needless update would reset the heartbeats counted so far.
-        elif stored[0].model_dump(include=set(AutomationCore.model_fields)) != (
-            automation.model_dump()
-        ):
-            client.update_automation(stored[0].id, automation)
+        now = {"automation": registration.digest(automation.model_dump(mode="json"))}
+        if digests.get(automation.name) != now:
+            registration.put_automation(client, automation)
+            digests[automation.name] = now
+    for name in OBSOLETE:
+        for stored in client.read_automations_by_name(name):
+            client.delete_automation(stored.id)
 
 
 def read_automations(notify_block: str | None = None) -> list[AutomationCore]:
-    """The automations that a server gets.
+    """The automations that a server gets beside the triggers of the deployments.
 
     Args:
         notify_block: the id of the block that is notified of failures; nobody is without one.
     """
-    *others, notification = yaml.safe_load(AUTOMATIONS_FILE.read_text())
+    notification = yaml.safe_load(AUTOMATIONS_FILE.read_text())
+    if notify_block is None:
+        return []
     notification["actions"][0]["block_document_id"] = notify_block
-    wanted = [*others, notification] if notify_block else others
-    return [AutomationCore.model_validate(automation) for automation in wanted]
+    return [AutomationCore.model_validate(notification)]
 
 
 if __name__ == "__main__":

@@ -12,15 +12,20 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 import httpx
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from flows.server.deploy import WORK_POOL
+from flows.server.rescue import rescuing
 from flows.server.supervision import CODE, PrefectCommand, Worker, interrupt_on_signals
 from tasks.core.errors import StepError
 from tasks.core.settings import PREFIX, read_settings
+from tasks.core.storage import prepare_artifacts_folder
 from tasks.steps.environment import TELEMETRY_OFF
 from tasks.steps.server import wait_for_server
 
@@ -31,6 +36,9 @@ LOGIN_FILE = "password"
 """In the home folder: a line `user:password`."""
 WATCH_SECONDS = 2
 """Between two checks whether the server and the worker are still running."""
+QUICK_SECONDS, QUICK_ENDS, PAUSE_SECONDS = 60, 5, 3
+"""A command that ends so soon after its start, so often in a row, is not started again; before each
+new start, the pause grows by so much."""
 
 
 def main(arguments: list[str]) -> int:
@@ -62,20 +70,21 @@ def serve(home: Path, port: int) -> NoReturn:
     """
     if port_is_taken(port):
         raise StepError(f"Port {port} is taken: name another with --port")
-    environment = serving_environment(home, port)
+    environment, root = serving_environment(home, port), prepare_artifacts_folder()
     options = ["--host", HOST, "--port", str(port)]
     server = PrefectCommand("server", "flows.server.start", options, environment)
+    worker = Worker(["--pool", WORK_POOL, "--type", "process"], environment, root)
     with server, client_of(environment) as client:
         wait_until_healthy(server, environment["PREFECT_API_URL"])
         register(environment)
-        with Worker(["--pool", WORK_POOL, "--type", "process"], environment) as worker:
+        with worker, prefect_settings(environment), rescuing(root):
             print(
                 f"\nThe UI is at http://{HOST}:{port}; the password it asks for is the line in "
                 f"{home / LOGIN_FILE}. Ctrl-C stops everything.\n",
                 flush=True,
             )
             try:
-                keep_running(server, worker)
+                keep_running(server, worker, port)
             except KeyboardInterrupt:
                 runs = find_runs(client, ["PENDING", "RUNNING"])
                 worker.stop()
@@ -90,7 +99,11 @@ def port_is_taken(port: int) -> bool:
 
 
 def obtain_password(home: Path) -> str:
-    """Read the password, made at the first start; only the user can read the folder."""
+    """Read the password, made at the first start; only the user can read the folder.
+
+    Raises:
+        StepError: there is none in its file; the server would refuse everybody, or nobody.
+    """
     path = home / LOGIN_FILE
     home.mkdir(parents=True, exist_ok=True)
     home.chmod(0o700)
@@ -98,7 +111,12 @@ def obtain_password(home: Path) -> str:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(f"{USER}:{secrets.token_urlsafe(24)}\n")
-    return path.read_text().strip()
+    password = path.read_text().strip()
+    if not all(password.partition(":")):
+        raise StepError(
+            f"{path} has no line `user:password`: write one, or delete the file for a new password"
+        )
+    return password
 
 
 def serving_environment(home: Path, port: int) -> dict[str, str]:
@@ -153,17 +171,45 @@ def wait_until_healthy(server: PrefectCommand, url: str) -> None:
     wait_for_server("Prefect server", lambda: url, read_settings().server_seconds, check_process)
 
 
-def keep_running(*commands: PrefectCommand) -> NoReturn:
-    """Start a command again whenever it ends by itself."""
+def keep_running(server: PrefectCommand, worker: PrefectCommand, port: int) -> NoReturn:
+    """Start a command again whenever it ends by itself.
+
+    Raises:
+        StepError: it ends again and again, or another program took the server's port meanwhile.
+    """
+    quick_ends = {server.name: 0, worker.name: 0}
     while True:
         time.sleep(WATCH_SECONDS)
-        for command in commands:
+        for command in (server, worker):
             code = command.process.poll()
-            if code is not None:
-                text = f"The {command.name} ended with exit code {code}; it is started again"
-                print(text, file=sys.stderr, flush=True)
-                command.kill()
-                command.start()
+            if code is None:
+                continue
+            command.kill()
+            if command is server and port_is_taken(port):
+                raise StepError(f"The server ended, and another program has taken port {port}")
+            quick = time.monotonic() - command.started < QUICK_SECONDS
+            quick_ends[command.name] = count = quick_ends[command.name] + 1 if quick else 0
+            if count == QUICK_ENDS:
+                raise StepError(
+                    f"The {command.name} ended {count} times, each time within {QUICK_SECONDS} s "
+                    "of its start; its messages are above"
+                )
+            text = f"The {command.name} ended with exit code {code}; it is started again"
+            print(text, file=sys.stderr, flush=True)
+            time.sleep(count * PAUSE_SECONDS)
+            command.start()
+
+
+@contextmanager
+def prefect_settings(environment: Mapping[str, str]) -> Iterator[None]:
+    """Let Prefect's clients in this process use the server."""
+    with temporary_settings(
+        {
+            PREFECT_API_URL: environment["PREFECT_API_URL"],
+            PREFECT_API_AUTH_STRING: environment["PREFECT_API_AUTH_STRING"],
+        }
+    ):
+        yield
 
 
 def find_runs(client: httpx.Client, states: list[str]) -> set[str]:

@@ -2,14 +2,19 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
+from uuid import uuid4
 
 import psutil
+
+from tasks.core.locks import open_held
 
 CODE = Path(__file__).resolve().parents[2]
 STOP_SECONDS = 30
@@ -37,8 +42,12 @@ class PrefectCommand:
 
     def start(self) -> None:
         """Start the command."""
+        self._launch(self._command)
+
+    def _launch(self, command: list[str], pass_fds: tuple[int, ...] = ()) -> None:
+        self.started = time.monotonic()
         self.process = subprocess.Popen(
-            self._command, env=self.environment, cwd=CODE, start_new_session=True
+            command, env=self.environment, cwd=CODE, start_new_session=True, pass_fds=pass_fds
         )
 
     def stop(self) -> None:
@@ -63,21 +72,40 @@ class PrefectCommand:
 
 
 class Worker(PrefectCommand):
-    """A worker whose runs end before it does.
+    """A worker whose runs end before it does, and of which others can tell whether it lives.
 
     Prefect's worker starts each run in a session of its own, which no signal to the worker reaches.
     A run that gets SIGTERM stores its training's state and reports that it crashed.
+
+    The server notes at each run the name of the worker that it was given to. The worker's process
+    holds a lock of that name in the artifacts folder, which its end releases, however it ends.
     """
 
-    def __init__(self, options: list[str], environment: Mapping[str, str]) -> None:
-        """Take the options of `prefect worker start`."""
+    def __init__(self, options: list[str], environment: Mapping[str, str], root: Path) -> None:
+        """Take the options of `prefect worker start`, and the artifacts folder."""
+        environment = {**environment, "AUTOENCODER_CODE": str(CODE)}
         super().__init__("worker", "prefect", ["worker", "start", *options], environment)
+        self._root = root
+
+    def start(self) -> None:
+        """Start a worker with a name of its own."""
+        name = f"{socket.gethostname()}-{uuid4().hex[:12]}"
+        held = open_held(worker_lock(name), self._root)
+        try:
+            self._launch([*self._command, "--name", name], pass_fds=(held,))
+        finally:
+            os.close(held)
 
     def stop(self) -> None:
         """End the runs, then the worker."""
         with suppress(psutil.NoSuchProcess):
             end_processes(psutil.Process(self.process.pid).children())
         super().stop()
+
+
+def worker_lock(name: str) -> str:
+    """The name of the lock that a worker holds."""
+    return f"worker-{name}"
 
 
 def end_processes(processes: list[psutil.Process]) -> None:

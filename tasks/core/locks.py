@@ -5,14 +5,16 @@ waiting process reopens the file 20 times a second, so the holder may remove it.
 for file systems without flock is off: a file that merely exists would outlive a killed process.
 """
 
+import fcntl
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from tasks.core.storage import write_errors_explained
+from tasks.core.storage import make_folder, write_errors_explained
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +38,35 @@ def lock_if_free(name: str, root: Path) -> Iterator[bool]:
     """Hold a lock unless another process or thread holds it; yield whether it is held here."""
     with _released_at_the_end(name, root) as file_lock:
         yield _acquire(file_lock, blocking=False)
+
+
+def is_held(name: str, root: Path) -> bool | None:
+    """Whether a process or thread holds a lock; None if it was never taken in this folder."""
+    try:
+        descriptor = os.open(lock_path(name, root), os.O_RDWR)
+    except FileNotFoundError:
+        return None
+    try:
+        # Shared, so that two who ask at the same time do not take each other for the holder.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def open_held(name: str, root: Path) -> int:
+    """Take a lock that nobody else takes; return its file descriptor, to be handed to a child.
+
+    The lock is held until the last process that has the descriptor ends or closes it.
+    """
+    path = lock_path(name, root)
+    with write_errors_explained(path):
+        make_folder(path.parent)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
 
 
 def lock_path(name: str, root: Path) -> Path:

@@ -49,6 +49,14 @@ class Settings(BaseSettings):
     """What is published counts as overdue if no run confirmed it for so many hours."""
     server_seconds: float = Field(600, gt=0)
     """How long a Prefect server of ours may take to start: a run's own, or that of `make serve`."""
+    beat_seconds: float = Field(30, gt=0)
+    """How often a run tells the server that it is alive, and asks whether it is still wanted."""
+    silence_seconds: float = Field(300, gt=0)
+    """A run that has not told the server for so long is dead; its host died with its worker."""
+    pending_seconds: float = Field(600, gt=0)
+    """How long a run may take to start before it is given to another worker."""
+    look_seconds: float = Field(5, gt=0)
+    """How often a worker looks for dead runs."""
     xla_flags: str = ""
     """Flags for XLA; part of the fingerprint, because they may change the trained weights."""
     compilation_cache: Path | None = None

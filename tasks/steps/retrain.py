@@ -38,6 +38,7 @@ from tasks.steps.events import CONFIRMED, REFUSED, announce, announce_publicatio
 from tasks.steps.outcome import describe_losses
 from tasks.steps.prefect_artifacts import show_history, show_results, show_text
 from tasks.steps.progress import show_progress
+from tasks.steps.server import end_if_unwanted
 from tasks.steps.step import CurrentRun, step
 
 STAGES = ("dataset", "train", "encode", "evaluate", "figures", "publish")
@@ -254,6 +255,7 @@ def publish_run(
         metrics=metrics,
         figures=figures,
     )
+    end_if_unwanted()
     manifest = publication.resume_publication(run.name, root)
     if manifest is None:
         manifest = publication.complete_run(record, root, render_files, codes.values())

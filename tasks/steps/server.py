@@ -1,20 +1,37 @@
-"""A Prefect server: waiting until it answers, and what its failures mean, in one line."""
+"""A Prefect server: waiting until it answers, what its failures mean, and what it says of a run.
+
+While a run is under way, its process tells the server that it is alive, and ends where it is not
+wanted: where the run was deleted or cancelled, or counts as dead and may have been started again.
+It then ends at once and reports nothing, as a report would strike the next attempt; no result is
+lost, as a process may be killed at any point. Where the server is away, the run goes on.
+"""
 
 import logging
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
+from uuid import UUID
 
 import httpx
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.context import FlowRunContext
+from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.settings import get_current_settings
 
 from tasks.core.errors import StepError
-from tasks.core.settings import PREFIX
+from tasks.core.settings import PREFIX, read_settings
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS, REMIND_SECONDS = 0.05, 15
+BEAT = "autoencoder-flow.beat"
+"""Label of a run: a number that grows as long as its process lives (`flows/server/rescue.py`)."""
+ANSWER_SECONDS = 10
+"""How long the server may take to answer."""
 
 
 def wait_for_server(
@@ -114,3 +131,91 @@ def _explain_status(status: int, server: str) -> str:
             "server"
         )
     return f"An answer with status {status} from {server}: see the log of that server"
+
+
+@contextmanager
+def watched() -> Iterator[None]:
+    """Watch the flow run that is under way, in a thread."""
+    run, seconds = _own_run(), read_settings().beat_seconds
+    ended = threading.Event()
+
+    def watch() -> None:
+        beats, was_cancelled = 0, False
+        while not ended.wait(seconds):
+            beats += 1
+            with suppress_absence(), _client() as client:
+                stored = _read(client, run.id)
+                if ended.is_set():
+                    return
+                # A worker that lives ends a cancelled run in order, within seconds.
+                is_cancelled = stored is not None and stored.state_type == StateType.CANCELLING
+                if (is_cancelled and was_cancelled) or not (
+                    is_cancelled or _is_current(stored, run)
+                ):
+                    _end(run, stored)
+                was_cancelled = is_cancelled
+                client.update_flow_run_labels(run.id, {BEAT: beats})
+
+    threading.Thread(target=copy_context().run, args=(watch,), name="watch", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def end_if_unwanted() -> None:
+    """End this process if its run is not wanted any more; before something is published."""
+    run = _own_run()
+    with suppress_absence(), _client() as client:
+        stored = _read(client, run.id)
+        if not _is_current(stored, run):
+            _end(run, stored)
+
+
+@contextmanager
+def suppress_absence() -> Iterator[None]:
+    """Go on where the server does not answer, or not properly."""
+    try:
+        yield
+    except (httpx.HTTPError, PrefectException) as error:
+        logger.debug("The Prefect server was not asked about the run: %s", error)
+
+
+def _own_run() -> FlowRun:
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        raise RuntimeError("A run can be watched in a flow only")
+    return context.flow_run
+
+
+def _client() -> SyncPrefectClient:
+    return get_client(httpx_settings={"timeout": ANSWER_SECONDS}, sync_client=True)
+
+
+def _read(client: SyncPrefectClient, run: UUID) -> FlowRun | None:
+    """The run as the server has it, or None if it was deleted."""
+    try:
+        return client.read_flow_run(run)
+    except ObjectNotFound:
+        return None
+
+
+def _is_current(stored: FlowRun | None, run: FlowRun) -> bool:
+    """Whether the server knows this attempt, and no later one, as the one that is running."""
+    return (
+        stored is not None
+        and stored.state is not None
+        and run.state is not None
+        and stored.state.id == run.state.id
+    )
+
+
+def _end(run: FlowRun, stored: FlowRun | None) -> None:
+    """End the process without a word to the server.
+
+    A worker would report a crash of any other exit code, which would strike the next attempt.
+    """
+    found = "deleted" if stored is None else f"{stored.state_name} for the server"
+    logger.warning("This attempt ends: the run is %s", found)
+    logging.shutdown()
+    os._exit(0 if run.deployment_id else 1)

@@ -24,6 +24,7 @@ from tasks.core.settings import read_settings
 from tasks.core.storage import prepare_artifacts_folder
 from tasks.runs.building import run_in_progress
 from tasks.steps.observer import Facts, StepLabel, observer
+from tasks.steps.server import watched
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,8 @@ class CurrentRun(NamedTuple):
 def current_run() -> Iterator[CurrentRun]:
     """Give the flow run and hold its lock, so that no other process works on it or deletes it.
 
+    The run is watched meanwhile: its process ends where nobody wants the run any more.
+
     Raises:
         StepError: the artifacts folder cannot be used, or a setting is wrong.
     """
@@ -60,7 +63,7 @@ def current_run() -> Iterator[CurrentRun]:
         check_file_system(root)
         check_xla_flags()
         observer().run_began(name, str(flow_run.get_name()))
-        with run_in_progress(name, root):
+        with watched(), run_in_progress(name, root):
             yield CurrentRun(name, datetime.now(UTC))
 
 

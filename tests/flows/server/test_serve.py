@@ -93,3 +93,62 @@ def test_a_server_that_never_answers_is_waited_for_as_long_as_the_setting_says(
     refusal = "The Prefect server has not answered for 0.2 s: .*AUTOENCODER_SERVER_SECONDS"
     with command as server, pytest.raises(StepError, match=refusal):
         serve.wait_until_healthy(server, "http://127.0.0.1:9/api")
+
+
+@pytest.mark.parametrize("content", ["", "\n", "admin:\n", "secret\n"])
+def test_a_password_file_without_a_password_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text(content)
+    with pytest.raises(StepError, match=r"has no line `user:password`"):
+        obtain_password(tmp_path)
+
+
+class Ending(PrefectCommand):
+    """A command that ends as soon as it has started."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, "none", [], {})
+        self.starts = 0
+        self._command = ["false"]
+
+    def start(self) -> None:
+        self.starts += 1
+        super().start()
+        self.process.wait()
+
+
+class Living(PrefectCommand):
+    """A command that does not end."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, "none", [], {})
+        self._command = ["sleep", "60"]
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "WATCH_SECONDS", 0)
+    monkeypatch.setattr(serve, "PAUSE_SECONDS", 0)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_server_that_ends_again_and_again_is_given_up(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    server = Ending("server")
+    server.start()
+    ended = pytest.raises(StepError, match=r"The server ended 5 times, each time within 60 s")
+    with Living("worker") as worker, ended:
+        serve.keep_running(server, worker, free_port())
+    assert server.starts == 5
+    assert capsys.readouterr().err.count("it is started again") == 4
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_server_whose_port_was_taken_is_not_started_again() -> None:
+    server = Ending("server")
+    with socket.create_server((serve.HOST, 0)) as other:
+        port = other.getsockname()[1]
+        server.start()
+        with pytest.raises(StepError, match=f"another program has taken port {port}"):
+            serve.keep_running(server, server, port)
+    assert server.starts == 1

@@ -9,7 +9,8 @@ import psutil
 import pytest
 
 from flows.server import supervision
-from flows.server.supervision import PrefectCommand, Worker, end_processes
+from flows.server.supervision import PrefectCommand, Worker, end_processes, worker_lock
+from tasks.core.locks import is_held
 
 OBEDIENT = """
 import pathlib, signal, sys
@@ -56,7 +57,7 @@ def test_a_command_runs_in_a_session_of_its_own_and_ends() -> None:
 
 def test_a_worker_s_runs_end_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker is a shell here; its child, in a session of its own, stands for a run."""
-    worker, state, ready = Worker([], os.environ), tmp_path / "state", tmp_path / "ready"
+    worker, state, ready = Worker([], os.environ, tmp_path), tmp_path / "state", tmp_path / "ready"
     script = 'setsid "$0" -c "$1" "$2" > "$3" & wait; sleep 60'
     command = ["sh", "-c", script, sys.executable, OBEDIENT, str(state), str(ready)]
     monkeypatch.setattr(worker, "_command", command)
@@ -66,3 +67,22 @@ def test_a_worker_s_runs_end_before_it(tmp_path: Path, monkeypatch: pytest.Monke
             time.sleep(0.05)
     assert state.read_text() == "stored"
     assert worker.process.returncode == -signal.SIGTERM
+
+
+def test_the_lock_of_a_worker_tells_whether_it_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each start has a name of its own; the worker is a process that only waits."""
+    worker = Worker([], os.environ, tmp_path)
+    command = [sys.executable, "-c", "import signal; signal.pause()"]
+    monkeypatch.setattr(worker, "_command", command)
+    names = []
+    for _ in range(2):
+        worker.start()
+        name = psutil.Process(worker.process.pid).cmdline()[-1]
+        assert is_held(worker_lock(name), tmp_path)
+        worker.kill()
+        names.append(name)
+    assert [is_held(worker_lock(name), tmp_path) for name in names] == [False, False]
+    assert names[0] != names[1]
+    assert is_held(worker_lock("other"), tmp_path) is None

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import StepError
-from tasks.core.locks import lock, lock_if_free, lock_path
+from tasks.core.locks import is_held, lock, lock_if_free, lock_path
 
 HOLD = """
 import sys, time
@@ -119,3 +119,10 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     (tmp_path / "locks").touch()
     with pytest.raises(StepError, match=r"name\.lock cannot be written"), lock("name", tmp_path):
         pass
+
+
+def test_whether_a_lock_is_held_is_seen_without_taking_it(tmp_path: Path) -> None:
+    assert is_held("name", tmp_path) is None
+    with lock("name", tmp_path):
+        assert is_held("name", tmp_path)
+    assert is_held("name", tmp_path) is False

@@ -1,0 +1,163 @@
+"""Runs whose process, worker or server dies, is suspended, or ends against their will.
+
+What takes minutes elsewhere takes seconds here; `make soak` waits for the real durations.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import pytest
+
+from tasks.codes.published import open_published
+from tests.conftest import SAMPLE
+from tests.end_to_end.serving import (
+    Served,
+    find_process,
+    long_run,
+    process_of,
+    serve,
+    wait_until,
+)
+
+pytestmark = pytest.mark.timeout(600)
+SILENCE_SECONDS = 8
+HASTE = {
+    "AUTOENCODER_BEAT_SECONDS": "1",
+    "AUTOENCODER_LOOK_SECONDS": "1",
+    "AUTOENCODER_SILENCE_SECONDS": str(SILENCE_SECONDS),
+}
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """`make serve`, where silence is short."""
+    with serve(tmp_path_factory.mktemp("hasty"), **HASTE) as served:
+        yield served
+
+
+def worker_of(served: Served) -> int:
+    return find_process(b"worker\0start", f"PREFECT_HOME={served.home}".encode())
+
+
+def server_of(served: Served) -> int:
+    return find_process(b"flows.server.start", f"PREFECT_HOME={served.home}".encode())
+
+
+def start_training(served: Served, seed: int) -> str:
+    run = served.start(long_run(seed))
+    served.wait_until_training(run)
+    return run
+
+
+def kill_with_worker(served: Served, run: str) -> None:
+    """What only a worker that is started later can notice."""
+    for process in (worker_of(served), process_of(run)):
+        os.kill(process, signal.SIGKILL)
+
+
+def cancel(served: Served, run: str) -> None:
+    state = {"type": "CANCELLING", "name": "Cancelling"}
+    served.client.post(f"flow_runs/{run}/set_state", json={"state": state})
+
+
+def suspend(*processes: int) -> None:
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        for process in processes:
+            os.kill(process, number)
+        if number == signal.SIGSTOP:
+            time.sleep(2 * SILENCE_SECONDS)
+
+
+def assert_untroubled(served: Served, run: str) -> dict[str, Any]:
+    ended = served.wait_for(run, "Published")
+    assert ended["run_count"] == 1
+    assert "Crashed" not in served.states(run)
+    assert open_published(SAMPLE.dataset, served.artifacts).name == run
+    return ended
+
+
+def test_a_server_that_is_suspended_longer_than_silence_harms_no_run(hasty: Served) -> None:
+    run = start_training(hasty, seed=1)
+    suspend(server_of(hasty))
+    assert_untroubled(hasty, run)
+
+
+def test_a_run_that_is_suspended_longer_than_silence_goes_on(hasty: Served) -> None:
+    run = start_training(hasty, seed=2)
+    suspend(process_of(run))
+    assert_untroubled(hasty, run)
+
+
+def test_a_suspension_of_everything_harms_no_run(hasty: Served) -> None:
+    run = start_training(hasty, seed=3)
+    suspend(hasty.process.pid, server_of(hasty), worker_of(hasty), process_of(run))
+    assert_untroubled(hasty, run)
+
+
+def test_a_run_that_died_with_its_worker_resumes(hasty: Served) -> None:
+    run = start_training(hasty, seed=4)
+    kill_with_worker(hasty, run)
+    ended = hasty.wait_for(run, "Published")
+    assert ended["run_count"] == 2
+    hasty.wait_for_message(run, "Resuming the deep model")
+
+
+def test_a_run_that_was_cancelled_after_its_death_stays_cancelled(hasty: Served) -> None:
+    run = start_training(hasty, seed=5)
+    kill_with_worker(hasty, run)
+    cancel(hasty, run)
+    hasty.wait_for(run, "Cancelled", 60)
+    next_run = hasty.start(long_run(seed=6))
+    hasty.wait_for(next_run, "Running", 60)  # the queue is free
+    assert hasty.states(run)[-1] == "Cancelled"
+    cancel(hasty, next_run)
+    hasty.wait_for(next_run, "Cancelled", 60)
+
+
+def test_a_run_that_had_not_started_when_everything_died_is_started(hasty: Served) -> None:
+    run = hasty.start(long_run(seed=7))
+
+    def is_given() -> bool:
+        return hasty.states(run)[-1] in ("Pending", "Submitting")
+
+    wait_until(is_given, 60, hasty.tail, every=0.05)
+    os.kill(worker_of(hasty), signal.SIGKILL)
+    for process in psutil.process_iter(["environ"]):
+        if (process.info["environ"] or {}).get("PREFECT__FLOW_RUN_ID") == run:
+            process.kill()
+    hasty.wait_for(run, "Running", 90)
+    assert "AwaitingRetry" in hasty.states(run)
+    cancel(hasty, run)
+    hasty.wait_for(run, "Cancelled", 60)
+
+
+def test_an_attempt_that_counts_as_dead_ends(hasty: Served) -> None:
+    run = start_training(hasty, seed=8)
+    first = process_of(run)
+    crashed = {"type": "CRASHED", "name": "Crashed"}
+    hasty.client.post(f"flow_runs/{run}/set_state", json={"state": crashed})
+    wait_until(lambda: not psutil.pid_exists(first), 20, hasty.tail)
+    ended = hasty.wait_for(run, "Published")
+    assert ended["run_count"] == 2
+
+
+def test_a_run_that_is_deleted_publishes_nothing(hasty: Served) -> None:
+    run = start_training(hasty, seed=9)
+    process = process_of(run)
+    hasty.client.delete(f"flow_runs/{run}")
+    wait_until(lambda: not psutil.pid_exists(process), 20, hasty.tail)
+    assert not list((hasty.artifacts / "runs").glob(run))
+    assert "Traceback" not in hasty.log.read_text().partition("the run is deleted")[2]
+
+
+def test_the_flow_of_another_project_is_left_alone(hasty: Served) -> None:
+    """It has the name of ours, but neither our tag nor our work pool."""
+    flow = hasty.client.post("flows/", json={"name": "retrain"}).json()["id"]
+    running = {"type": "RUNNING", "name": "Running"}
+    other = hasty.client.post("flow_runs/", json={"flow_id": flow, "state": running}).json()["id"]
+    time.sleep(2 * SILENCE_SECONDS)
+    assert hasty.states(other)[-1] == "Running"

@@ -1,0 +1,106 @@
+import time
+from uuid import UUID
+
+import httpx
+import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.exceptions import ObjectNotFound
+from prefect.runtime import flow_run
+from prefect.states import Cancelling, Crashed
+
+from tasks.steps import server
+from tasks.steps.server import BEAT, end_if_unwanted, watched
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+class EndedError(Exception):
+    """Instead of the end of the process."""
+
+
+@pytest.fixture
+def ends(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The exit codes with which the process would have ended."""
+    codes: list[int] = []
+
+    def end(code: int) -> None:
+        codes.append(code)
+        raise EndedError
+
+    monkeypatch.setattr("tasks.steps.server.os._exit", end)
+    monkeypatch.setattr("tasks.steps.server.logging.shutdown", lambda: None)
+    monkeypatch.setenv("AUTOENCODER_BEAT_SECONDS", "0.05")
+    return codes
+
+
+def wait_for(ends: list[int]) -> None:
+    end = time.monotonic() + 20
+    while not ends and time.monotonic() < end:
+        time.sleep(0.02)
+
+
+def test_a_run_that_is_wanted_tells_that_it_lives(ends: list[int]) -> None:
+    @flow
+    def living() -> int:
+        end_if_unwanted()
+        with watched(), get_client(sync_client=True) as client:
+            end = time.monotonic() + 20
+            while time.monotonic() < end:
+                labels = client.read_flow_run(UUID(str(flow_run.get_id()))).labels
+                if (beats := int(labels.get(BEAT, 0))) > 1:
+                    return beats
+                time.sleep(0.02)
+        return 0
+
+    assert living() > 1
+    assert ends == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_run_that_is_deleted_ends(ends: list[int]) -> None:
+    @flow
+    def deleted() -> None:
+        with get_client(sync_client=True) as client:
+            client.delete_flow_run(UUID(str(flow_run.get_id())))
+        with watched():
+            wait_for(ends)
+        with pytest.raises(EndedError):
+            end_if_unwanted()
+
+    with pytest.raises(ObjectNotFound):
+        deleted()
+    assert ends == [1, 1]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("state", [Crashed(), Cancelling()])
+def test_an_attempt_that_is_not_the_current_one_ends(state: State[None], ends: list[int]) -> None:
+    @flow
+    def superseded() -> None:
+        with watched(), get_client(sync_client=True) as client:
+            client.set_flow_run_state(UUID(str(flow_run.get_id())), state, force=True)
+            wait_for(ends)
+
+    superseded(return_state=True)
+    assert ends == [1]
+
+
+def test_a_run_goes_on_while_the_server_is_away(
+    ends: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @flow
+    def alone() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(server, "_client", lambda: unreachable())
+            end_if_unwanted()
+            with watched():
+                time.sleep(0.1)
+
+    alone()
+    assert ends == []
+
+
+def unreachable() -> object:
+    raise httpx.ConnectError("no server")
