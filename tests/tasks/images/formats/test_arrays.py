@@ -16,7 +16,9 @@ LABELS = np.arange(3)
 
 def save(path: Path, *names: str) -> Path:
     """An archive of images and labels with these names."""
-    arrays = {name: IMAGES if any(w in name.lower() for w in "xid") else LABELS for name in names}
+    arrays: dict[str, Any] = {
+        name: IMAGES if any(w in name.lower() for w in "xid") else LABELS for name in names
+    }
     np.savez(path, **arrays)
     return path
 
