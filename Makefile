@@ -7,7 +7,7 @@ ARGS ?=
 # Packages of other programs have no place here.
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: run sweep encode neighbors runs reports codes serve deploy image passwords up down logs docker-worker test test-processors test-e2e crash faults bench bench-scale fuzz lint lock schema clean
+.PHONY: run sweep encode neighbors runs reports codes serve deploy image passwords up down logs docker-worker test unit-tests test-processors test-e2e crash faults bench bench-scale fuzz lint lock schema clean
 .DEFAULT_GOAL := run
 
 run: .venv/installed-cpu  ## retrain both models on Fashion-MNIST; flags in ARGS="--quick"
@@ -67,7 +67,11 @@ passwords:
 		print('POSTGRES_PASSWORD=' + secrets.token_urlsafe(24))" > "$(PASSWORDS).new" \
 		&& mv "$(PASSWORDS).new" "$(PASSWORDS)"; }
 
-test: lint  ## lint, type check, unit tests; on up to four cores
+# Side by side: the type check uses one core.
+test: .venv/installed-dev  ## lint, type check, unit tests; on up to four cores
+	$(MAKE) --jobs=2 lint unit-tests
+
+unit-tests: .venv/installed-dev
 	.venv/bin/python -m pytest -n auto $(ARGS)
 
 lint: .venv/installed-dev
