@@ -67,12 +67,12 @@ passwords:
 		print('POSTGRES_PASSWORD=' + secrets.token_urlsafe(24))" > "$(PASSWORDS).new" \
 		&& mv "$(PASSWORDS).new" "$(PASSWORDS)"; }
 
-# Side by side: the type check uses one core.
+# Side by side: the type check uses one core. Tests call make, which must not take part in this.
 test: .venv/installed-dev  ## lint, type check, unit tests; on up to four cores
 	$(MAKE) --jobs=2 lint unit-tests
 
 unit-tests: .venv/installed-dev
-	.venv/bin/python -m pytest -n auto $(ARGS)
+	MAKEFLAGS= .venv/bin/python -m pytest -n auto $(ARGS)
 
 lint: .venv/installed-dev
 	.venv/bin/ruff format --check .

@@ -80,7 +80,7 @@ PREFECT_TESTS = (
 )
 """Where the Prefect server is used; it takes 10 s to start, and two might choose the same port."""
 END_TO_END = "tests/end_to_end/test_"
-SERVED_TESTS = tuple(f"{END_TO_END}{name}.py" for name in ("automations", "server", "ui"))
+SERVED_TESTS = tuple(f"{END_TO_END}{name}.py" for name in ("server", "ui"))
 """They share `make serve`, and wait most of their time."""
 CONTAINER_TESTS = tuple(
     f"{END_TO_END}{name}.py" for name in ("crash", "dask", "full_disk", "images", "stack")

@@ -55,10 +55,11 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
+LONG_FILES = ("rescue", "memory", "environment", "faults", "postgresql")
 START = (
     *SERVED_TESTS,
     *CONTAINER_TESTS,
-    *(f"{END_TO_END}{name}.py" for name in ("memory", "postgresql")),
+    *(f"{END_TO_END}{name}.py" for name in LONG_FILES),
 )
 """The order of the files: each of two processes begins with a group, and short files fill up."""
 
