@@ -32,6 +32,10 @@ PAUSE_SECONDS = 600
 """How long a call is held back after it was done; it is killed meanwhile."""
 
 
+DELAYED = "(DELAYED)"
+"""In strace's log, of such a call."""
+
+
 class Call(NamedTuple):
     """One system call of a run."""
 
@@ -81,8 +85,14 @@ def options(call: Call, fault: Fault) -> list[str]:
 
 def is_done(fault: Fault, log: Path) -> bool:
     """Whether the fault happened, by strace's log, which may not tell of a kill any more."""
-    mark = "(DELAYED)" if fault == "killed after" else "(INJECTED)"
-    return mark in log.read_text(errors="replace")
+    mark = DELAYED if fault == "killed after" else "(INJECTED)"
+    return log.exists() and mark in log.read_text(errors="replace")
+
+
+def delayed_process(log: Path) -> int:
+    """The process, or one of its threads, that is held back after a call."""
+    (line,) = (line for line in log.read_text(errors="replace").splitlines() if DELAYED in line)
+    return int(line.split()[0])
 
 
 def strace(log: Path, *arguments: str) -> list[str]:

@@ -16,7 +16,7 @@ from tasks.codes.errors import AutoencoderError
 from tests.conftest import GATE, SAMPLE, SAMPLE_FOLDER, TRAINING
 from tests.crash.harness import prefect_server
 from tests.crash.results import results
-from tests.faults.calls import KINDS, is_done, list_calls, options, strace
+from tests.faults.calls import KINDS, delayed_process, is_done, list_calls, options, strace
 from tests.faults.harness import Case, Found, choose_cases, describe
 from tests.faults.standing import check_folder
 
@@ -71,7 +71,7 @@ class FlowWorkshop:
             while process.poll() is None:
                 assert time.monotonic() < deadline, "the flow does not end"
                 if case and case.fault == "killed after" and is_done(case.fault, self._log):
-                    os.kill(_traced_process(self._log), signal.SIGKILL)
+                    os.kill(delayed_process(self._log), signal.SIGKILL)
                     process.kill()
                 time.sleep(POLL_SECONDS)
         return process.returncode
@@ -103,11 +103,6 @@ class FlowWorkshop:
             return Found("a retry succeeded" if "Retrying" in text else "did not matter")
         assert code == 1, f"exit code {code}: {text[-1000:]}"
         return Found("error in one line", text.splitlines()[-1])
-
-
-def _traced_process(log: Path) -> int:
-    """The process, or one of its threads, that the last line of strace's log is about."""
-    return int(log.read_text(errors="replace").splitlines()[-1].split()[0])
 
 
 def main() -> int:
