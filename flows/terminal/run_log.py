@@ -12,6 +12,7 @@ from pathlib import Path
 
 from prefect.logging.handlers import PrefectConsoleHandler
 
+from tasks.core.errors import StepError
 from tasks.core.storage import make_folder, prepare_artifacts_folder, share
 
 KEPT = 50
@@ -39,7 +40,7 @@ class RunLog(MemoryHandler):
 
     def open(self, run: str) -> None:
         """Begin the file of a run; delete old ones. A run goes on without a log if that fails."""
-        with suppress(OSError):
+        with suppress(OSError, StepError):
             path = prepare_artifacts_folder() / "logs" / f"{run}.log"
             make_folder(path.parent)
             file = _QuietFile(path, encoding="utf-8")

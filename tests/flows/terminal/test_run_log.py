@@ -67,3 +67,14 @@ def test_a_run_goes_on_without_a_log(root: Path) -> None:
     log = RunLog()
     log.open("run-1")
     assert log.path is None
+
+
+def test_a_log_fails_no_run_where_the_artifacts_folder_cannot_be_used(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run itself finds that out, or finds the folder usable again."""
+    (root / "file").touch()
+    monkeypatch.setenv("AUTOENCODER_ARTIFACTS", str(root / "file"))
+    log = RunLog()
+    log.open("run-1")
+    assert log.path is None
