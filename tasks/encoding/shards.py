@@ -98,10 +98,11 @@ def plan_encoding(
         StepError: the encoders were trained on images of another kind or of other classes.
     """
     if images.image_shape != training_set.image_shape:
+        height, width = training_set.image_shape[:2]
         raise StepError(
             f"{images.name} has image_shape {images.image_shape}, expected "
             f"{training_set.image_shape} as in the images that the encoders of run {run} were "
-            "trained on"
+            f"trained on. Pictures of another size are resized by --source.resize {height}x{width}"
         )
     scale = _choose_scale(images, run, training_set)
     labels = open_labels(images, "all", root)

@@ -186,7 +186,7 @@ def test_a_damaged_encoder_is_not_used(run: PublishedRun, root: Path) -> None:
 @pytest.mark.parametrize(
     ("update", "reason"),
     [
-        ({"image_shape": (28, 27)}, r"has image_shape \(28, 27\), expected \(28, 28\)"),
+        ({"image_shape": (28, 27)}, r"\(28, 27\), expected \(28, 28\) .*resize 28x28"),
         (
             {"dtype": "uint16", "scale": 4095.0},
             "values of uint16 up to 4095, the training images of run run-1 of uint8 up to 255",
