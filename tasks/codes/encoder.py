@@ -136,9 +136,9 @@ class Encoder:
         own, found = np.dtype(self.dtype), images.dtype
         is_float = found.kind == own.kind == "f"
         is_wider = found.kind in "iu" and own.kind == "u" and found.itemsize > own.itemsize
-        greatest = images.max(initial=0) if found.kind in "biuf" else np.nan
         if found.name == self.dtype or is_float:  # the name is the same in either byte order
             return self.scale
+        greatest = images.max(initial=0) if found.kind in "biuf" else np.nan
         if is_wider and greatest <= np.iinfo(own).max:
             return self.scale
         usual = {"b": ("uint8", 1), "f": ("float32", 1), "u": ("uint8", 255)}
