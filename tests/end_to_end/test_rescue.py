@@ -1,6 +1,6 @@
 """Runs whose process, worker or server dies, is suspended, or ends against their will.
 
-What takes minutes elsewhere takes seconds here; `make soak` waits for the real durations.
+What takes minutes elsewhere takes seconds here.
 """
 
 import os
