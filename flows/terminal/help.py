@@ -19,9 +19,9 @@ LARGE = 10**6
 """A larger bound is not told: nobody comes near it."""
 INDENT = 26
 """Columns of a flag; a longer one has a line of its own."""
-EXIT_CODES = """\
-Exit codes: 0 completed, 1 failed, 2 a flag was refused, 3 the quality gate refused the run,
-130 interrupted (run it again to resume)."""
+EXIT_CODES = "Exit codes: 0 completed, 1 failed, 2 a flag was refused,"
+REFUSED = " 3 the quality gate refused the run,"
+INTERRUPTED = " 130 interrupted (run it again to resume)."
 
 
 class Flag(NamedTuple):
@@ -118,7 +118,8 @@ def render_help(
                 lines += [f"  {heading}:"] if heading else []
             lines += _describe_flag(flag, width)
         lines.append("")
-    return "\n".join([*lines, *textwrap.wrap(EXIT_CODES, width)])
+    codes = EXIT_CODES + (REFUSED if "gate" in parameters.model_fields else "") + INTERRUPTED
+    return "\n".join([*lines, *textwrap.wrap(codes, width)])
 
 
 def _describe_flag(flag: Flag, width: int) -> list[str]:

@@ -13,6 +13,7 @@ import pytest
 from prefect.settings import get_current_settings
 from pydantic import BaseModel
 
+from flows.encode import encode
 from flows.retrain import main, retrain
 from flows.sweep import sweep
 from flows.terminal import command_line
@@ -25,6 +26,7 @@ from tasks.images.sources import (
     IdxFolder,
     PictureFolder,
 )
+from tasks.parameters.published import EncodeParameters
 from tasks.parameters.retrain import Parameters
 from tasks.parameters.sweep import SweepParameters
 from tasks.parameters.training import TrainingParameters
@@ -152,6 +154,18 @@ def test_a_path_that_is_no_utf_8_is_refused_in_one_line(capsys: pytest.CaptureFi
     assert refusal.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("/data/caf\\udce9 is not UTF-8: ")
+
+
+def test_help_tells_of_the_command_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(encode, EncodeParameters, ["--help"], [("--run RUN", "with a certain run")])
+    assert ended.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert shown.startswith("Usage: python -m flows.encode [FLAGS] Encode any images")
+    assert "Examples python -m flows.encode --run RUN with a certain run Images --data" in shown
+    assert "Division of the work --shard-rows N Fewer need less memory" in shown
+    for word in ("quality gate", "hold", "train the"):
+        assert word not in shown
 
 
 def test_a_grid_is_a_list_or_a_flag_said_twice() -> None:
