@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 PICTURE = re.compile(r"^(!\[.*\]\()(figures/[\w.-]+)(\))$", re.MULTILINE)
 """A line of markdown that shows a figure; the second group is its file."""
-PICTURE_WIDTH, PICTURE_QUALITY = 1200, 80
+PICTURE_WIDTH, PICTURE_QUALITY = 1000, 80
 """Of figures in the UI, pixels and per cent; the run's folder has them as they were drawn."""
 
 

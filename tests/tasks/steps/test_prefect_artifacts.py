@@ -50,7 +50,7 @@ def test_a_large_figure_is_shrunk(tmp_path: Path) -> None:
     Image.fromarray(noise).save(tmp_path / "figure.png")
     uri = figure_uri(tmp_path / "figure.png")
     content = base64.b64decode(uri.removeprefix("data:image/webp;base64,"))
-    assert Image.open(io.BytesIO(content)).width == 1200
+    assert Image.open(io.BytesIO(content)).width == 1000
     assert len(content) < (tmp_path / "figure.png").stat().st_size / 4
 
 
