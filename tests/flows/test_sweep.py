@@ -57,7 +57,7 @@ def test_models_trained_at_once_have_the_bits_of_those_trained_alone(
     }
     shown = artifacts_of(done.run)
     name = f"sweep-{SAMPLE.dataset}"
-    assert shown.keys() >= {f"report-{name}", f"{name}-loss-by-code-size"}
+    assert "data:image/svg+xml;base64," in str(shown[f"report-{name}"]), "with its chart"
 
 
 @pytest.mark.usefixtures("no_figures")

@@ -1,5 +1,6 @@
 import errno
 import logging
+import re
 
 import pytest
 from prefect import flow
@@ -56,7 +57,8 @@ def test_a_step_logs_its_name_its_result_and_its_seconds(caplog: pytest.LogCaptu
     caplog.set_level(logging.INFO)
     assert working() == 42
     lines = [record.getMessage() for record in caplog.records if record.name == "tasks.steps.step"]
-    assert lines == ["Do nothing: 0.0 s", "Double 21: twice is, 42, 0.0 s"]
+    first, second = (re.sub(r"\d+\.\d s$", "", line) for line in lines)
+    assert (first, second) == ("Do nothing: ", "Double 21: twice is, 42, ")
 
 
 class Recorder(Observer):
