@@ -88,6 +88,9 @@ def checked_images(images: Rows) -> Rows:
 def check_counts(raw: RawDataset) -> RawDataset:
     """Check that each split has as many labels as images, before anything is selected or joined.
 
+    Raises:
+        StepError: its rows have no values: a file of a few bytes may say that it has billions.
+
     Returns:
         the dataset, where faults are collected without labels that do not belong to the images.
     """
@@ -97,6 +100,12 @@ def check_counts(raw: RawDataset) -> RawDataset:
 
 def _check_count(split: RawSplit) -> RawSplit:
     images, labels = split.images, split.labels
+    for rows in (images, labels):
+        if rows is not None and not math.prod(rows.shape[1:]):
+            raise StepError(
+                f"{rows.name} has {rows.shape[0]} rows of shape {rows.shape[1:]}, without values: "
+                "is it damaged?"
+            )
     if labels is None or len(labels) == len(images):
         return split
     report_fault(

@@ -4,12 +4,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 
 from tasks.core.errors import StepError, TransientError, may_pass
 
 MAX_DEFLATE_RATIO = 1032
 """Deflate cannot expand data further. Source: https://zlib.net/zlib_tech.html"""
 GZIP_MAGIC = b"\x1f\x8b"
+MOST_SHOWN = 300
+"""Characters of the reason that a library gives, at most."""
 DAMAGED = "it is damaged: replace it"
 """The way out that lines on damaged files name."""
 
@@ -51,7 +54,8 @@ def read_errors_explained(path: Path, kind: str, *damage: type[Exception]) -> It
         if isinstance(error, OSError) and error.errno:
             line = f"{path} cannot be read as {kind}: {os.strerror(error.errno)}"
             raise (TransientError(line) if may_pass(error) else StepError(line)) from None
-        reason = " ".join(str(error).split())  # HDF5's has several lines
+        # HDF5's has several lines, NumPy's a whole header.
+        reason = shorten(" ".join(str(error).split()), MOST_SHOWN, placeholder=" ...")
         raise StepError(
             f"{path} cannot be read as {kind} ({reason}): it is another file, or damaged: replace "
             "it"

@@ -158,7 +158,7 @@ def _read_header(file: IO[bytes]) -> _Header:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that the file is of Python 2
             shape, fortran_order, dtype = HEADER_READERS[version](file)
-    except (OSError, *NPZ_DAMAGE):
+    except OSError:
         raise
     except Exception as error:  # the header is Python text, for whose parsers anything may be wrong
         raise ValueError(f"its header is damaged: {error}") from None

@@ -99,6 +99,16 @@ def test_each_split_has_as_many_labels_as_images(labels: int) -> None:
     assert check_counts(RawDataset(whole)) == RawDataset(whole)
 
 
+@pytest.mark.parametrize("rows", [2**40, 2**70])
+def test_rows_without_values_are_refused_before_they_are_selected(rows: int) -> None:
+    """Their number, of which a small file may have any, takes no memory."""
+    empty = held(IMAGES[:, :0])
+    empty.shape = (rows, 0, 4)
+    for split in (RawSplit(empty), RawSplit(held(IMAGES), empty)):
+        with pytest.raises(StepError, match=rf"mine.npy has {rows} rows of shape \(0, 4\), with"):
+            check_counts(RawDataset(split))
+
+
 class Lying(Rows):
     """Rows that are not as many as they say, as of a file that somebody writes to."""
 
