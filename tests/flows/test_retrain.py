@@ -160,6 +160,7 @@ def test_a_refused_run_ends_with_exit_code_3_and_the_reason(
     shown = captured.out
     assert "Refused: not published; nothing is published yet." in shown
     assert " of 12 checks failed:" in shown
+    assert "tasks.runs publish" in shown
     assert "PCA-32" in shown
     assert "Traceback" not in shown + captured.err
     assert len(list((root / "runs").iterdir())) == 1
