@@ -14,8 +14,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from tasks.reports.figures.charts import draw_learning_curves
-
 from flows.terminal.failures import EXPECTED_ERRORS
 from tasks.codes.errors import AutoencoderError
 from tasks.codes.reader import is_valid
@@ -34,6 +32,7 @@ from tasks.models.obtain import obtain_model
 from tasks.models.spec import TrainingSpec, choose_recipe
 from tasks.models.store import ModelRecord, read_history
 from tasks.parameters.retrain import Parameters
+from tasks.reports.figures.charts import draw_learning_curves
 from tasks.reports.report import render_files
 from tasks.runs.building import ATTEMPT_FOLDER, begin_run, building_folder, run_in_progress
 from tasks.runs.manifest import RunRecord
