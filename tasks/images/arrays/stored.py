@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tasks.images.arrays.views import transpose_rows
+from tasks.images.formats.errors import shown
 from tasks.images.rows import Rows
 
 
@@ -59,6 +60,6 @@ def describe_shape(shape: tuple[int, ...]) -> str:
 
 def describe_arrays(shapes: dict[str, tuple[int, ...]], most: int = 20) -> str:
     """Names with shapes, for messages."""
-    named = [f"{name} ({describe_shape(shape)})" for name, shape in shapes.items()]
+    named = [f"{shown(name)} ({describe_shape(shape)})" for name, shape in shapes.items()]
     more = [f"{len(named) - most} more"] if len(named) > most else []
     return ", ".join(named[:most] + more) or "none"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tasks.core.errors import StepError, TransientError
 from tasks.images.arrays.stored import ArrayFile, StoredArray
-from tasks.images.formats.errors import MAX_DEFLATE_RATIO, read_errors_explained
+from tasks.images.formats.errors import MAX_DEFLATE_RATIO, read_errors_explained, shown
 from tasks.images.rows import Rows
 
 MAX_CHUNK_BYTES = 256 * 2**20
@@ -226,7 +226,7 @@ def _find(file: h5py.File, path: str, name: str) -> h5py.Dataset:
     node: Any = file
     for part in filter(None, path.split("/")):
         if not isinstance(node, h5py.Group) or part not in node:
-            names = ", ".join(node) if isinstance(node, h5py.Group) else "no groups"
+            names = ", ".join(map(shown, node)) if isinstance(node, h5py.Group) else "no groups"
             raise StepError(f"{name} does not exist: {part} is not among {names}")
         if not isinstance(node.get(part, getlink=True), h5py.HardLink):
             raise StepError(f"{name} is reached by a link: name the dataset itself")

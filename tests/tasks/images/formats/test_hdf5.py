@@ -262,3 +262,11 @@ def test_no_line_has_an_error_number(hdf5: Path) -> None:
     assert str(failure.value).startswith(f"{hdf5} cannot be read as an HDF5 file (")
     assert "errno" not in str(failure.value).lower()
     assert str(failure.value).count(str(hdf5)) == 1
+
+
+def test_names_that_cannot_be_shown_are_escaped(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "images.h5", "w") as file:
+        file["labels\x7f"] = np.zeros(3)
+    with pytest.raises(StepError, match=r"labels is not among labels\\x7f") as failure:
+        Hdf5Rows(tmp_path / "images.h5", "labels")
+    assert str(failure.value).isprintable()
