@@ -157,7 +157,9 @@ class Display(Observer):
         with self._lock:
             text = record.getMessage()
             if record.levelno >= logging.WARNING:
-                row = _grid()
+                row = Table.grid(padding=(0, 1), expand=True)
+                row.add_column(width=1)
+                row.add_column(ratio=1, overflow="fold")
                 row.add_row(self._mark("warning"), Text(text.strip()))
                 self._print(row)
                 return

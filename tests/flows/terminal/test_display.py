@@ -81,6 +81,15 @@ def test_a_silent_step_shows_what_the_job_logged_last(screen: io.StringIO) -> No
     assert not screen.getvalue()
 
 
+def test_a_long_warning_is_shown_whole(screen: io.StringIO) -> None:
+    text = " ".join(f"/data/boots/picture-{number}.png is damaged," for number in range(10))
+    plain(screen).log(logging.LogRecord("tasks", logging.WARNING, "", 0, text, (), None))
+    lines = screen.getvalue().splitlines()
+    assert lines[0].startswith("! /data/boots/picture-0.png")
+    assert max(map(len, lines)) <= 80
+    assert " ".join(" ".join(lines).split()) == f"! {text}"
+
+
 def test_warnings_stay(screen: io.StringIO) -> None:
     shown = plain(screen)
     shown.log(logging.LogRecord("tasks.x", logging.WARNING, "", 0, "Images %d", (7,), None))
