@@ -20,6 +20,7 @@ from prefect.settings import get_current_settings
 from flows.server import registration
 from flows.server.supervision import CODE
 from tasks.core.errors import StepError
+from tasks.core.settings import read_settings
 from tasks.steps.server import server_errors_explained
 
 WORK_POOL = "autoencoders"
@@ -56,7 +57,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--notify",
         metavar="TYPE/NAME",
-        help="notification block of the server for runs that fail, for example "
+        help="notification block of the server for runs that fail and overdue results, for example "
         "slack-webhook/night-shift",
     )
     notify = parser.parse_args(arguments).notify
@@ -79,7 +80,8 @@ def deploy(notify: str | None = None) -> None:
     """Register everything.
 
     Args:
-        notify: the notification block for failures, `TYPE/NAME` as the server lists it.
+        notify: the notification block for failures and overdue results, `TYPE/NAME` as the server
+            lists it.
 
     Raises:
         ObjectNotFound: there is no such block.
@@ -129,13 +131,17 @@ def read_automations(notify_block: str | None = None) -> list[AutomationCore]:
     """The automations that a server gets beside the triggers of the deployments.
 
     Args:
-        notify_block: the id of the block that is notified of failures; nobody is without one.
+        notify_block: the id of the block that is notified of failures and overdue results; without
+            one, nobody is, and overdue results are only an event.
     """
-    notification = yaml.safe_load(AUTOMATIONS_FILE.read_text())
+    failures, overdue = yaml.safe_load(AUTOMATIONS_FILE.read_text())
+    overdue["trigger"]["within"] = read_settings().max_age.total_seconds()
     if notify_block is None:
-        return []
-    notification["actions"][0]["block_document_id"] = notify_block
-    return [AutomationCore.model_validate(notification)]
+        overdue["actions"] = [{"type": "do-nothing"}]
+        return [AutomationCore.model_validate(overdue)]
+    for automation in (failures, overdue):
+        automation["actions"][0]["block_document_id"] = notify_block
+    return [AutomationCore.model_validate(automation) for automation in (failures, overdue)]
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
+from prefect.events import Event, Resource
 
 from tasks.codes.published import open_published
 from tests.conftest import SAMPLE
@@ -25,10 +26,12 @@ from tests.end_to_end.serving import (
 
 pytestmark = pytest.mark.timeout(600)
 SILENCE_SECONDS = 8
+MAX_AGE_SECONDS = 15
 HASTE = {
     "AUTOENCODER_BEAT_SECONDS": "1",
     "AUTOENCODER_LOOK_SECONDS": "1",
     "AUTOENCODER_SILENCE_SECONDS": str(SILENCE_SECONDS),
+    "AUTOENCODER_MAX_AGE_HOURS": str(MAX_AGE_SECONDS / 3600),
 }
 
 
@@ -161,3 +164,33 @@ def test_the_flow_of_another_project_is_left_alone(hasty: Served) -> None:
     other = hasty.client.post("flow_runs/", json={"flow_id": flow, "state": running}).json()["id"]
     time.sleep(2 * SILENCE_SECONDS)
     assert hasty.states(other)[-1] == "Running"
+
+
+def overdue_events(served: Served) -> list[dict[str, Any]]:
+    """What listeners take: the automation's own event, once for each dataset that is overdue."""
+    answer = served.client.post(
+        "events/filter", json={"filter": {"event": {"name": ["prefect.automation.triggered"]}}}
+    ).json()
+    name = "autoencoder-flow: results are overdue"
+    return [found for found in answer["events"] if name in str(found["resource"])]
+
+
+def test_results_that_nothing_confirms_in_time_are_overdue(hasty: Served) -> None:
+    """One dataset is confirmed all the time, the other never again."""
+
+    def tell(name: str, dataset: str) -> None:
+        resource = {"prefect.resource.id": f"autoencoder-flow.codes.{dataset}"}
+        event = Event(event=name, resource=Resource(resource))
+        hasty.client.post("events", json=[event.model_dump(mode="json")]).raise_for_status()
+
+    before = len(overdue_events(hasty))
+    tell("codes.published", "forgotten")
+
+    def confirmed_and_overdue() -> bool:
+        tell("codes.confirmed", "cared-for")
+        return len(overdue_events(hasty)) > before
+
+    wait_until(confirmed_and_overdue, 120, hasty.tail)
+    events = overdue_events(hasty)[: -before or None]
+    assert all("forgotten" in str(found) for found in events)
+    assert not any("cared-for" in str(found) for found in events)

@@ -1,7 +1,9 @@
 import re
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from prefect.events import EventTrigger
 from prefect.events.actions import SendNotification
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
@@ -34,8 +36,22 @@ def test_every_variable_of_the_deployments_has_a_value() -> None:
 
 
 def test_failures_are_notified_only_where_a_block_is_named() -> None:
-    assert read_automations() == []
-    (failed,) = read_automations(BLOCK)
-    (action,) = failed.actions
-    assert isinstance(action, SendNotification)
-    assert action.block_document_id == UUID(BLOCK)
+    (overdue,) = read_automations()
+    assert [action.type for action in overdue.actions] == ["do-nothing"]
+    for automation in read_automations(BLOCK):
+        (action,) = automation.actions
+        assert isinstance(action, SendNotification)
+        assert action.block_document_id == UUID(BLOCK)
+
+
+def test_results_are_overdue_after_the_time_that_the_deployment_sets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def within() -> timedelta:
+        trigger = read_automations()[0].trigger
+        assert isinstance(trigger, EventTrigger)
+        return trigger.within
+
+    assert within() == timedelta(days=8)
+    monkeypatch.setenv("AUTOENCODER_MAX_AGE_HOURS", "2")
+    assert within() == timedelta(hours=2)
