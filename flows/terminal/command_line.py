@@ -59,18 +59,12 @@ def run(
         sys.stdout.reconfigure(errors="backslashreplace")
     values = parse(flow, parameters, arguments, examples)
     signal.signal(signal.SIGTERM, exit_on_signal)
-    importing = threading.Thread(target=import_ahead, args=(imports.modules,), daemon=True)
-
-    def prepare() -> None:
-        if imports.are_needed(values):
-            importing.start()
-
     log: RunLog | None = None
     try:
         settings = read_settings()  # before a module reads them in a thread
         with (
             display(stages(values)) as log,
-            temporary_server(settings.server_seconds, prepare),
+            temporary_server(settings.server_seconds, _importer(imports, values)),
             server_errors_explained(),
         ):
             result = flow(**dict(values))
@@ -85,6 +79,17 @@ def run(
         return INTERRUPTED
     print_result(result)
     return SUCCESS
+
+
+def _importer(imports: Imports[P], values: P) -> Callable[[], None]:
+    """A function that starts the imports that the flow will probably need."""
+    importing = threading.Thread(target=import_ahead, args=(imports.modules,), daemon=True)
+
+    def start() -> None:
+        if imports.are_needed(values):
+            importing.start()
+
+    return start
 
 
 def _print_failure(word: str, text: str, style: str, log: RunLog | None) -> None:

@@ -71,9 +71,7 @@ def parse(
             _refuse(f"{readable(word)} is not UTF-8: rename it, or use a link to it")
     for reason in _unknown_flags(parameters, arguments):
         _refuse(f"{reason} (all flags: python -m flows.{flow.name} --help)")
-    groups: dict[str, Any] = {
-        name: field.annotation for name, field in parameters.model_fields.items()
-    }
+    groups = _groups_of(parameters)
     fields: dict[str, Any] = {
         name: (field.annotation, field)
         for group in groups.values()
@@ -91,6 +89,11 @@ def parse(
         _refuse(str(error).removeprefix("error parsing CLI: ").removeprefix("argument "))
     except ValidationError as error:
         _refuse("\n".join(explain(fact, set(groups)) for fact in error.errors()))
+
+
+def _groups_of(parameters: type[BaseModel]) -> dict[str, Any]:
+    """The models of the groups, by name."""
+    return {name: field.annotation for name, field in parameters.model_fields.items()}
 
 
 def _refuse(reason: str) -> NoReturn:

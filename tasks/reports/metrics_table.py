@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from tasks.evaluation.records import Baselines, Metrics
 from tasks.runs.manifest import Manifest
 
+Better = Literal["higher", "lower"]
 HIGHER: Literal["higher"] = "higher"
 LOWER: Literal["lower"] = "lower"
 
@@ -23,7 +24,7 @@ class Metric(NamedTuple):
     """Field of `PcaScores`; empty where a PCA has no such metric."""
     pixels_field: str = ""
     """Field of `PixelBaselines`."""
-    better: Literal["higher", "lower", ""] = ""
+    better: Better | Literal[""] = ""
     """Empty where neither is."""
 
 
@@ -121,51 +122,30 @@ def make_tiles(metrics: Metrics, baselines: Baselines, other: Metrics | None) ->
     Args:
         other: of the model of that name in the run to compare with, if it has one.
     """
-    pca, size = baselines.pca_of(metrics.code_size), metrics.code_size
-    tiles = [
-        Tile(
-            "loss (nats per pixel)",
-            f"{metrics.validation_loss:.4f}",
-            (
-                Comparison(f"{metrics.excess_loss:.4f} above the entropy floor", None),
-                *_versus("validation_loss", ".4f", LOWER, metrics, other),
-            ),
-        )
-    ]
+    pca, name = baselines.pca_of(metrics.code_size), f"PCA-{metrics.code_size}"
+
+    def tile(
+        title: str, value: str, field: str, form: str, better: Better, *others: Comparison
+    ) -> Tile:
+        return Tile(title, value, (*others, *_versus(field, form, better, metrics, other)))
+
+    loss, error = metrics.validation_loss, metrics.reconstruction_mse
+    floor = Comparison(f"{metrics.excess_loss:.4f} above the entropy floor", None)
+    tiles = [tile("loss (nats per pixel)", f"{loss:.4f}", "validation_loss", ".4f", LOWER, floor)]
     if metrics.probes and pca.probes:
-        field = "probes.nearest_5"
-        tiles.append(
-            Tile(
-                "five nearest neighbours",
-                f"{metrics.probes.nearest_5:.1%}",
-                (
-                    compare(
-                        metrics.probes.nearest_5, pca.probes.nearest_5, ".1%", HIGHER, f"PCA-{size}"
-                    ),
-                    *_versus(field, ".1%", HIGHER, metrics, other),
-                ),
-            )
-        )
-    tiles += [
-        Tile(
-            "mean squared error",
-            f"{metrics.reconstruction_mse:.4f}",
-            (
-                compare(metrics.reconstruction_mse, metrics.pca_mse, ".4f", LOWER, f"PCA-{size}"),
-                *_versus("reconstruction_mse", ".4f", LOWER, metrics, other),
-            ),
-        ),
-        Tile(
-            "effective dimension",
-            f"{metrics.effective_dimension:.1f} of {size}",
-            _versus("effective_dimension", ".1f", HIGHER, metrics, other),
-        ),
-    ]
+        field, found = "probes.nearest_5", metrics.probes.nearest_5
+        by_pca = compare(found, pca.probes.nearest_5, ".1%", HIGHER, name)
+        tiles.append(tile("five nearest neighbours", f"{found:.1%}", field, ".1%", HIGHER, by_pca))
+    by_pca = compare(error, metrics.pca_mse, ".4f", LOWER, name)
+    field, value = "reconstruction_mse", f"{error:.4f}"
+    tiles.append(tile("mean squared error", value, field, ".4f", LOWER, by_pca))
+    value = f"{metrics.effective_dimension:.1f} of {metrics.code_size}"
+    tiles.append(tile("effective dimension", value, "effective_dimension", ".1f", HIGHER))
     return tiles
 
 
 def _versus(
-    field: str, form: str, better: Literal["higher", "lower"], now: Metrics, other: Metrics | None
+    field: str, form: str, better: Better, now: Metrics, other: Metrics | None
 ) -> tuple[Comparison, ...]:
     """A number beside that of the run to compare with."""
     before = read_field(other, field) if other else None
@@ -175,9 +155,7 @@ def _versus(
     return (compare(value, before, form, better, "the run before"),)
 
 
-def compare(
-    value: float, reference: float, form: str, better: Literal["higher", "lower"], name: str
-) -> Comparison:
+def compare(value: float, reference: float, form: str, better: Better, name: str) -> Comparison:
     """By how much a number is better or worse than another, in the digits shown.
 
     Args:
