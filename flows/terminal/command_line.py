@@ -55,8 +55,7 @@ def run(
         stages: of the steps that people wait for with such parameters, in their order.
         examples: as in `parse`.
     """
-    if isinstance(sys.stdout, TextIOWrapper):  # whose encoding may lack a letter of ours
-        sys.stdout.reconfigure(errors="backslashreplace")
+    _allow_all_letters()
     values = parse(flow, parameters, arguments, examples)
     signal.signal(signal.SIGTERM, exit_on_signal)
     log: RunLog | None = None
@@ -79,6 +78,12 @@ def run(
         return INTERRUPTED
     print_result(result)
     return SUCCESS
+
+
+def _allow_all_letters() -> None:
+    """Print letters that the encoding of stdout lacks as escapes."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _importer(imports: Imports[P], values: P) -> Callable[[], None]:

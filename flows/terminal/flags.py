@@ -66,10 +66,7 @@ def parse(
     if not HELP_FLAGS.isdisjoint(arguments):
         print(render_help(flow.name, flow.description or "", parameters, examples))
         raise SystemExit(0)
-    for word in arguments:
-        if readable(word) != word:  # neither Prefect nor a manifest can hold it
-            _refuse(f"{readable(word)} is not UTF-8: rename it, or use a link to it")
-    for reason in _unknown_flags(parameters, arguments):
+    for reason in [*_unreadable_words(arguments), *_unknown_flags(parameters, arguments)]:
         _refuse(f"{reason} (all flags: python -m flows.{flow.name} --help)")
     groups = _groups_of(parameters)
     fields: dict[str, Any] = {
@@ -99,6 +96,13 @@ def _groups_of(parameters: type[BaseModel]) -> dict[str, Any]:
 def _refuse(reason: str) -> NoReturn:
     print(reason, file=sys.stderr)
     raise SystemExit(USAGE)
+
+
+def _unreadable_words(arguments: list[str]) -> Iterator[str]:
+    """For each word that neither Prefect nor a manifest can hold, what to do."""
+    for word in arguments:
+        if readable(word) != word:
+            yield f"{readable(word)} is not UTF-8: rename it, or use a link to it"
 
 
 def _unknown_flags(parameters: type[BaseModel], arguments: list[str]) -> Iterator[str]:

@@ -100,12 +100,14 @@ class Server:
         run: str = started.json()["id"]
         return run
 
-    def wait_for(self, run: str, state: str, seconds: float = 300) -> dict[str, Any]:
-        """Wait until a run is in a state of this name."""
+    def wait_for(
+        self, run: str, state: str, seconds: float = 300, or_else: str = ""
+    ) -> dict[str, Any]:
+        """Wait until a run is in a state of this name, or of another one."""
 
         def found() -> dict[str, Any] | None:
             current: dict[str, Any] = self.client.get(f"flow_runs/{run}").json()
-            return current if current["state_name"] == state else None
+            return current if current["state_name"] in (state, or_else) else None
 
         return wait_until(found, seconds, lambda: f"{run} is not {state}:\n{self.tail()}")
 
