@@ -80,7 +80,7 @@ def test_a_person_changes_a_parameter_submits_and_reads_the_report(
     page.get_by_text("loss (nats per pixel)").first.wait_for()
     figures = page.locator("img[src^='data:image/']")
     figures.first.wait_for()
-    assert figures.count() == 13
+    assert figures.count() == 15
     assert not page.locator("img[src*='figures/']").count(), "the server has no such files"
     loaded = "images => images.every(image => image.complete && image.naturalWidth > 300)"
     assert figures.evaluate_all(loaded)
