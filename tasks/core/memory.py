@@ -1,10 +1,10 @@
-"""Memory: how much there is, when garbage is searched for, what is given back to the system."""
+"""Memory: how much there is and was used, the search for garbage, what is given back."""
 
 import ctypes
 import gc
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ CONTAINER_LIMITS = (
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
 """Of a container, in cgroups of version 2 and 1."""
+PROCESS = Path("/proc/self")
 
 
 def total_memory() -> int:
@@ -53,6 +54,21 @@ def older_objects_kept() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
+
+
+def forget_peak() -> None:
+    """Count the peak of this process's memory from now on; does nothing where there is no Linux."""
+    with suppress(OSError):
+        (PROCESS / "clear_refs").write_text("5")
+
+
+def peak_memory() -> int | None:
+    """The most bytes of this process that were resident since `forget_peak`; none outside Linux."""
+    try:
+        lines = (PROCESS / "status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), None)
 
 
 def release_memory() -> None:

@@ -55,6 +55,10 @@ class RunSummary(Record):
     reason: str
     models: dict[str, ModelSummary]
     drift: Drift | None
+    processor_seconds: float | None = Field(
+        None, description="of all steps before publication; null if they were not measured"
+    )
+    peak_bytes: int | None = Field(None, description="most memory of a step; null as above")
 
 
 class Journal(Record):
@@ -158,6 +162,8 @@ def summarize(manifest: Manifest) -> RunSummary:
         reason=verdict.reason,
         models=models,
         drift=manifest.drift,
+        processor_seconds=sum(cost.processor_seconds for cost in manifest.costs) or None,
+        peak_bytes=max((cost.peak_bytes or 0 for cost in manifest.costs), default=0) or None,
     )
 
 

@@ -89,6 +89,18 @@ class Drift(Record):
         return self.mean_shift > limit or abs(self.spread_ratio - 1) > limit
 
 
+class StepCost(Record):
+    """What a step of a run took, in the attempt that completed the run."""
+
+    step: str
+    seconds: float
+    processor_seconds: float = Field(description="of the run's process, all threads together")
+    peak_bytes: int | None = Field(
+        description="most resident memory of the process during the step, pages of files included; "
+        "null where the system does not tell"
+    )
+
+
 class ResultRecord(Record):
     """What the records of runs and sweeps share."""
 
@@ -116,6 +128,9 @@ class RunRecord(ResultRecord):
     models: tuple[ModelRecord, ...]
     metrics: dict[str, Metrics] = Field(description="by model name")
     figures: tuple[FigureRecord, ...] = Field((), description="in the order of the report")
+    costs: tuple[StepCost, ...] = Field(
+        (), description="of the steps before publication, in their order"
+    )
 
 
 class Manifest(FinishedRecord, RunRecord):

@@ -39,7 +39,7 @@ from tasks.steps.outcome import describe_losses
 from tasks.steps.prefect_artifacts import show_history, show_results, show_text
 from tasks.steps.progress import show_progress
 from tasks.steps.server import end_if_unwanted
-from tasks.steps.step import CurrentRun, step
+from tasks.steps.step import CurrentRun, costs_so_far, step
 
 STAGES = ("dataset", "train", "encode", "evaluate", "figures", "publish")
 """Of the steps that people wait for, in their order."""
@@ -254,6 +254,7 @@ def publish_run(
         models=tuple(models),
         metrics=metrics,
         figures=figures,
+        costs=costs_so_far(),
     )
     end_if_unwanted()
     manifest = publication.resume_publication(run.name, root)

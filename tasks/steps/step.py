@@ -19,10 +19,11 @@ from prefect.tasks import exponential_backoff
 from tasks.core.device import check_xla_flags
 from tasks.core.errors import TransientError, may_pass, readable_errors
 from tasks.core.file_system import check_file_system
-from tasks.core.memory import release_memory
+from tasks.core.memory import forget_peak, peak_memory, release_memory
 from tasks.core.settings import read_settings
 from tasks.core.storage import prepare_artifacts_folder
 from tasks.runs.building import run_in_progress
+from tasks.runs.manifest import StepCost
 from tasks.steps.observer import Facts, StepLabel, observer
 from tasks.steps.server import watched
 
@@ -38,6 +39,8 @@ JITTER = 0.5
 """Share by which a delay varies at random, so that many runs do not retry at the same moment."""
 
 _label: ContextVar[StepLabel] = ContextVar("label")
+_costs: ContextVar[list[StepCost]] = ContextVar("costs")
+"""Of the steps of the flow run that is under way."""
 
 
 class CurrentRun(NamedTuple):
@@ -64,6 +67,7 @@ def current_run() -> Iterator[CurrentRun]:
         check_xla_flags()
         observer().run_began(name, str(flow_run.get_name()))
         with watched(), run_in_progress(name, root):
+            _costs.set([])
             yield CurrentRun(name, datetime.now(UTC))
 
 
@@ -80,6 +84,11 @@ def is_worth_retrying(error: object) -> bool:
     if isinstance(error, OSError):
         return may_pass(error)
     return isinstance(error, TransientError)
+
+
+def costs_so_far() -> tuple[StepCost, ...]:
+    """What the steps of the flow run took that have completed, in their order."""
+    return tuple(_costs.get([]))
 
 
 def current_label() -> StepLabel:
@@ -139,7 +148,8 @@ def _observe(
     label: StepLabel, function: Callable[[], R], summarize: Callable[[R], Facts] | None
 ) -> tuple[R, Facts, float]:
     """Call a step's function; return its result, what is said of it, and its seconds."""
-    watching, started = observer(), time.monotonic()
+    watching, started, processor = observer(), time.monotonic(), time.process_time()
+    forget_peak()
     token = _label.set(label)
     watching.step_began(label)
     try:
@@ -150,8 +160,16 @@ def _observe(
         raise
     finally:
         _label.reset(token)
+        peak = peak_memory()
         release_memory()
     seconds = time.monotonic() - started
+    cost = StepCost(
+        step=" ".join(filter(None, label)),
+        seconds=round(seconds, 3),
+        processor_seconds=round(time.process_time() - processor, 3),
+        peak_bytes=peak,
+    )
+    _costs.get([]).append(cost)
     facts = summarize(result) if summarize else Facts()
     watching.step_ended(label, facts, seconds)
     return result, facts, seconds

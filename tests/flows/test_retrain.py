@@ -83,6 +83,11 @@ def test_a_run_leaves_models_codes_and_figures_and_publishes_them(
             )
         ),
     }
+    costs = {cost.step: cost for cost in first.costs}
+    assert {"train shallow", "train deep"} <= costs.keys()
+    assert sum(cost.processor_seconds for cost in first.costs) > 1
+    assert costs["train deep"].seconds > 0
+    assert (costs["train deep"].peak_bytes or 0) > 100 * 2**20
     with h5py.File(published / "codes" / "test.h5") as file:
         assert list(file.attrs["models"]) == ["shallow", "deep"]
         assert np.isclose(

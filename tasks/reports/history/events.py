@@ -42,6 +42,10 @@ class Event(NamedTuple):
     models: tuple[ModelRow, ...] = ()
     minutes: str = ""
     """From start to end."""
+    processor: str = ""
+    """Minutes of processor time."""
+    memory: str = ""
+    """Most memory of a step."""
     report: str | None = None
     """Path of the run's report, relative to the artifacts folder; none if it was deleted."""
 
@@ -60,6 +64,8 @@ class History(NamedTuple):
     """How quality moved with the last publication, a sentence for each model."""
     previous: str | None
     """The newest published run that is still kept, and that a person can go back to."""
+    hours: str
+    """Processor hours of all runs that were measured."""
     events: tuple[Event, ...]
     """Newest first."""
     runs: tuple[RunSummary, ...]
@@ -86,6 +92,7 @@ def read_history(dataset: str, root: Path) -> History:
         overdue=confirmed + read_settings().max_age if confirmed else None,
         trend=_describe_trend(journal),
         previous=_find_previous(journal, published, root),
+        hours=f"{sum(run.processor_seconds or 0 for run in journal.runs) / 3600:.2f}",
         events=tuple(sorted(_list_events(journal, root), reverse=True)),
         runs=journal.runs,
     )
@@ -140,6 +147,8 @@ def _describe_run(run: RunSummary, root: Path) -> Event:
         text=text,
         models=tuple(models),
         minutes=f"{(run.finished - run.started).total_seconds() / 60:.1f}",
+        processor=f"{run.processor_seconds / 60:.1f}" if run.processor_seconds else NOTHING,
+        memory=f"{run.peak_bytes / 2**30:.2f} GiB" if run.peak_bytes else NOTHING,
         report=_find_report(run.run, root),
     )
 

@@ -6,8 +6,10 @@ import pytest
 
 from tasks.core import memory
 from tasks.core.memory import (
+    forget_peak,
     garbage_ignored,
     older_objects_kept,
+    peak_memory,
     release_memory,
     total_memory,
 )
@@ -67,3 +69,26 @@ def test_older_objects_are_searched_for_garbage_only_afterwards() -> None:
     with pytest.raises(ModuleNotFoundError), older_objects_kept():
         raise ModuleNotFoundError
     assert gc.get_freeze_count() <= before
+
+
+def test_the_peak_is_that_since_it_was_forgotten() -> None:
+    forget_peak()
+    before = peak_memory()
+    assert before is not None
+    block = b"x" * 100 * 2**20
+    del block
+    after = peak_memory()
+    assert after is not None
+    assert after - before > 90 * 2**20
+    forget_peak()
+    again = peak_memory()
+    assert again is not None
+    assert again - before < 50 * 2**20
+
+
+def test_where_the_system_does_not_tell_there_is_no_peak(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "PROCESS", tmp_path / "absent")
+    forget_peak()
+    assert peak_memory() is None

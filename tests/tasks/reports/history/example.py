@@ -37,6 +37,8 @@ def run(
         reason=reason,
         models={"deep": model},
         drift=None,
+        processor_seconds=90.0,
+        peak_bytes=3 * 2**29,
     )
 
 

@@ -20,6 +20,7 @@ def test_a_history_tells_what_readers_get_and_until_when_it_is_fresh(root: Path)
     assert history.overdue is not None
     assert (history.overdue - SUNDAY).days == 14 + 8
     assert history.trend == ["deep: loss 0.2684, 0.0016 better than the run before"]
+    assert history.hours == "0.05"
 
 
 def test_events_are_listed_newest_first_with_rollbacks_between_runs(root: Path) -> None:
@@ -35,6 +36,7 @@ def test_events_are_listed_newest_first_with_rollbacks_between_runs(root: Path) 
     ]
     assert events[2].text == "deep: too high"
     assert events[1].minutes == "3.0"
+    assert (events[1].processor, events[1].memory) == ("1.5", "1.50 GiB")
     assert events[1].models[0].loss == "0.2800"
 
 
