@@ -121,8 +121,7 @@ def test_what_cannot_work_is_told_in_a_line_with_the_setting(
     ended = retrain(tmp_path / "artifacts", **settings)
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
-    line = ended.stderr.splitlines()[-1]
-    assert line.startswith("retrain: ")
+    (line,) = (line for line in ended.stderr.splitlines() if line.startswith("Failed: "))
     for reason in reasons:
         assert reason in line
 

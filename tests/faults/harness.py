@@ -215,14 +215,18 @@ def choose_cases(calls: list[Call], count: int) -> list[Case]:
     for done, alike in enumerate(sorted(by_kind.values(), key=len)):
         left = len(by_kind) - done
         share = min(len(alike) * len(FAULTS), round((count - len(chosen)) / left))
-        chosen += _spread(alike, share)
+        chosen += _spread(alike, share, first_fault=done)
     return chosen
 
 
-def _spread(calls: list[Call], count: int) -> list[Case]:
-    """So many cases at equal distances, with each fault in turn; none twice."""
+def _spread(calls: list[Call], count: int, first_fault: int) -> list[Case]:
+    """So many cases at equal distances, with each fault in turn; none twice.
+
+    Args:
+        first_fault: another one for each kind of call, so that few cases have all faults too.
+    """
     return [
-        Case(calls[number * len(calls) // count], FAULTS[number % len(FAULTS)])
+        Case(calls[number * len(calls) // count], FAULTS[(first_fault + number) % len(FAULTS)])
         for number in range(count)
     ]
 
