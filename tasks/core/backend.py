@@ -66,6 +66,7 @@ keras.config.set_floatx("float32")
 keras.config.set_epsilon(1e-7)
 keras.config.set_image_data_format("channels_last")
 keras.config.set_dtype_policy("float32")
+keras.config.disable_interactive_logging()  # it would print amid what a terminal shows
 # TensorFlow counts the machine's cores, of which a container may have a share.
 tf.config.threading.set_intra_op_parallelism_threads(usable_cores())
 tf.config.threading.set_inter_op_parallelism_threads(usable_cores())
