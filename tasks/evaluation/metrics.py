@@ -133,9 +133,14 @@ def _blur(planes: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[
     """
     count, height, width = planes.shape
     flat = planes.reshape(-1, width)  # one product, not one an image
-    rows = [flat[:, part] @ _band(part, weights) for part in _parts(width, len(weights))]
-    blurred = np.hstack(rows).reshape(count, height, -1)
-    columns = [_band(part, weights).T @ blurred[:, part] for part in _parts(height, len(weights))]
+    # Where there are few columns, OpenBLAS computes with what stands behind them in memory too.
+    # That may be no number, of which NumPy then warns, although it does not get into the product.
+    with np.errstate(invalid="ignore", over="ignore"):
+        rows = [flat[:, part] @ _band(part, weights) for part in _parts(width, len(weights))]
+        blurred = np.hstack(rows).reshape(count, height, -1)
+        columns = [
+            _band(part, weights).T @ blurred[:, part] for part in _parts(height, len(weights))
+        ]
     return np.concatenate(columns, axis=1)
 
 
