@@ -102,7 +102,8 @@ def plan_encoding(
         raise StepError(
             f"{images.name} has image_shape {images.image_shape}, expected "
             f"{training_set.image_shape} as in the images that the encoders of run {run} were "
-            f"trained on. Pictures of another size are resized by --source.resize {height}x{width}"
+            f"trained on. --source.resize {height}x{width} resizes pictures, and --source.in-color "
+            "reads grey ones as colour"
         )
     scale = _choose_scale(images, run, training_set)
     labels = open_labels(images, "all", root)

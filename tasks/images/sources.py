@@ -45,6 +45,12 @@ class PictureFolder(Source, title="Folder of pictures"):
         "Background",
         "What is seen through the transparent parts of pictures; ignore: the colours stored there",
     )
+    in_color: bool = parameter(
+        False,
+        "In colour",
+        "Read grey pictures as colour, for an encoder of colour images (default: only if one of "
+        "them is coloured)",
+    )
     skip_damaged: bool = parameter(
         False,
         "Skip damaged pictures",
@@ -61,7 +67,7 @@ class PictureFolder(Source, title="Folder of pictures"):
     def open(self) -> RawDataset:
         """List the pictures and read their headers; the classes are those for training."""
         size = tuple(map(int, self.resize.split("x"))) if self.resize else None
-        reading = Reading(self.background, cast(tuple[int, int] | None, size))
+        reading = Reading(self.background, cast(tuple[int, int] | None, size), self.in_color)
 
         def find(folder: str) -> PictureFiles:
             return find_pictures(allowed_path(folder), data_root(), reading, self.skip_damaged)

@@ -72,6 +72,8 @@ class Reading(NamedTuple):
     """What is seen through transparent pixels; `ignore`: the colour that is stored for them."""
     size: tuple[int, int] | None = None
     """(height, width) to resize to; each picture must have one size where it is None."""
+    in_color: bool = False
+    """Whether grey pictures of 8 bits become colour where none is coloured, too."""
 
 
 class Header(NamedTuple):

@@ -140,7 +140,8 @@ def common_form(folders: list[PictureFiles], reading: Reading) -> Form:
         raise StepError(
             f"{_contrast(headers, lambda header: MODE_NAMES[header.mode])}: store them alike"
         )
-    mode: Mode = "RGB" if "RGB" in modes else headers[0][0].mode
+    is_colored = "RGB" in modes or (reading.in_color and modes == {"L"})
+    mode: Mode = "RGB" if is_colored else headers[0][0].mode
     if reading.size:
         return Form(mode, *reading.size)
     sizes = Counter[tuple[int, int]]()

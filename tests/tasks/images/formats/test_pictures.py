@@ -38,6 +38,13 @@ def grey_palette() -> Image.Image:
     return picture
 
 
+def test_grey_pictures_are_read_as_colour_for_an_encoder_of_colour(tmp_path: Path) -> None:
+    save(tmp_path, "a.png")
+    images = open_folder(tmp_path, reading=Reading(in_color=True)).train.images
+    assert images.shape == (1, 6, 5, 3)
+    assert np.array_equal(images.read()[0], np.stack([GREY] * 3, axis=-1))
+
+
 def test_grey_pictures_are_widened_where_one_is_coloured(tmp_path: Path) -> None:
     save(tmp_path, "a.png")
     save(tmp_path, "b.png", picture=grey_palette())
