@@ -75,9 +75,10 @@ def test_everything_is_registered_once_however_often(served: Served) -> None:
     assert deploy(served).returncode == 0
     assert {found["id"] for found in served.find("deployments")} == deployments
     assert served.find("automations") == automations
-    assert [found["name"] for found in automations] == [
-        "autoencoder-flow: search for neighbours of published codes"
-    ]
+    assert {found["name"] for found in automations} == {
+        "autoencoder-flow: search for neighbours of published codes",
+        "autoencoder-flow: results are overdue",
+    }
     deployed = ("retrain/weekly", "neighbors/on-publication", "sweep/on-demand")
     schedules = {name: served.deployment(name)["schedules"] for name in deployed}
     assert [len(found) for found in schedules.values()] == [1, 0, 0]
