@@ -118,7 +118,7 @@ def register_automations(
         block_type, _, name = notify.partition("/")
         block = str(client.read_block_document_by_name(name, block_type).id)
     for automation in read_automations(block):
-        now = {"automation": registration.digest(automation.model_dump(mode="json"))}
+        now = {"automation": registration.digest(automation.model_dump())}
         if digests.get(automation.name) != now:
             registration.put_automation(client, automation)
             digests[automation.name] = now

@@ -146,14 +146,19 @@ def _digests_of(definition: Definition) -> Digests:
         f"schedule {slug}": schedule.model_dump(mode="json")
         for slug, schedule in definition.schedules.items()
     }
-    triggers = [trigger.model_dump(mode="json") for trigger in definition.triggers]
+    triggers = [trigger.model_dump() for trigger in definition.triggers]
     values = {**definition.fields, **schedules, "triggers": triggers}
     return {name: digest(value) for name, value in values.items()}
 
 
 def digest(value: Any) -> str:
-    """A few digits that tell whether a value changed."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
+    """A few digits that tell whether a value changed; the order of a set does not matter."""
+    text = json.dumps(value, sort_keys=True, default=_as_json)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _as_json(value: Any) -> Any:
+    return sorted(value) if isinstance(value, set | frozenset) else str(value)
 
 
 def _write_fields(

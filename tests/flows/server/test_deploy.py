@@ -1,4 +1,7 @@
+import os
 import re
+import subprocess
+import sys
 from datetime import timedelta
 from uuid import UUID
 
@@ -55,3 +58,25 @@ def test_results_are_overdue_after_the_time_that_the_deployment_sets(
     assert within() == timedelta(days=8)
     monkeypatch.setenv("AUTOENCODER_MAX_AGE_HOURS", "2")
     assert within() == timedelta(hours=2)
+
+
+DIGEST = """
+from flows.server.deploy import read_automations
+from flows.server.registration import digest
+print([digest(automation.model_dump()) for automation in read_automations()])
+"""
+
+
+def test_an_automation_has_the_same_digest_in_each_process() -> None:
+    """Python's sets differ in their order from process to process."""
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", DIGEST],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(digests) == 1
