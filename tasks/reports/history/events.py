@@ -13,6 +13,7 @@ from tasks.codes.provenance import short_basis
 from tasks.codes.publications import confirmed_at, read_publications
 from tasks.codes.published import run_folder
 from tasks.core.settings import read_settings
+from tasks.reports.metrics_table import LOWER, compare
 from tasks.reports.report import HTML_FILE
 from tasks.runs.journal import Journal, RunSummary, read_journal
 
@@ -167,15 +168,8 @@ def _describe_trend(journal: Journal) -> list[str]:
         return []
     before, now = (runs[name].models for name in changes[-1])
     return [
-        f"{name}: loss {now[name].validation_loss:.4f}, "
-        f"{_compare(now[name].validation_loss, before[name].validation_loss)} the run before"
-        for name in now
+        f"{name}: loss {loss:.4f}, "
+        + compare(loss, before[name].validation_loss, ".4f", LOWER, "the run before").text
+        for name, loss in ((name, model.validation_loss) for name, model in now.items())
         if name in before
     ]
-
-
-def _compare(loss: float, earlier: float) -> str:
-    change = round(loss - earlier, 4)
-    if not change:
-        return "equal to"
-    return f"{abs(change):.4f} {'worse' if change > 0 else 'better'} than"

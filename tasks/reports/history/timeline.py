@@ -46,6 +46,15 @@ class Tick(NamedTuple):
     label: str
 
 
+class Look(NamedTuple):
+    """What a chart is called, and how it and its values are written."""
+
+    title: str
+    color: str
+    number: str
+    """A format, such as `{:.4f}`."""
+
+
 class Timeline(NamedTuple):
     """One number of one model over runs, oldest at the left."""
 
@@ -74,21 +83,16 @@ def draw_timelines(history: History) -> list[Timeline]:
             }
             if values:
                 shown = [run for run in runs if run.run in values]
-                chart = _draw(history, shown, values, number)
-                color = color_of(model, position)
-                charts.append(chart._replace(title=f"{model}: {title}", color=color))
+                look = Look(f"{model}: {title}", color_of(model, position), number)
+                charts.append(_draw(history, shown, values, look))
     return charts
 
 
 def _draw(
-    history: History, runs: list[RunSummary], values: dict[str, float], number: str
+    history: History, runs: list[RunSummary], values: dict[str, float], look: Look
 ) -> Timeline:
-    """A chart that lacks title and colour.
-
-    Args:
-        values: by run.
-        number: how a value is written.
-    """
+    """A chart of values, which are by run."""
+    number = look.number
     low, high = _choose_range(runs, values)
     places = _spread(len(runs))
     marks = []
@@ -98,8 +102,8 @@ def _draw(
         marks.append(Mark(x, _height(values[run.run], low, high), run.outcome, f"{when}: {text}"))
     levels = np.linspace(low, high, LEVELS + 1)[:-1] + (high - low) / (2 * LEVELS)
     return Timeline(
-        title="",
-        color="",
+        title=look.title,
+        color=look.color,
         points=" ".join(f"{mark.x},{mark.y}" for mark in marks if mark.outcome == "published"),
         marks=tuple(marks),
         levels=tuple(Tick(_height(level, low, high), number.format(level)) for level in levels),
