@@ -52,8 +52,8 @@ def confirmed_at(dataset: str, root: Path | str | None = None) -> datetime:
     return max(confirmed, published) if confirmed else published
 
 
-def check_age(dataset: str, max_age: timedelta, root: Path | str | None = None) -> None:
-    """Check that what is published was confirmed recently.
+def check_age(dataset: str, max_age: timedelta, root: Path | str | None = None) -> timedelta:
+    """Check that what is published was confirmed recently; return how long ago.
 
     Args:
         root: as above.
@@ -69,6 +69,7 @@ def check_age(dataset: str, max_age: timedelta, root: Path | str | None = None) 
             f"{confirmed:%Y-%m-%d %H:%M} {confirmed.tzname()}, expected at most "
             f"{describe_age(max_age)}: run the flow again, or find out why it did not run"
         )
+    return age
 
 
 def describe_age(age: timedelta) -> str:

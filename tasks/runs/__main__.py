@@ -100,17 +100,16 @@ def check(datasets: list[str], root: Path) -> int:
     max_age, code = read_settings().max_age, 0
     for dataset in datasets:
         try:
-            check_age(dataset, max_age, root)
-            print(f"{dataset} is fresh: {_confirmation(dataset, max_age, root)}")
+            age = check_age(dataset, max_age, root)
+            print(f"{dataset} is fresh: {_confirmation(age, max_age)}")
         except CodesError as error:
             print(error, file=sys.stderr)
             code = 1
     return code
 
 
-def _confirmation(dataset: str, max_age: timedelta, root: Path) -> str:
-    """When the published run was confirmed, and how old it may be."""
-    age = datetime.now(UTC) - confirmed_at(dataset, root)
+def _confirmation(age: timedelta, max_age: timedelta) -> str:
+    """How long ago the published run was confirmed, and how long it may be."""
     return f"confirmed {describe_age(age)} ago, at most {describe_age(max_age)} allowed"
 
 
@@ -152,11 +151,10 @@ def _freshness(dataset: str, root: Path) -> str:
     """Whether the published run is fresh or overdue, in one line."""
     max_age = read_settings().max_age
     try:
-        text = _confirmation(dataset, max_age, root)
-        overdue = datetime.now(UTC) - confirmed_at(dataset, root) > max_age
+        age = datetime.now(UTC) - confirmed_at(dataset, root)
     except CodesError:
         return "nothing is published"
-    return f"{'overdue' if overdue else 'fresh'}: {text}"
+    return f"{'overdue' if age > max_age else 'fresh'}: {_confirmation(age, max_age)}"
 
 
 def _name_length(names: list[str]) -> int:
