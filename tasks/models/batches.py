@@ -28,7 +28,7 @@ NO_CODE = -1.0
 """In the anchor's codes: of an image that was changed, which nothing pulls anywhere."""
 
 SEGMENT_BYTES = 16 * 2**20
-"""Upper bound of one training segment's images; about a tenth of a second of work."""
+"""Upper bound of one training segment's images."""
 
 
 class Block(NamedTuple):
@@ -90,10 +90,9 @@ class Segment(NamedTuple):
     """Consecutive optimizer steps of one epoch with their images."""
 
     epoch: int
-    number: int
-    """Which segment of the epoch, from 0."""
     first_step: int
-    """Its first step, from 0 at the start of the epoch."""
+    """From 0 at the start of the epoch."""
+    steps: int
     block: Block
     anchor_codes: tf.Tensor | None
     """(capacity, code_size) float32, padding included: the anchor's codes of the images, or
@@ -109,7 +108,7 @@ def shuffled_segments(
     shifted: float = 0.0,
     anchor_codes: Codes | None = None,
 ) -> Iterator[Segment]:
-    """Segments from the position (epoch, segment) `start` to the end of the last epoch.
+    """Segments from the one with step `start`, (epoch, step), to the end of the last epoch.
 
     A thread gathers the next segment while the caller trains on the present one.
 
@@ -123,8 +122,8 @@ def shuffled_segments(
         codes = ShuffledRows(anchor_codes, seed, image_bytes=images[0].nbytes)
 
     def gather(position: tuple[int, int]) -> Segment:
-        epoch, number = position
-        first_step = number * plan.segment_steps
+        epoch, first_step = position
+        steps = min(plan.segment_steps, plan.steps - first_step)
         first = first_step * plan.batch_size
         block, rows = _take(shuffled, epoch, first, plan)
         gathered = None if codes is None else _take(codes, epoch, first, plan)[0]
@@ -134,16 +133,17 @@ def shuffled_segments(
             if gathered is not None:
                 gathered[:rows][moves >= 0] = NO_CODE
         anchored = None if gathered is None else tf.constant(gathered)
-        return Segment(epoch, number, first_step, _as_block(block, rows), anchored)
+        return Segment(epoch, first_step, steps, _as_block(block, rows), anchored)
 
-    yield from map_ahead(gather, _positions(start, epochs, plan.segments), threads=1)
+    yield from map_ahead(gather, _positions(start, epochs, plan), threads=1)
 
 
-def _positions(start: tuple[int, int], epochs: int, segments: int) -> Iterator[tuple[int, int]]:
-    """All pairs of epoch and segment from `start` on."""
+def _positions(start: tuple[int, int], epochs: int, plan: SegmentPlan) -> Iterator[tuple[int, int]]:
+    """Epoch and first step of each segment, from the one with step `start` on."""
     for epoch in range(start[0], epochs):
-        for number in range(start[1] if epoch == start[0] else 0, segments):
-            yield epoch, number
+        first = start[1] // plan.segment_steps * plan.segment_steps if epoch == start[0] else 0
+        for step in range(first, plan.steps, plan.segment_steps):
+            yield epoch, step
 
 
 def choose_moves(rows: int, share: float, seed: int, epoch: int) -> NDArray[np.int8]:

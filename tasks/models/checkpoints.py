@@ -27,24 +27,26 @@ CHECKPOINT_SECONDS = 2.0
 MAX_COST = 0.01
 """Share of the time that saving may take; where it takes more, it is done less often."""
 NAME = re.compile(r"\d{6}-\d{6}-[0-9a-f]{64}\.npz")
-"""Epoch, segment and SHA-256."""
+"""Epoch, step and SHA-256."""
 
 
 class Position(Record):
     """How far a training has come."""
 
     epoch: int = 0
-    segment: int = 0
-    """The next segment to train, in `epoch`."""
+    step: int = 0
+    """The next optimizer step, in `epoch`."""
     loss_sum: float = 0.0
     loss_rows: int = 0
     """Sampled rows of the epoch so far, and the sum of their losses per pixel."""
+    finished: bool = False
+    """Whether the model was given its last form, which the last validation loss is of."""
     history: tuple[EpochRecord, ...] = ()
     """One record for each finished epoch."""
 
 
 class TrainingState(NamedTuple):
-    """A training between two segments."""
+    """A training between two optimizer steps."""
 
     position: Position
     variables: list[NDArray[Any]]
@@ -89,7 +91,7 @@ class Checkpoints:
         content = encode_state(state, self._fingerprint)
         digest = hashlib.sha256(content).hexdigest()
         position = state.position
-        path = self._folder / f"{position.epoch:06d}-{position.segment:06d}-{digest}.npz"
+        path = self._folder / f"{position.epoch:06d}-{position.step:06d}-{digest}.npz"
         write_bytes(path, content)
         if path != self._sound and sha256_of_file(path) == digest:
             for old in set(self._stored()) - {path, self._sound}:

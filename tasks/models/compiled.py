@@ -115,7 +115,7 @@ class SegmentInputs(NamedTuple):
     """With an anchor its codes of the images, (segment_steps * batch_size, code_size)."""
 
 
-def compile_segment(
+def compile_steps(
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
     plan: SegmentPlan,
@@ -130,23 +130,28 @@ def compile_segment(
         anchor_strength: see `tasks.models.spec.Anchor`; 0 without an anchor.
 
     Returns:
-        (inputs, first batch, batch after the last one) ->
-        (sum of the per-pixel losses of the sampled rows, number of sampled rows).
+        (inputs, first batch, batch after the last one) -> for each batch of a block, zero where it
+        was not sampled: (sum of its rows' losses per pixel, number of its rows), (segment_steps,).
     """
     take_step = _build_step(model, optimizer, plan.batch_size, anchor_strength)
 
     @tf.function(jit_compile=True, autograph=False)
-    def run_segment(
+    def run_steps(
         inputs: SegmentInputs, first: tf.Tensor, stop: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        def step(index: tf.Tensor, loss_sum: tf.Tensor, loss_rows: tf.Tensor) -> Any:
-            sampled, sampled_rows = take_step(inputs, index)
-            return index + 1, loss_sum + sampled, loss_rows + sampled_rows
+        def step(index: tf.Tensor, *sampled: tf.TensorArray) -> Any:
+            found = take_step(inputs, index)
+            return index + 1, *(a.write(index, b) for a, b in zip(sampled, found, strict=True))
 
-        start = (first, tf.constant(0.0), tf.constant(0))
-        return tf.while_loop(lambda index, *_: index < stop, step, start)[1:]
+        arrays = [_zeros(plan.segment_steps, dtype) for dtype in (tf.float32, tf.int32)]
+        _, losses, rows = tf.while_loop(lambda index, *_: index < stop, step, (first, *arrays))
+        return losses.stack(), rows.stack()
 
-    return run_segment
+    return run_steps
+
+
+def _zeros(size: int, dtype: tf.DType) -> tf.TensorArray:
+    return tf.TensorArray(dtype, size).unstack(tf.zeros(size, dtype))
 
 
 def _build_step(

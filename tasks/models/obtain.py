@@ -36,7 +36,7 @@ Report = Callable[[Progress], None]
 
 
 class TrainingStoppedError(Exception):
-    """The training ended between two segments because somebody asked it to stop."""
+    """The training ended between two steps because somebody asked it to stop."""
 
 
 def obtain_model(
@@ -182,8 +182,8 @@ def run_interruptibly(training: "Training", checkpoints: Checkpoints, report: Re
     """Run a training to its end in a thread, with checkpoints.
 
     Whatever interrupts the calling thread (Ctrl-C, SIGTERM, a cancellation, a time-out) arrives
-    here, not within a segment. The training then finishes its segment and stores its state, and the
-    interruption goes on.
+    here, not within a compiled function. The training then ends its call, within about a second,
+    stores its state, and the interruption goes on.
     """
     stop = threading.Event()
 

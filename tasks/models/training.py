@@ -1,7 +1,8 @@
-"""Training one autoencoder, segment by segment.
+"""Training one autoencoder, some optimizer steps at a time.
 
-A segment of many optimizer steps is one call of one XLA-compiled function. Between two segments the
-state of the training is plain NumPy: it can be stored there and continued with the same bits.
+They are one call of one XLA-compiled function, for as many steps as take a second. Between two
+calls the state of the training is plain NumPy: it can be stored there and continued with the same
+bits, wherever the calls are cut.
 
 Where the recipe says so, the model is trained on images less their mean. After the last epoch the
 mean is folded into the first bias and the code's units are scaled. The losses of an epoch are those
@@ -11,8 +12,8 @@ of the finished model, which takes the images as they are.
 With an anchor, the encoder starts with the anchor's weights if both have the same layers.
 """
 
-from collections.abc import Iterator
-from itertools import pairwise
+import time
+from collections.abc import Generator, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,7 @@ from tasks.models.compiled import (
     SegmentInputs,
     compile_losses,
     compile_pre_activations,
-    compile_segment,
+    compile_steps,
     find_code_layers,
     find_first_layer,
 )
@@ -46,6 +47,8 @@ from tasks.models.spec import TrainingSpec
 
 SAMPLE_ROWS = 2048
 """Training images that the mean image and the covariance of the code are computed from."""
+CALL_SECONDS = 1.0
+"""Seconds between two moments at which a training can be stored or stopped, if a step allows it."""
 
 
 def _build_optimizer(recipe: Recipe, model: keras.Model) -> keras.optimizers.Optimizer:
@@ -97,6 +100,7 @@ class Training:
         self._variables = [*logits.variables, *self._optimizer.variables, self._centre]
         self._rates = learning_rates(recipe, recipe.epochs * self.plan.steps)
         self._position = Position()
+        self._call_steps = 1  # until it is known how long a step takes
         self._compile()
         if anchor:
             self._start_as(anchor)
@@ -104,7 +108,7 @@ class Training:
     def _compile(self) -> None:
         logits, recipe, anchor = self.models.logits, self.spec.recipe, self.spec.anchor
         strength = anchor.strength if anchor else 0.0
-        self._run_segment = compile_segment(logits, self._optimizer, self.plan, strength)
+        self._run_steps = compile_steps(logits, self._optimizer, self.plan, strength)
         self._sum_losses = compile_losses(logits)
         if recipe.centred:
             self._first_layer = find_first_layer(logits)
@@ -137,11 +141,10 @@ class Training:
     @property
     def progress(self) -> Progress:
         """How far the training has come."""
-        plan, epochs = self.plan, self.spec.recipe.epochs
-        in_epoch = min(self._position.segment * plan.segment_steps, plan.steps)
+        steps, epochs = self.plan.steps, self.spec.recipe.epochs
         return Progress(
-            steps_done=self._position.epoch * plan.steps + in_epoch,
-            steps=epochs * plan.steps,
+            steps_done=self._position.epoch * steps + self._position.step,
+            steps=epochs * steps,
             epochs_done=len(self.history),
             epochs=epochs,
             history=self.history,
@@ -154,27 +157,27 @@ class Training:
         self._position = state.position
 
     def advance(self) -> Iterator[None]:
-        """Train to the end of the last epoch, yielding after every segment.
+        """Train to the end of the last epoch, yielding about every `CALL_SECONDS`.
 
         Raises:
             ModelError: the loss is no longer a number.
         """
-        start = self._position.epoch, self._position.segment
+        if self._position.step == self.plan.steps:
+            yield from self._finish_epoch()
+        start = self._position.epoch, self._position.step
         recipe, seed, codes = self.spec.recipe, self.spec.seed, self._anchor_codes
         for segment in shuffled_segments(
             self._images, self.plan, seed, recipe.epochs, start, recipe.shifted, codes
         ):
-            self._train_segment(segment)
-            if segment.number + 1 == self.plan.segments:
-                self._finish_epoch()
-            yield
+            yield from self._train_segment(segment)
+            if self._position.step == self.plan.steps:
+                yield from self._finish_epoch()
 
-    def _train_segment(self, segment: Segment) -> None:
-        plan, position = self.plan, self._position
-        first = segment.epoch * plan.steps + segment.first_step
-        rates = np.zeros(plan.segment_steps, np.float32)
-        steps = min(plan.segment_steps, plan.steps - segment.first_step)
-        rates[:steps] = self._rates[first : first + steps]
+    def _train_segment(self, segment: Segment) -> Iterator[None]:
+        """Train from the present step to the end of the segment."""
+        before = segment.epoch * self.plan.steps + segment.first_step
+        rates = np.zeros(self.plan.segment_steps, np.float32)
+        rates[: segment.steps] = self._rates[before : before + segment.steps]
         inputs = SegmentInputs(
             segment.block.images,
             tf.constant(segment.block.rows),
@@ -183,32 +186,44 @@ class Training:
             rates,
             segment.anchor_codes,
         )
-        loss_sum, loss_rows = position.loss_sum, position.loss_rows
-        due = {step for step in range(1, steps) if self._is_basis_due(first + step)}
-        for start, stop in pairwise(sorted({0, steps} | due)):
-            ends = tf.constant(start), tf.constant(stop)
-            sampled, sampled_rows = self._run_segment(inputs, *ends)
-            loss_sum, loss_rows = loss_sum + float(sampled), loss_rows + int(sampled_rows)
-            if self._is_basis_due(first + stop):
+        start = self._position.step - segment.first_step
+        while start < segment.steps:
+            last = min(start + self._call_steps, segment.steps)
+            stop = next((n for n in range(start + 1, last) if self._is_basis_due(before + n)), last)
+            self._take_steps(inputs, start, stop)
+            if self._is_basis_due(before + stop):
                 self._optimizer.update_bases()
-        self._position = Position(
-            epoch=segment.epoch,
-            segment=segment.number + 1,
-            loss_sum=loss_sum,
-            loss_rows=loss_rows,
-            history=position.history,
+            start = stop
+            yield
+
+    def _take_steps(self, inputs: SegmentInputs, start: int, stop: int) -> None:
+        """Take the steps `start` to `stop` of a segment."""
+        began, position = time.perf_counter(), self._position
+        losses, rows = self._run_steps(inputs, tf.constant(start), tf.constant(stop))
+        loss_sum = position.loss_sum
+        for loss in losses.numpy().tolist():  # one by one: the sum is the same for any cut
+            loss_sum += loss
+        seconds = (time.perf_counter() - began) / (stop - start)
+        self._call_steps = max(1, int(CALL_SECONDS / seconds))
+        self._position = position.model_copy(
+            update={
+                "step": position.step + stop - start,
+                "loss_sum": loss_sum,
+                "loss_rows": position.loss_rows + int(rows.numpy().sum()),
+            }
         )
 
     def _is_basis_due(self, steps: int) -> bool:
         """Whether the eigenbases are updated after so many steps."""
         return isinstance(self._optimizer, Soap) and self._optimizer.is_basis_due(steps)
 
-    def _finish_epoch(self) -> None:
-        loss = self._position.loss_sum / self._position.loss_rows
+    def _finish_epoch(self) -> Iterator[None]:
         epoch, recipe = len(self.history) + 1, self.spec.recipe
-        if epoch == recipe.epochs:
+        if epoch == recipe.epochs and not self._position.finished:
             self._finish_model()
-        record = EpochRecord(loss=loss, validation_loss=self.validate())
+            self._position = self._position.model_copy(update={"finished": True})
+        loss = self._position.loss_sum / self._position.loss_rows
+        record = EpochRecord(loss=loss, validation_loss=(yield from self._validate()))
         if not np.isfinite([record.loss, record.validation_loss]).all():
             raise ModelError(
                 f"The {self.spec.architecture.name} model's loss became {record.loss} in epoch "
@@ -217,6 +232,7 @@ class Training:
         self._position = Position(epoch=epoch, history=(*self.history, record))
         if epoch in recipe.whitening_epochs:
             self._whiten_code()  # after the losses, which it disturbs
+        yield
 
     def _finish_model(self) -> None:
         """Scale the code's units and fold the mean image into the first bias."""
@@ -259,10 +275,11 @@ class Training:
         mean: NDArray[np.float32] = (total / len(self._sample) / self._scale.numpy()).astype("f4")
         return mean
 
-    def validate(self) -> float:
+    def _validate(self) -> Generator[None, None, float]:
         """Mean binary cross-entropy per pixel of the validation images, in nats."""
         total = 0.0
         for block in blocks_in_order(self._validation):
+            yield
             losses = self._sum_losses(block.images, self._scale, self._centre).numpy()
             total += float(losses[: block.rows].sum(dtype=np.float64))
         return total / self._validation.size

@@ -20,7 +20,7 @@ from prefect.runtime import flow_run
 from tasks.core import storage
 from tasks.encoding import export
 from tasks.encoding import writer as codes_writer
-from tasks.models import basis, checkpoints
+from tasks.models import basis, checkpoints, training
 from tasks.models.checkpoints import Checkpoints
 from tasks.runs import outbox, publication
 from tasks.steps import events
@@ -144,7 +144,7 @@ POINTS = tuple(ARMS)
 
 def fix_names(run: str) -> None:
     """Give runs and temporary files the same names in each process, so that calls can be named."""
-    checkpoints.MAX_COST = 1e9
+    checkpoints.MAX_COST, training.CALL_SECONDS = 1e9, 1e9
     _replace(tempfile, "_name_sequence", (f"{number:08d}" for number in count()))
     _replace(flow_run, "get_id", lambda: run)
 

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from uuid import UUID
 
 from tasks.codes.errors import AutoencoderError
 from tests.conftest import GATE, SAMPLE, SAMPLE_FOLDER, TRAINING
@@ -24,8 +25,9 @@ FLAGS = [
     *("--dataset", SAMPLE.dataset, "--source.idx-folder", str(SAMPLE_FOLDER)),
     *("--shallow-epochs", str(TRAINING.shallow_epochs), "--deep-epochs", str(TRAINING.deep_epochs)),
     *("--batch-size", str(TRAINING.batch_size), "--pca-ratio", str(GATE.pca_ratio)),
+    *("--tolerance", str(GATE.tolerance), "--own-nearest", str(GATE.own_nearest)),
 ]
-RUN, NEXT_RUN = "run-under-fault", "run-after-it"
+RUN_BEFORE, RUN, NEXT_RUN = (str(UUID(int=number)) for number in (1, 2, 3))
 POLL_SECONDS = 0.02
 SECONDS = 7200
 """In which a run ends, on a busy machine too."""
@@ -45,7 +47,7 @@ class FlowWorkshop:
             "CRASH_CHECKPOINT_SECONDS": "0",
         }
         self.root.mkdir(parents=True)
-        assert self._run("run-before", ["--seed", "1"]) == 0, self._output.read_text()
+        assert self._run(RUN_BEFORE, ["--seed", "1"]) == 0, self._output.read_text()
         shutil.copytree(self.root, self._copy, symlinks=True)
         kinds = ["--seccomp-bpf", "-e", f"trace={','.join(KINDS)}"]
         assert self._run(RUN, strace_options=kinds) == 0, self._output.read_text()

@@ -76,7 +76,9 @@ def test_a_batch_has_no_room_for_more_images_than_there_are() -> None:
 def test_segments_hold_the_shuffled_rows_of_their_steps() -> None:
     images, plan = numbered(1000), PLAN
     segments = list(shuffled_segments(images, plan, seed=5, epochs=2))
-    assert [(s.epoch, s.number) for s in segments] == [(e, n) for e in (0, 1) for n in range(4)]
+    assert [(s.epoch, s.first_step, s.steps) for s in segments] == [
+        (epoch, step, min(10, 34 - step)) for epoch in (0, 1) for step in (0, 10, 20, 30)
+    ]
     for epoch in (0, 1):
         held = [
             row
@@ -109,11 +111,11 @@ def test_segments_can_start_anywhere(share: float) -> None:
     images, plan = numbered(1000), PLAN
     whole = list(shuffled_segments(images, plan, seed=5, epochs=3, shifted=share))
     for skipped, segment in enumerate(whole):
-        start = (segment.epoch, segment.number)
-        rest = list(shuffled_segments(images, plan, 5, 3, start, share))
-        assert [rows_of(s.block.images) for s in rest] == [
-            rows_of(s.block.images) for s in whole[skipped:]
-        ]
+        for step in (segment.first_step, segment.first_step + segment.steps - 1):
+            rest = list(shuffled_segments(images, plan, 5, 3, (segment.epoch, step), share))
+            assert [rows_of(s.block.images) for s in rest] == [
+                rows_of(s.block.images) for s in whole[skipped:]
+            ]
     assert not list(shuffled_segments(images, plan, seed=5, epochs=3, start=(3, 0)))
 
 

@@ -12,10 +12,10 @@ from tasks.models.checkpoints import Checkpoints, Position, TrainingState
 FINGERPRINT = "ab" * 32
 
 
-def state(epoch: int, segment: int = 1) -> TrainingState:
+def state(epoch: int, step: int = 1) -> TrainingState:
     history = tuple(EpochRecord(loss=1 / (n + 3), validation_loss=0.1 * n) for n in range(epoch))
     variables: list[Any] = [np.full((3, 2), epoch, np.float32), np.array(epoch, np.int64)]
-    position = Position(epoch=epoch, segment=segment, loss_sum=1 / 3, loss_rows=7, history=history)
+    position = Position(epoch=epoch, step=step, loss_sum=1 / 3, loss_rows=7, history=history)
     return TrainingState(position, variables)
 
 

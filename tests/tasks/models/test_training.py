@@ -14,7 +14,7 @@ from tasks.models.anchoring import AnchorValues
 from tasks.models.architectures import DEEP, SHALLOW, WIDE, Architecture
 from tasks.models.batches import NO_CODE, Codes, SegmentPlan
 from tasks.models.checkpoints import TrainingState
-from tasks.models.compiled import SegmentInputs, compile_segment, find_code_layers
+from tasks.models.compiled import SegmentInputs, compile_steps, find_code_layers
 from tasks.models.fingerprint import TRAINING_VERSION
 from tasks.models.recipes import learning_rates
 from tasks.models.spec import STRENGTH, Anchor, TrainingSpec, choose_recipe
@@ -103,7 +103,7 @@ def finished(sample: Sample) -> Callable[[str], Training]:
 
 
 class CutTraining(NamedTuple):
-    """A finished training, and its states after all its segments."""
+    """A finished training, and its states wherever it could have been stopped."""
 
     training: Training
     states: list[TrainingState]
@@ -118,12 +118,14 @@ def start_short(name: str, sample: Sample) -> Training:
 
 @pytest.fixture(scope="module")
 def cut(sample: Sample) -> Callable[[str], CutTraining]:
-    """Like `finished`, in short segments."""
+    """Like `finished`, in short segments, each step in a call of its own."""
 
     @cache
     def train(name: str) -> CutTraining:
         training = start_short(name, sample)
-        return CutTraining(training, [training.state for _ in training.advance()])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("tasks.models.training.CALL_SECONDS", 0.0)
+            return CutTraining(training, [training.state for _ in training.advance()])
 
     return train
 
@@ -161,7 +163,7 @@ def test_training_sees_what_numpy_would_compute() -> None:
     optimizer = keras.optimizers.Adam()
     optimizer.build(model.trainable_variables)
     plan = SegmentPlan(batch_size=1, steps=1, segment_steps=1)
-    run = compile_segment(model, optimizer, plan)
+    run = compile_steps(model, optimizer, plan)
     zeros = np.zeros(256, np.float32)
     one = tf.constant(1)
     inputs = SegmentInputs(tf.constant(values), one, tf.constant(255.0), zeros, zeros[:1])
@@ -226,13 +228,15 @@ def test_the_same_training_gives_the_same_bits(
 
 
 @pytest.mark.parametrize("name", BITS)
-def test_resuming_after_any_segment_ends_with_the_same_bits(
+def test_resuming_at_any_moment_ends_with_the_same_bits(
     name: str, cut: Callable[[str], CutTraining], compiled: Callable[[str], Training]
 ) -> None:
     """Each state is restored into the training that was finished from the one before it."""
     whole, states = cut(name)
     resumed = compiled(name)
-    assert len(states) == 6
+    steps = [state.position.step for state in states]
+    # After each step, with all steps of the epoch before the validation's only block, at its end.
+    assert steps == 2 * [1, 2, 3, 4, 5, 6, 6, 0]
     for state in states:
         resumed.restore(state)
         finish(resumed)
@@ -241,12 +245,30 @@ def test_resuming_after_any_segment_ends_with_the_same_bits(
 
 
 @pytest.mark.parametrize("name", BITS)
-def test_segment_length_leaves_the_weights_alone(
+def test_cuts_change_no_bit(
     name: str, finished: Callable[[str], Training], cut: Callable[[str], CutTraining]
 ) -> None:
     whole, in_parts = finished(name), cut(name).training
     assert in_parts.plan.segments > whole.plan.segments
     assert weights(in_parts) == weights(whole)
+
+
+def test_a_costly_model_can_be_stopped_within_a_segment(
+    sample: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = start(training_of(SHALLOW), sample)
+    seconds, taken = [0.0], []
+
+    def take(inputs: SegmentInputs, first: tf.Tensor, stop: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        taken.append(int(stop - first))
+        seconds[0] += 0.4 * taken[-1]
+        return tf.zeros(6), tf.ones(6, tf.int32)
+
+    monkeypatch.setattr(training, "_run_steps", take)
+    monkeypatch.setattr("tasks.models.training.time.perf_counter", lambda: seconds[0])
+    finish(training)
+    assert training.plan.segment_steps == 6
+    assert taken == [1, 2, 2, 1, 2, 2, 2]  # 0.8 seconds each, as soon as it is known
 
 
 def test_what_one_core_computes_is_what_all_compute(finished: Callable[[str], Training]) -> None:
