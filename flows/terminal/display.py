@@ -20,8 +20,8 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.terminal.run_log import RunLog, logs_redirected
+from tasks.reports.sections import describe_seconds
 from tasks.steps.observer import Facts, Observer, StepLabel, StepProgress, observed_by
-from tasks.steps.progress import describe_seconds
 
 SHORTEST = 0.05
 """Seconds from which on a finished step is listed; one that has a number to tell always is."""

@@ -75,7 +75,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, fingerprint: Sha256) -> None:
         """Keep them in `folder`, which belongs to the training with this fingerprint."""
-        self._folder = folder
+        self.folder = folder
         self._fingerprint = fingerprint
         self._due = time.monotonic() + CHECKPOINT_SECONDS
         self._sound: Path | None = None  # the newest one that was read back and found undamaged
@@ -91,7 +91,7 @@ class Checkpoints:
         content = encode_state(state, self._fingerprint)
         digest = hashlib.sha256(content).hexdigest()
         position = state.position
-        path = self._folder / f"{position.epoch:06d}-{position.step:06d}-{digest}.npz"
+        path = self.folder / f"{position.epoch:06d}-{position.step:06d}-{digest}.npz"
         write_bytes(path, content)
         if path != self._sound and sha256_of_file(path) == digest:
             for old in set(self._stored()) - {path, self._sound}:
@@ -121,15 +121,15 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Delete everything: the training is complete."""
-        for path in self._folder.glob("*"):
+        for path in self.folder.glob("*"):
             path.unlink()
-        if self._folder.exists():
-            self._folder.rmdir()
+        if self.folder.exists():
+            self.folder.rmdir()
 
     def _stored(self) -> list[Path]:
         """Stored checkpoints, newest first."""
         return sorted(
-            (path for path in self._folder.glob("*.npz") if NAME.fullmatch(path.name)), reverse=True
+            (path for path in self.folder.glob("*.npz") if NAME.fullmatch(path.name)), reverse=True
         )
 
 

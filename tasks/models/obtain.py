@@ -64,16 +64,16 @@ def obtain_model(
     fingerprint = digest_of(facts)
     folder = root / "models" / fingerprint
     with lock(model_lock(fingerprint), root):
+        checkpoints = Checkpoints(folder / "checkpoints", fingerprint)
         if not retrain and (stored := stored_model(folder)):
             logger.info("The %s model exists: not trained again", stored.name)
+            checkpoints.clear()  # of a process that was killed just after it had stored the model
             return stored
         with suppress(OSError, ValueError):  # no training fails for a line in the log
             _log_changes(facts, root)
         remove_partial_files(folder)
-        temporary = folder / "checkpoints"
-        checkpoints = Checkpoints(temporary, fingerprint)
         started = time.monotonic()
-        values = _anchor_values(dataset, spec, anchor, temporary, root)
+        values = _anchor_values(dataset, spec, anchor, checkpoints.folder, root)
         training = _train(dataset, spec, checkpoints, values, root, report)
         seconds = time.monotonic() - started
         record = store_model(training, dataset, facts, device, seconds, root, anchor)

@@ -72,6 +72,8 @@ def make_sections(manifest: Manifest, other: Manifest | None) -> dict[str, Any]:
 
 def describe_seconds(seconds: float) -> str:
     """A duration, in minutes from 100 seconds on."""
+    if seconds < 1:
+        return "<1 s"
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
 
 

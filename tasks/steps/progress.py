@@ -11,6 +11,7 @@ from uuid import UUID
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from tasks.models.checkpoints import Progress as TrainingProgress
+from tasks.reports.sections import describe_seconds
 from tasks.steps.observer import StepProgress, observer
 from tasks.steps.prefect_artifacts import artifact_key, failures_logged
 from tasks.steps.step import current_label
@@ -136,10 +137,3 @@ def describe_progress(progress: TrainingProgress) -> str:
     epoch = min(progress.epochs_done + 1, progress.epochs)
     text = f"epoch {epoch} of {progress.epochs}"
     return f"{text}, loss {progress.history[-1].validation_loss:.4f}" if progress.history else text
-
-
-def describe_seconds(seconds: float) -> str:
-    """A duration in the unit that suits it."""
-    if seconds < 1:
-        return "<1 s"
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

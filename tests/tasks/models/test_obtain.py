@@ -15,7 +15,7 @@ import pytest
 from tasks.core.errors import ModelError, StepError
 from tasks.core.records import DatasetRecord
 from tasks.models import obtain
-from tasks.models.checkpoints import Progress
+from tasks.models.checkpoints import Checkpoints, Position, Progress, TrainingState
 from tasks.models.fingerprint import fingerprint_of
 from tasks.models.obtain import TrainingStoppedError, estimate_memory, obtain_model
 from tasks.models.store import ModelRecord, basis_file, read_history, stored_model
@@ -34,6 +34,15 @@ def test_is_not_trained_twice(
         assert obtain_model(dataset, SPEC, "cpu", root, progress.append) == model
     assert not progress
     assert "not trained again" in caplog.text
+
+
+def test_what_a_kill_left_beside_a_stored_model_is_cleared(
+    model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    left = Checkpoints(root / model.folder / "checkpoints", model.fingerprint)
+    left.save(TrainingState(Position(), []))
+    obtain_model(dataset, SPEC, "cpu", root, ignore)
+    assert not left.folder.exists()
 
 
 @pytest.mark.parametrize("name", ["autoencoder.keras", "encoder.keras", "history.json"])

@@ -13,7 +13,6 @@ from tasks.steps import progress
 from tasks.steps.observer import Observer, StepLabel, StepProgress, observed_by
 from tasks.steps.progress import (
     describe_progress,
-    describe_seconds,
     progress_artifact,
     tell_progress,
 )
@@ -80,13 +79,6 @@ def test_the_time_left_of_a_resumed_training_counts_no_steps_of_earlier_attempts
     first, second = (record.getMessage() for record in caplog.records)
     assert "left" not in first  # nothing to compute it from
     assert second.endswith(", 88 s left")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"), [(0.4, "<1 s"), (1.4, "1 s"), (99, "99 s"), (150, "2 min")]
-)
-def test_durations_are_in_the_unit_that_suits_them(seconds: float, shown: str) -> None:
-    assert describe_seconds(seconds) == shown
 
 
 def wait_for_updates() -> None:
