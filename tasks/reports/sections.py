@@ -74,7 +74,9 @@ def describe_seconds(seconds: float) -> str:
     """A duration, in minutes from 100 seconds on."""
     if seconds < 1:
         return "<1 s"
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 600 else f"{seconds / 60:.0f} min"
 
 
 def _headline(manifest: Manifest) -> list[str]:

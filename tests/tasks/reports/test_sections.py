@@ -47,7 +47,14 @@ def test_the_best_number_of_a_line_is_marked_and_all_that_are_equal_to_it() -> N
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.4, "<1 s"), (1.4, "1 s"), (99, "99 s"), (100, "1.7 min"), (412, "6.9 min")],
+    [
+        (0.4, "<1 s"),
+        (1.4, "1 s"),
+        (99, "99 s"),
+        (100, "1.7 min"),
+        (412, "6.9 min"),
+        (700, "12 min"),
+    ],
 )
 def test_long_times_are_in_minutes(seconds: float, text: str) -> None:
     assert describe_seconds(seconds) == text
