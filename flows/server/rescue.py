@@ -6,6 +6,8 @@ lost while the server is away. A run is recognized by our tag and work pools.
 - A run whose own lock in the artifacts folder is held lives, even if it is suspended.
 - A run whose lock is free and whose worker has died (its lock is free too) has no process any more:
   it is dead after `SETTLE_SECONDS`.
+- A Pending run that no worker has written its name on is given to a worker again after
+  `UNNAMED_SECONDS`.
 - Any other run is dead after `AUTOENCODER_SILENCE_SECONDS` without a sign of life (`BEAT`). Time
   counts only while the server answers: its own absence, or a suspension of this process, is no
   silence of the runs.
@@ -57,6 +59,9 @@ ATTEMPTS = 3
 SETTLE_SECONDS = 15
 """A run's process and its worker both report a crash, seconds apart; the second report would end
 the next attempt."""
+UNNAMED_SECONDS = 60
+"""A worker writes its name on a run as soon as the run is Pending; one that has no name by then was
+given to a worker that died in between."""
 FORGET = timedelta(days=1)
 """A run that crashed longer ago is not started again."""
 PAGE = 200
@@ -102,6 +107,8 @@ def judge(
         return None  # it may have been suspended
     is_pending = run.state_type == StateType.PENDING
     limit = settings.pending_seconds if is_pending else settings.silence_seconds
+    if is_pending and not _worker_of(run):
+        limit = min(limit, UNNAMED_SECONDS)
     if unchanged < (SETTLE_SECONDS if lives is False else limit):
         return None
     reason = "its process is gone" if lives is False else f"no sign of life for {limit:g} s"
@@ -123,8 +130,12 @@ def find_process(run: FlowRun, root: Path) -> bool | None:
     """
     if is_held(f"{RUN_LOCK_PREFIX}{run.id}", root):
         return True
-    worker = str(run.labels.get("prefect.worker.name", ""))
-    return False if is_held(worker_lock(worker), root) is False else None
+    return False if is_held(worker_lock(_worker_of(run)), root) is False else None
+
+
+def _worker_of(run: FlowRun) -> str:
+    """The name of the worker that a run was given to; empty if it has not written it yet."""
+    return str(run.labels.get("prefect.worker.name", ""))
 
 
 class Rescue:

@@ -18,6 +18,7 @@ from flows.server.rescue import (
     ATTEMPTS,
     SETTLE_SECONDS,
     TAG,
+    UNNAMED_SECONDS,
     Patience,
     Rescue,
     find_process,
@@ -57,6 +58,15 @@ def test_a_dead_run_gets_the_state_that_it_should_have(
         found = judge(run, seconds, lives, SETTINGS)
         assert found is not None
         assert found.type == expected
+
+
+def test_a_pending_run_that_no_worker_wrote_its_name_on_soon_waits_for_another() -> None:
+    unnamed, named = (a_run(StateType.PENDING, count=0, worker=name) for name in ("", "w"))
+    assert judge(unnamed, UNNAMED_SECONDS - 1, None, SETTINGS) is None
+    state = judge(unnamed, UNNAMED_SECONDS, None, SETTINGS)
+    assert state is not None
+    assert state.name == "AwaitingRetry"
+    assert judge(named, UNNAMED_SECONDS, None, SETTINGS) is None, "its image may be on its way"
 
 
 def test_a_run_that_is_suspended_is_not_dead() -> None:
