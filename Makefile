@@ -7,7 +7,7 @@ ARGS ?=
 # Packages of other programs have no place here.
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: run sweep encode neighbors runs reports codes serve deploy image passwords up down logs docker-worker test unit-tests test-processors test-e2e crash faults bench bench-scale fuzz lint lock schema clean
+.PHONY: run sweep encode neighbors runs reports codes serve deploy image passwords up down logs docker-worker test unit-tests test-processors test-e2e crash faults soak bench bench-scale fuzz lint lock schema clean
 .DEFAULT_GOAL := run
 
 run: .venv/installed-cpu  ## retrain both models on Fashion-MNIST; flags in ARGS="--quick"
@@ -109,6 +109,10 @@ crash: .venv/installed-dev  ## kill the flow a hundred times, besiege its result
 
 faults: .venv/installed-dev  ## let writes fail one after the other, 300 times (needs strace); some 40 minutes
 	.venv/bin/python -m tests.faults $(ARGS)
+
+soak: .venv-e2e/installed-e2e  ## let servers, databases and runs go away as long as they do; needs root; some 50 minutes
+	tests/end_to_end/install
+	.venv-e2e/bin/python -m tests.soak $(ARGS)
 
 # Each of these environments has a file `installed-<lock>` once all of that lock is in it.
 INSTALL = @test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: none was found" >&2; exit 1; }; \

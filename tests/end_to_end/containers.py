@@ -199,10 +199,11 @@ HEALTHY = ("database", "server", "worker")
 
 
 @contextmanager
-def start_stack(engine: Engine, folder: Path) -> Iterator[Stack]:
+def start_stack(engine: Engine, folder: Path, **settings: str) -> Iterator[Stack]:
     """The stack on a free port, with the sample as its images; nothing of it stays."""
     port, passwords = free_port(), folder / "passwords.env"
     variables = {"PORT": str(port), "PASSWORDS": str(passwords), "DATA": str(SAMPLE_FOLDER)}
+    variables |= settings
     if "POSTGRES_IMAGE" in engine.bases:
         variables["POSTGRES_IMAGE"] = engine.bases["POSTGRES_IMAGE"]
     engine.run(*engine.make_command("up", **variables), variables=variables)

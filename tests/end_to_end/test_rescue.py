@@ -3,8 +3,6 @@
 What takes minutes elsewhere takes seconds here.
 """
 
-import os
-import signal
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -18,11 +16,18 @@ from tasks.codes.published import open_published
 from tests.conftest import SAMPLE
 from tests.end_to_end.serving import (
     Served,
-    find_process,
     long_run,
     process_of,
     serve,
     wait_until,
+)
+from tests.end_to_end.troubles import (
+    cancel,
+    kill_before_its_start,
+    kill_with_worker,
+    server_of,
+    suspend,
+    worker_of,
 )
 
 pytestmark = pytest.mark.timeout(600)
@@ -43,37 +48,10 @@ def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield served
 
 
-def worker_of(served: Served) -> int:
-    return find_process(b"worker\0start", f"PREFECT_HOME={served.home}".encode())
-
-
-def server_of(served: Served) -> int:
-    return find_process(b"flows.server.start", f"PREFECT_HOME={served.home}".encode())
-
-
 def start_training(served: Served, seed: int) -> str:
     run = served.start(long_run(seed))
     served.wait_until_training(run)
     return run
-
-
-def kill_with_worker(served: Served, run: str) -> None:
-    """What only a worker that is started later can notice."""
-    for process in (worker_of(served), process_of(run)):
-        os.kill(process, signal.SIGKILL)
-
-
-def cancel(served: Served, run: str) -> None:
-    state = {"type": "CANCELLING", "name": "Cancelling"}
-    served.client.post(f"flow_runs/{run}/set_state", json={"state": state})
-
-
-def suspend(*processes: int) -> None:
-    for number in (signal.SIGSTOP, signal.SIGCONT):
-        for process in processes:
-            os.kill(process, number)
-        if number == signal.SIGSTOP:
-            time.sleep(2 * SILENCE_SECONDS)
 
 
 def assert_untroubled(served: Served, run: str) -> dict[str, Any]:
@@ -86,19 +64,20 @@ def assert_untroubled(served: Served, run: str) -> dict[str, Any]:
 
 def test_a_server_that_is_suspended_longer_than_silence_harms_no_run(hasty: Served) -> None:
     run = start_training(hasty, seed=1)
-    suspend(server_of(hasty))
+    suspend(2 * SILENCE_SECONDS, server_of(hasty))
     assert_untroubled(hasty, run)
 
 
 def test_a_run_that_is_suspended_longer_than_silence_goes_on(hasty: Served) -> None:
     run = start_training(hasty, seed=2)
-    suspend(process_of(run))
+    suspend(2 * SILENCE_SECONDS, process_of(run))
     assert_untroubled(hasty, run)
 
 
 def test_a_suspension_of_everything_harms_no_run(hasty: Served) -> None:
     run = start_training(hasty, seed=3)
-    suspend(hasty.process.pid, server_of(hasty), worker_of(hasty), process_of(run))
+    processes = (hasty.process.pid, server_of(hasty), worker_of(hasty), process_of(run))
+    suspend(2 * SILENCE_SECONDS, *processes)
     assert_untroubled(hasty, run)
 
 
@@ -124,15 +103,7 @@ def test_a_run_that_was_cancelled_after_its_death_stays_cancelled(hasty: Served)
 
 def test_a_run_that_had_not_started_when_everything_died_is_started(hasty: Served) -> None:
     run = hasty.start(long_run(seed=7))
-
-    def is_given() -> bool:
-        return hasty.states(run)[-1] in ("Pending", "Submitting")
-
-    wait_until(is_given, 60, hasty.tail, every=0.05)
-    os.kill(worker_of(hasty), signal.SIGKILL)
-    for process in psutil.process_iter(["environ"]):
-        if (process.info["environ"] or {}).get("PREFECT__FLOW_RUN_ID") == run:
-            process.kill()
+    kill_before_its_start(hasty, run)
     # Before the worker has written its name on the run, it takes a minute until it counts as dead.
     hasty.wait_for(run, "Running", UNNAMED_SECONDS + 90)
     assert "AwaitingRetry" in hasty.states(run)
