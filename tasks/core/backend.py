@@ -7,6 +7,9 @@ programs, keras.json) must not change the results.
 import hashlib
 import os
 import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tasks.core.cores import usable_cores
@@ -54,14 +57,37 @@ def _read(path: Path) -> str:
     return path.read_text() if path.exists() else ""
 
 
+def keras_folder() -> Path:
+    """Where Keras keeps what it downloads: `KERAS_HOME`, or ~/.keras."""
+    return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+
+
+@contextmanager
+def keras_settings_ignored() -> Iterator[None]:
+    """Import Keras within this: it neither reads keras.json nor writes one.
+
+    Keras ends with a traceback where that file is no JSON object or has unknown values.
+    """
+    home = os.environ.get("KERAS_HOME")
+    os.environ["KERAS_HOME"] = os.devnull  # in which there is no file
+    try:
+        yield
+    finally:
+        del os.environ["KERAS_HOME"]
+        if home is not None:
+            os.environ["KERAS_HOME"] = home
+    # Keras has no other setting for the folder of its downloads.
+    sys.modules["keras.src.backend.config"]._KERAS_DIR = str(keras_folder())
+
+
 pin_environment()
 if folder := cache_folder():
     os.environ["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={folder}"
-with garbage_ignored():
+with garbage_ignored(), keras_settings_ignored():
     import keras as keras
     import tensorflow as tf
 
-# Whatever ~/.keras/keras.json says.
+# Those of Keras, whatever its default.
 keras.config.set_floatx("float32")
 keras.config.set_epsilon(1e-7)
 keras.config.set_image_data_format("channels_last")

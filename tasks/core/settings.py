@@ -23,7 +23,7 @@ FOREIGN = ("TF_", "XLA_", "KERAS_", "ONEDNN_", "DNNL_", "NVIDIA_TF32_OVERRIDE")
 HARMLESS = {
     *("TF_CPP_MIN_LOG_LEVEL", "TF_CPP_MAX_VLOG_LEVEL", "TF_CPP_VMODULE"),
     *("TF_FORCE_GPU_ALLOW_GROWTH", "TF_PER_DEVICE_MEMORY_LIMIT_MB"),
-    "KERAS_HOME",  # where keras.datasets keeps what it downloads
+    "KERAS_HOME",  # where keras.datasets keeps what it downloads; its keras.json counts for nothing
 }
 """What is logged, and where things are kept: the user decides."""
 

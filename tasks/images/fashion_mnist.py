@@ -118,11 +118,13 @@ def open_system_folder() -> RawDataset:
 
 def load_with_keras() -> RawDataset:
     """Read Fashion-MNIST with Keras, which downloads it on first use."""
-    from tasks.core.backend import keras  # takes seconds; no other place needs it
+    # Takes seconds; no other place needs it.
+    from tasks.core.backend import keras, keras_folder
 
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(CONNECT_SECONDS)  # Keras's download has no setting for it
     try:
+        keras_folder().mkdir(parents=True, exist_ok=True)  # otherwise Keras writes to /tmp
         train, test = keras.datasets.fashion_mnist.load_data()
     except Exception as error:  # Keras raises plain ones
         raise StepError("Could not download from keras.datasets (no network?)") from error

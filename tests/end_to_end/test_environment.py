@@ -43,7 +43,7 @@ def hostile_home(folder: Path) -> Path:
     """With a person's settings of Keras and Matplotlib, and the database of a newer Prefect."""
     for name in (".keras", ".config/matplotlib", ".prefect"):
         (folder / name).mkdir(parents=True)
-    settings = {"floatx": "float64", "epsilon": 0.1, "image_data_format": "channels_first"}
+    settings = {"floatx": "nonsense", "epsilon": 0.1, "image_data_format": "channels_first"}
     (folder / ".keras/keras.json").write_text(json.dumps(settings))
     figures = "text.usetex: True\nfont.family: serif\nlines.linewidth: 7\nsavefig.dpi: 20\n"
     (folder / ".config/matplotlib/matplotlibrc").write_text(figures)

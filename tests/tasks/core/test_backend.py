@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tasks.images.formats.idx import IDX_FILES
 from tests.compilation import VARIABLE
 
 
@@ -57,10 +58,8 @@ def test_our_xla_flags_are_accepted_and_what_the_user_set_for_other_programs_is_
         "TF_NUM_INTRAOP_THREADS": "7",
         "TF_USE_LEGACY_KERAS": "1",
     }
-    settings = {"floatx": "float64", "epsilon": 0.1, "backend": "jax"}
-    (tmp_path / "keras.json").write_text(
-        json.dumps({**settings, "image_data_format": "channels_first"})
-    )
+    refused = {"floatx": "nonsense", "epsilon": [], "image_data_format": 7, "backend": "jax"}
+    (tmp_path / "keras.json").write_text(json.dumps(refused))
     kept = {"KERAS_HOME": str(tmp_path), "TF_CPP_MIN_LOG_LEVEL": "2"}
     assert run(COMPUTE, **theirs, **kept, AUTOENCODER_XLA_FLAGS=ours) == {
         "computed": 6.0,
@@ -74,6 +73,26 @@ def test_our_xla_flags_are_accepted_and_what_the_user_set_for_other_programs_is_
             "TF_ENABLE_ONEDNN_OPTS": "0",
         },
     }
+
+
+DOWNLOAD = """
+import json
+from tasks.images.fashion_mnist import load_with_keras
+try:
+    load_with_keras()
+except Exception as error:
+    print(json.dumps(str(error.__cause__)))
+"""
+
+
+def test_downloads_are_kept_where_keras_keeps_them_and_no_settings_are_written(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / ".keras/datasets/fashion-mnist"
+    for name in IDX_FILES.values():
+        (folder / f"{name}.gz").mkdir(parents=True)  # there, and broken: nothing is downloaded
+    assert str(folder) in run(DOWNLOAD, HOME=str(tmp_path))
+    assert not (tmp_path / ".keras/keras.json").exists()
 
 
 def test_what_was_compiled_is_kept_where_the_setting_says(tmp_path: Path) -> None:
