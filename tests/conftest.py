@@ -73,6 +73,7 @@ MOST_WORKERS = 4
 PREFECT_TESTS = (
     "tests/flows/test_",
     "tests/flows/terminal/test_command_line.py",
+    "tests/flows/terminal/test_killed_runs.py",
     "tests/tasks/steps/",
     "tests/tasks/models/test_new_architecture.py",
     "tests/flows/server/test_registration.py",

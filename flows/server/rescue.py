@@ -1,11 +1,12 @@
 """Ends and restarts runs whose process is gone; each worker does, for all runs of its server.
 
 What counts is how a run is for the server, now and for some time, not what events say: those are
-lost while the server is away. A run is recognized by our tag and work pools.
+lost while the server is away. A run is recognized by our tag, and by a work pool of ours or, if it
+was started at a terminal, by having no deployment.
 
 - A run whose own lock in the artifacts folder is held lives, even if it is suspended.
 - A run whose lock is free and whose worker has died (its lock is free too) has no process any more:
-  it is dead after `SETTLE_SECONDS`.
+  it is dead after `SETTLE_SECONDS`. So is a run at a terminal whose lock is free.
 - A Pending run that no worker has written its name on is given to a worker again after
   `UNNAMED_SECONDS`.
 - Any other run is dead after `AUTOENCODER_SILENCE_SECONDS` without a sign of life (`BEAT`). Time
@@ -14,7 +15,7 @@ lost while the server is away. A run is recognized by our tag and work pools.
 
 A dead run that was being cancelled is cancelled; one that had not started waits for a worker again;
 one that was running has crashed. Crashed runs are started again, at most `ATTEMPTS` times, and
-resume from their checkpoint.
+resume from their checkpoint, except for those at a terminal.
 """
 
 import logging
@@ -26,12 +27,14 @@ from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
+    FlowRunFilterDeploymentId,
     FlowRunFilterEndTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
@@ -49,11 +52,10 @@ from flows.server.supervision import worker_lock
 from tasks.core.locks import is_held
 from tasks.core.settings import Settings, read_settings
 from tasks.runs.building import RUN_LOCK_PREFIX
-from tasks.steps.server import BEAT
+from tasks.steps.server import BEAT, IN_PROGRESS, TAG
 
 logger = logging.getLogger(__name__)
 
-TAG = "autoencoder-flow"
 ATTEMPTS = 3
 """How often a crashed run is started again."""
 SETTLE_SECONDS = 15
@@ -66,7 +68,6 @@ FORGET = timedelta(days=1)
 """A run that crashed longer ago is not started again."""
 PAGE = 200
 """Runs in one answer of the server."""
-IN_PROGRESS = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 
 class Patience:
@@ -107,14 +108,14 @@ def judge(
         return None  # it may have been suspended
     is_pending = run.state_type == StateType.PENDING
     limit = settings.pending_seconds if is_pending else settings.silence_seconds
-    if is_pending and not _worker_of(run):
+    if is_pending and run.deployment_id and not _worker_of(run):
         limit = min(limit, UNNAMED_SECONDS)
     if unchanged < (SETTLE_SECONDS if lives is False else limit):
         return None
     reason = "its process is gone" if lives is False else f"no sign of life for {limit:g} s"
     if run.state_type == StateType.CANCELLING:
         return Cancelled(message=f"Cancelled; {reason}")
-    if is_pending:
+    if is_pending and run.deployment_id:
         return _again(f"The run had not started; {reason}")
     return Crashed(message=f"The run is dead: {reason}")
 
@@ -126,10 +127,12 @@ def _again(message: str) -> State[None]:
 def find_process(run: FlowRun, root: Path) -> bool | None:
     """Whether the process of a run lives: its lock tells, or that of its worker.
 
-    None where neither does: the worker has another artifacts folder, or the run has not begun.
+    None where neither does: the process or its worker has another artifacts folder, or the run has
+    not begun.
     """
-    if is_held(f"{RUN_LOCK_PREFIX}{run.id}", root):
-        return True
+    lives = is_held(f"{RUN_LOCK_PREFIX}{run.id}", root)
+    if lives or run.deployment_id is None:
+        return lives
     return False if is_held(worker_lock(_worker_of(run)), root) is False else None
 
 
@@ -163,23 +166,28 @@ class Rescue:
 
 
 def find_runs(client: SyncPrefectClient) -> list[FlowRun]:
-    """Our runs that are in progress, or have crashed lately."""
+    """Our runs that are in progress, or have crashed lately and may be started again."""
     lately = FlowRunFilterEndTime(after_=datetime.now(UTC) - FORGET)
+    pools = WorkPoolFilter(name=WorkPoolFilterName(any_=list(WORK_POOLS)))
+    at_terminals = FlowRunFilterDeploymentId(is_null_=True)
     return [
-        *_find_runs(client, IN_PROGRESS),
-        *_find_runs(client, [StateType.CRASHED], end_time=lately),
+        *_find_runs(client, IN_PROGRESS, pools),
+        *_find_runs(client, [StateType.CRASHED], pools, end_time=lately),
+        *_find_runs(client, IN_PROGRESS, deployment_id=at_terminals),
     ]
 
 
 def _find_runs(
-    client: SyncPrefectClient, states: list[StateType], end_time: FlowRunFilterEndTime | None = None
+    client: SyncPrefectClient,
+    states: list[StateType],
+    pools: WorkPoolFilter | None = None,
+    **conditions: Any,
 ) -> Iterator[FlowRun]:
     wanted = FlowRunFilter(
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=states)),
         tags=FlowRunFilterTags(all_=[TAG]),
-        end_time=end_time,
+        **conditions,
     )
-    pools = WorkPoolFilter(name=WorkPoolFilterName(any_=list(WORK_POOLS)))
     offset, found = 0, PAGE
     while found == PAGE:
         page = client.read_flow_runs(

@@ -8,7 +8,7 @@ from importlib import import_module
 from io import TextIOWrapper
 from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 
-from prefect import Flow
+from prefect import Flow, tags
 from pydantic import BaseModel
 from rich.console import Console
 from rich.text import Text
@@ -20,7 +20,7 @@ from flows.terminal.run_log import RunLog
 from flows.terminal.temporary_server import temporary_server
 from tasks.core.errors import RefusedError, readable
 from tasks.core.settings import read_settings
-from tasks.steps.server import server_errors_explained
+from tasks.steps.server import TAG, server_errors_explained
 
 SUCCESS, FAILURE, REFUSED = 0, 1, 3
 INTERRUPTED = 128 + signal.SIGINT
@@ -65,6 +65,7 @@ def run(
             display(stages(values)) as log,
             temporary_server(settings.server_seconds, _importer(imports, values)),
             server_errors_explained(),
+            tags(TAG),
         ):
             result = flow(**dict(values))
     except RefusedError as error:

@@ -24,6 +24,8 @@ from flows.terminal.database import (
     own_database,
     prepared_database,
 )
+from flows.terminal.killed_runs import report_killed_runs
+from tasks.codes.published import artifacts_folder
 from tasks.core.errors import StepError
 from tasks.steps.server import check_server, wait_for_server
 
@@ -84,6 +86,7 @@ def temporary_server(start_seconds: float, meanwhile: Callable[[], object]) -> I
         meanwhile()
         if settings.api.url:
             check_server()
+            report_killed_runs(artifacts_folder())
         yield
         return
     home = choose_home()
@@ -94,6 +97,8 @@ def temporary_server(start_seconds: float, meanwhile: Callable[[], object]) -> I
         meanwhile()
         server.wait(start_seconds)
     with temporary_settings({PREFECT_API_URL: server.url}):
+        if not home.temporary:
+            report_killed_runs(artifacts_folder())
         yield
 
 

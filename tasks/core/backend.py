@@ -77,7 +77,7 @@ def keras_settings_ignored() -> Iterator[None]:
         if home is not None:
             os.environ["KERAS_HOME"] = home
     # Keras has no other setting for the folder of its downloads.
-    sys.modules["keras.src.backend.config"]._KERAS_DIR = str(keras_folder())
+    vars(sys.modules["keras.src.backend.config"])["_KERAS_DIR"] = str(keras_folder())
 
 
 pin_environment()

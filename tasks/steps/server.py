@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS, REMIND_SECONDS = 0.05, 15
 BEAT = "autoencoder-flow.beat"
 """Label of a run: a number that grows as long as its process lives (`flows/server/rescue.py`)."""
+TAG = "autoencoder-flow"
+"""Of our runs: others may use the same names for their flows, on the same server."""
+IN_PROGRESS = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 ANSWER_SECONDS = 10
 """How long the server may take to answer."""
 
@@ -201,13 +204,15 @@ def _read(client: SyncPrefectClient, run: UUID) -> FlowRun | None:
 
 
 def _is_current(stored: FlowRun | None, run: FlowRun) -> bool:
-    """Whether the server knows this attempt, and no later one, as the one that is running."""
-    return (
-        stored is not None
-        and stored.state is not None
-        and run.state is not None
-        and stored.state.id == run.state.id
-    )
+    """Whether the server knows this attempt, and no later one, as the one that is running.
+
+    A run at a terminal has no later one: it goes on if it counted as dead, and then ends as usual.
+    """
+    if stored is None or stored.state is None or run.state is None:
+        return False
+    if run.deployment_id is None and stored.state_type == StateType.CRASHED:
+        return True
+    return stored.state.id == run.state.id
 
 
 def _end(run: FlowRun, stored: FlowRun | None) -> None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar, overload
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.context import TagsContext
 from prefect.runtime import flow_run, task_run
 from prefect.tasks import exponential_backoff
 
@@ -66,7 +67,8 @@ def current_run() -> Iterator[CurrentRun]:
         check_file_system(root)
         check_xla_flags()
         observer().run_began(name, str(flow_run.get_name()))
-        with watched(), run_in_progress(name, root):
+        # For each tag of a task, Prefect asks the server for a slot: a run's own is not its tasks'.
+        with TagsContext(current_tags=set()), watched(), run_in_progress(name, root):
             _costs.set([])
             yield CurrentRun(name, datetime.now(UTC))
 

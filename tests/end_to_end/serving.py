@@ -203,7 +203,7 @@ def serve(folder: Path, **environment: str) -> Iterator[Served]:
     try:
         wait_until(
             lambda: process.poll() is not None or "The UI is at" in log.read_text(),
-            120,
+            600,
             log.read_text,
         )
         assert process.poll() is None, log.read_text()

@@ -3,19 +3,24 @@
 What takes minutes elsewhere takes seconds here.
 """
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from prefect.events import Event, Resource
 
-from flows.server.rescue import UNNAMED_SECONDS
+from flows.server.rescue import SETTLE_SECONDS, UNNAMED_SECONDS
 from tasks.codes.published import open_published
-from tests.conftest import SAMPLE
+from tasks.steps.server import TAG
+from tests.conftest import SAMPLE, SAMPLE_FOLDER
 from tests.end_to_end.serving import (
     Served,
+    flags_of,
     long_run,
     process_of,
     serve,
@@ -109,6 +114,40 @@ def test_a_run_that_had_not_started_when_everything_died_is_started(hasty: Serve
     assert "AwaitingRetry" in hasty.states(run)
     cancel(hasty, run)
     hasty.wait_for(run, "Cancelled", 60)
+
+
+def retrain(served: Served, root: Path) -> subprocess.Popen[bytes]:
+    """`make run` on a server that is there."""
+    flags = ("--dataset", SAMPLE.dataset, "--source.idx-folder", str(SAMPLE_FOLDER))
+    return subprocess.Popen(
+        [sys.executable, "-m", "flows.retrain", *flags, *flags_of(long_run(seed=10))],
+        env={**served.environment, **HASTE, "AUTOENCODER_ARTIFACTS": str(root)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def test_runs_at_a_terminal_that_are_killed_have_crashed(hasty: Served, tmp_path: Path) -> None:
+    """One in the worker's artifacts folder, and one of which it only sees that it is silent."""
+    processes = [retrain(hasty, root) for root in (hasty.artifacts, tmp_path)]
+    running = {"state": {"type": {"any_": ["RUNNING"]}}, "deployment_id": {"is_null_": True}}
+
+    def find() -> list[str]:
+        found = hasty.find("flow_runs", flow_runs={"tags": {"all_": [TAG]}, **running})
+        return [run["id"] for run in found] if len(found) == len(processes) else []
+
+    runs = wait_until(find, 120, hasty.tail)
+    time.sleep(SILENCE_SECONDS)
+    assert sorted(find()) == sorted(runs)
+    tags = [tag for run in runs for step in hasty.steps(run) for tag in step["tags"]]
+    assert not tags, "the server would be asked for a slot of each"
+    for process in processes:
+        process.kill()
+        process.wait()
+    for run in runs:
+        hasty.wait_for(run, "Crashed", SETTLE_SECONDS + SILENCE_SECONDS + 20)
+    time.sleep(SETTLE_SECONDS + 3)
+    assert {hasty.states(run)[-1] for run in runs} == {"Crashed"}, "nobody starts them again"
 
 
 def test_an_attempt_that_counts_as_dead_ends(hasty: Served) -> None:

@@ -17,7 +17,6 @@ from flows.server.deploy import WORK_POOL
 from flows.server.rescue import (
     ATTEMPTS,
     SETTLE_SECONDS,
-    TAG,
     UNNAMED_SECONDS,
     Patience,
     Rescue,
@@ -30,6 +29,7 @@ from flows.server.supervision import worker_lock
 from tasks.core.locks import open_held
 from tasks.core.settings import Settings
 from tasks.runs.building import run_in_progress
+from tasks.steps.server import TAG
 
 SETTINGS = Settings(silence_seconds=300, pending_seconds=600)
 
@@ -37,7 +37,11 @@ SETTINGS = Settings(silence_seconds=300, pending_seconds=600)
 def a_run(state: StateType, count: int = 1, worker: str = "w") -> FlowRun:
     facts: dict[str, Any] = {"state_type": state, "run_count": count, "id": uuid4()}
     labels = {"prefect.worker.name": worker}
-    return FlowRun(flow_id=uuid4(), state_id=uuid4(), labels=labels, **facts)
+    return FlowRun(flow_id=uuid4(), state_id=uuid4(), deployment_id=uuid4(), labels=labels, **facts)
+
+
+def at_terminal(state: StateType) -> FlowRun:
+    return a_run(state, worker="").model_copy(update={"deployment_id": None})
 
 
 @pytest.mark.parametrize(
@@ -67,6 +71,21 @@ def test_a_pending_run_that_no_worker_wrote_its_name_on_soon_waits_for_another()
     assert state is not None
     assert state.name == "AwaitingRetry"
     assert judge(named, UNNAMED_SECONDS, None, SETTINGS) is None, "its image may be on its way"
+
+
+@pytest.mark.parametrize("state", [StateType.RUNNING, StateType.PENDING])
+def test_a_killed_run_at_a_terminal_has_crashed_and_is_not_started_again(
+    state: StateType, tmp_path: Path
+) -> None:
+    run = at_terminal(state)
+    assert find_process(run, tmp_path) is None, "it may be on another machine"
+    with run_in_progress(str(run.id), tmp_path):
+        assert find_process(run, tmp_path)
+    assert find_process(run, tmp_path) is False
+    assert judge(run, UNNAMED_SECONDS, None, SETTINGS) is None
+    found = judge(run, SETTLE_SECONDS, False, SETTINGS)
+    assert found is not None
+    assert found.type == StateType.CRASHED
 
 
 def test_a_run_that_is_suspended_is_not_dead() -> None:
@@ -130,10 +149,13 @@ def start(client: SyncPrefectClient, pool: str = WORK_POOL, tags: tuple[str, ...
 
 
 def test_only_our_runs_are_looked_after(client: SyncPrefectClient) -> None:
-    ours = start(client)
-    others = {start(client, tags=()), start(client, pool="others")}
+    def at_terminal(*tags: str) -> UUID:
+        return client.create_flow_run(same_name, tags=tags, state=Running()).id
+
+    ours = {start(client), at_terminal(TAG)}
+    others = {start(client, tags=()), start(client, pool="others"), at_terminal()}
     found = {run.id for run in find_runs(client)}
-    assert ours in found
+    assert ours <= found
     assert not others & found
 
 

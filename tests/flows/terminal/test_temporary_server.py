@@ -132,13 +132,14 @@ def test_nothing_is_started_where_a_server_is_configured(monkeypatch: pytest.Mon
     monkeypatch.delattr(module, "Server")
     called: list[str] = []
     monkeypatch.setattr(module, "check_server", lambda: called.append("checked"))
+    monkeypatch.setattr(module, "report_killed_runs", lambda root: called.append("reported"))
     url = "http://127.0.0.1:1/api"
     with (
         temporary_settings({PREFECT_API_URL: url}),
         temporary_server(60, lambda: called.append("meanwhile")),
     ):
         assert get_current_settings().api.url == url
-    assert called == ["meanwhile", "checked"]
+    assert called == ["meanwhile", "checked", "reported"]
 
 
 HOLD_AND_DIE = """

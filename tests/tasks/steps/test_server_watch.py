@@ -1,11 +1,11 @@
 import time
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 from prefect.states import Cancelling, Crashed
@@ -76,15 +76,38 @@ def test_a_run_that_is_deleted_ends(ends: list[int]) -> None:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("state", [Crashed(), Cancelling()])
-def test_an_attempt_that_is_not_the_current_one_ends(state: State[None], ends: list[int]) -> None:
+def test_an_attempt_that_is_not_the_current_one_ends(
+    state: State[None], ends: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     @flow
     def superseded() -> None:
+        own = server._own_run().model_copy(update={"deployment_id": uuid4()})
+        monkeypatch.setattr(server, "_own_run", lambda: own)
         with watched(), get_client(sync_client=True) as client:
-            client.set_flow_run_state(UUID(str(flow_run.get_id())), state, force=True)
+            client.set_flow_run_state(own.id, state, force=True)
             wait_for(ends)
 
     superseded(return_state=True)
-    assert ends == [1]
+    assert ends == [0]
+
+
+def test_a_run_at_a_terminal_that_counts_as_dead_goes_on_and_ends_as_usual(
+    ends: list[int],
+) -> None:
+    """As after a night of a laptop; nobody starts it again."""
+
+    @flow
+    def slept() -> UUID:
+        run = UUID(str(flow_run.get_id()))
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(run, Crashed(), force=True)
+        end_if_unwanted()
+        return run
+
+    run = slept()
+    assert ends == []
+    with get_client(sync_client=True) as client:
+        assert client.read_flow_run(run).state_type == StateType.COMPLETED
 
 
 def test_a_run_goes_on_while_the_server_is_away(
