@@ -39,9 +39,13 @@ IN_STACK = STACK=$(STACK) DATA="$(DATA)" DEVICE=$(DEVICE) CORES=$(CORES) CPUS=$$
 
 image:  ## the container image autoencoder-flow:cpu; DEVICE=gpu makes the other one
 	DOCKER_BUILDKIT=1 $(DOCKER) build --file docker/Dockerfile --target $(DEVICE) \
-		--tag $(STACK):$(DEVICE) --label org.opencontainers.image.revision=$(REVISION) $(BUILD_ARGS) .
+		--tag $(STACK):$(DEVICE) $(ORIGIN) $(BUILD_ARGS) .
 
-REVISION = $(shell git rev-parse HEAD 2>/dev/null)
+# The same commit gives the same labels, whenever the image is built. A remote's address may have a password.
+ORIGIN = --build-arg VERSION=$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
+	--build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null) \
+	--build-arg CREATED=$(shell TZ=UTC0 git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null) \
+	--build-arg SOURCE=$(shell git remote get-url origin 2>/dev/null | sed 's,//[^/@]*@,//,')
 BUILD_ARGS ?=
 
 up: image passwords  ## server, database and worker in containers (docker/README.md)

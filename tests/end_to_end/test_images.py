@@ -7,6 +7,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,17 @@ RESTRICTED = (
 LEFTOVERS = (
     "find /tmp /var/cache /var/lib/apt/lists -type f; find / -xdev -path '*/.cache/*' -type f"
 )
+INSTALLERS = (
+    "find / -xdev -name ensurepip -o -xdev -path '*-packages/pip' -o -xdev -name 'pip-*.whl'; "
+    "python3 -m ensurepip --version 2>/dev/null; /usr/bin/python3 -m pip --version 2>/dev/null"
+    " || true"
+)
+TIME = ("--date=format-local:%Y-%m-%dT%H:%M:%SZ", "--format=%cd")
+ORIGIN = {
+    "revision": ("git", "rev-parse", "HEAD"),
+    "created": ("env", "TZ=UTC", "git", "log", "-1", *TIME),
+}
+"""Labels, and the commands that print what they say: the commit and its date."""
 FLAGS = [
     *("--dataset", SAMPLE.dataset, "--shallow-epochs", "2", "--deep-epochs", "2"),
     *("--pca-ratio", "1000", "--live-share", "0"),
@@ -42,11 +54,22 @@ def test_the_image_holds_what_it_needs_and_nothing_to_build_with(
     image = engine.inspect(cpu_image)
     assert image["Size"] < 2.5e9
     assert image["Config"]["User"] == "10001:10001"
-    assert image["Config"]["Labels"]["org.opencontainers.image.licenses"] == "MIT"
+    labels = image["Config"]["Labels"]
+    told = {name: labels[f"org.opencontainers.image.{name}"] for name in ORIGIN}
+    assert told == {name: output_of(*command) for name, command in ORIGIN.items()}
+    assert labels["org.opencontainers.image.licenses"] == "MIT"
+    assert labels["org.opencontainers.image.version"] in (REPOSITORY / "pyproject.toml").read_text()
+    assert "org.opencontainers.image.source" in labels
     assert look(engine, cpu_image, "ls /app").split() == [
         *("LICENSE", "flows", "prefect.yaml", "pyproject.toml", "tasks")
     ]
     assert look(engine, cpu_image, f"{LEFTOVERS}; which pip gcc cc || true") == ""
+    assert look(engine, cpu_image, INSTALLERS) == ""
+
+
+def output_of(*command: str) -> str:
+    ended = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)
+    return ended.stdout.strip()
 
 
 def look(engine: Engine, image: str, script: str) -> str:
@@ -68,6 +91,21 @@ def test_the_bill_of_materials_names_every_package(engine: Engine, cpu_image: st
     }
     assert packages == named
     assert len(packages) > 200
+    image = bill["metadata"]["component"]
+    assert image["name"] == "autoencoder-flow:cpu"
+    assert image["version"] == output_of(*ORIGIN["revision"])
+    assert "serialNumber" not in bill, "the same packages give the same bytes"
+    assert "timestamp" not in bill["metadata"]
+    kinds: dict[str, list[dict[str, Any]]] = {"pypi": [], "deb": []}
+    for found in bill["components"]:
+        kinds[found["purl"].removeprefix("pkg:").partition("/")[0]].append(found)
+    lock = (REPOSITORY / "requirements/cpu.txt").read_text()
+    for found in kinds["pypi"]:
+        (sha256,) = found["hashes"]
+        assert f"--hash=sha256:{sha256['content']}" in lock
+    for found in kinds.values():
+        licensed = sum("licenses" in component for component in found)
+        assert licensed > 0.7 * len(found)
 
 
 def test_a_single_run_writes_the_same_codes_as_outside_for_any_user(
