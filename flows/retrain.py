@@ -14,7 +14,7 @@ from tasks.reports.inspections.page import InspectionRecord
 from tasks.runs.lookup import expects_training
 from tasks.runs.manifest import Outcome, describe_training
 from tasks.steps import retrain as steps
-from tasks.steps.outcome import conclude, run_name
+from tasks.steps.outcome import ask_person, conclude, run_name
 from tasks.steps.step import CurrentRun, current_run
 
 EXAMPLES = (
@@ -55,7 +55,12 @@ def retrain(
     with current_run() as current:
         if parameters.run.inspect:
             return steps.inspect_source(parameters.data)
-        return conclude(run_steps(current, parameters))
+        outcome = run_steps(current, parameters)
+    while outcome.manifest.verdict.waits:
+        approval = ask_person(outcome)  # until somebody has decided, the process ends here
+        with current_run():
+            outcome = steps.settle_run(outcome, approval)
+    return conclude(outcome)
 
 
 def run_steps(run: CurrentRun, parameters: Parameters) -> Outcome:

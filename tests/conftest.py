@@ -44,6 +44,7 @@ from tasks.parameters.retrain import GateParameters, Parameters, RunParameters
 from tasks.parameters.training import TrainingParameters
 from tasks.reports.report import render_files
 from tasks.runs.building import building_folder
+from tasks.runs.gate import NOBODY, Person
 from tasks.runs.manifest import Manifest, RunRecord
 from tasks.runs.publication import complete_run
 from tests.fetching import fetch
@@ -305,6 +306,7 @@ def complete(
     metrics: Metrics = METRICS,
     settings: RunParameters = RunParameters(),
     baselines: Baselines = BASELINES,
+    person: Person = NOBODY,
 ) -> Manifest:
     """Build a run of one model with real codes and complete it."""
     for split in SPLITS:
@@ -323,4 +325,4 @@ def complete(
         models=(model,),
         metrics={model.name: metrics},
     )
-    return complete_run(record, root, render_files)
+    return complete_run(record, root, render_files, person=person)

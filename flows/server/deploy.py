@@ -40,6 +40,8 @@ DEFAULTS = {
     "AUTOENCODER_STACK": STACK,
     "AUTOENCODER_KEEP": "",
     "AUTOENCODER_GRACE_HOURS": "",
+    "AUTOENCODER_APPROVAL_TOLERANCE": "",
+    "AUTOENCODER_APPROVAL_HOURS": "",
 }
 """Of the variables that `prefect.yaml` takes from whoever registers it."""
 DEPLOYMENTS_FILE = CODE / "prefect.yaml"

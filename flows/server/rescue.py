@@ -13,6 +13,8 @@ was started at a terminal, by having no deployment.
   counts only while the server answers: its own absence, or a suspension of this process, is no
   silence of the runs.
 
+A run that waits for a person until its time is up goes on as refused.
+
 A dead run that was being cancelled is cancelled; one that had not started waits for a worker again;
 one that was running has crashed. Crashed runs are started again, at most `ATTEMPTS` times, and
 resume from their checkpoint, except for those at a terminal.
@@ -52,7 +54,7 @@ from flows.server.supervision import worker_lock
 from tasks.core.locks import is_held
 from tasks.core.settings import Settings, read_settings
 from tasks.runs.building import RUN_LOCK_PREFIX
-from tasks.steps.server import BEAT, IN_PROGRESS, TAG
+from tasks.steps.server import BEAT, DECIDE_UNTIL, IN_PROGRESS, TAG
 
 logger = logging.getLogger(__name__)
 
@@ -163,6 +165,9 @@ class Rescue:
             state = judge(run, unchanged, find_process(run, self._root), self._settings)
             if state is not None:
                 set_state(client, run, state)
+        for run in _find_runs(client, [StateType.PAUSED]):
+            if is_overdue(run, datetime.now(UTC)):
+                refuse(client, run)
 
 
 def find_runs(client: SyncPrefectClient) -> list[FlowRun]:
@@ -214,6 +219,18 @@ def set_state(client: SyncPrefectClient, run: FlowRun, state: State[None]) -> No
     for earlier, later in pairwise(history):
         if later.id == accepted.state.id and earlier.id != run.state_id:
             client.set_flow_run_state(run.id, earlier, force=True)
+
+
+def is_overdue(run: FlowRun, now: datetime) -> bool:
+    """Whether a run waited for a person, and nobody decided in time."""
+    until = run.labels.get(DECIDE_UNTIL)
+    return until is not None and now >= datetime.fromisoformat(str(until))
+
+
+def refuse(client: SyncPrefectClient, run: FlowRun) -> None:
+    """Let a run that waits for a person go on, and end as refused."""
+    accepted = client.resume_flow_run(run.id, run_input={"publish": False})
+    logger.warning("Nobody decided about run %s in time: %s", run.name, accepted.status.value)
 
 
 @contextmanager

@@ -108,8 +108,11 @@ def _print_refusal(console: Console, manifest: Manifest) -> None:
     reasons = Table.grid(padding=(0, 1))
     for check in failed:
         reasons.add_row(Text("-", style="red"), Text(check.text))
-    console.print(f"{len(failed)} of {len(checks)} checks failed:")
-    console.print(reasons)
+    if failed:
+        console.print(f"{len(failed)} of {len(checks)} checks failed:")
+        console.print(reasons)
+    else:  # a person refused it, or could not be asked
+        console.print(manifest.verdict.reason)
     choices = Table.grid(padding=(0, 2))
     choices.add_row("publish it anyway", command(f"tasks.runs publish {run} --anyway"))
     for rival in sorted(_failed_rivals(manifest)):

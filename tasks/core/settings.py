@@ -47,6 +47,11 @@ class Settings(BaseSettings):
     """Nothing is deleted that is younger, or was superseded more recently, than so many hours."""
     max_age_hours: float = Field(192, gt=0)
     """What is published counts as overdue if no run confirmed it for so many hours."""
+    approval_tolerance: float | None = Field(None, ge=0)
+    """A run whose loss above the entropy floor is worse than the best published by more than this
+    fraction, and still passes the gate, waits for a person; none does if unset."""
+    approval_hours: float = Field(72, gt=0)
+    """A run for which no person decided in so many hours is refused."""
     server_seconds: float = Field(600, gt=0)
     """How long a Prefect server of ours may take to start: a run's own, or that of `make serve`."""
     beat_seconds: float = Field(30, gt=0)
@@ -71,6 +76,11 @@ class Settings(BaseSettings):
     def max_age(self) -> timedelta:
         """`max_age_hours` as a time."""
         return timedelta(hours=self.max_age_hours)
+
+    @property
+    def approval_time(self) -> timedelta:
+        """`approval_hours` as a time."""
+        return timedelta(hours=self.approval_hours)
 
     @model_validator(mode="after")
     def _scheduler_needs_dask(self) -> Self:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tasks.codes.reader import open_codes
+from tasks.core.errors import StepError
 from tasks.core.locks import lock
 from tasks.core.records import CodesSha256, DatasetRecord, FileRecord, Record
 from tasks.core.storage import (
@@ -13,13 +14,14 @@ from tasks.core.storage import (
     make_folder,
     move_into_place,
     partial_folder,
+    read_record,
     write_bytes,
     write_errors_explained,
     write_record,
 )
 from tasks.core.versions import installed_versions
 from tasks.models.store import ModelRecord
-from tasks.runs.manifest import DERIVED_VERSION
+from tasks.runs.manifest import DERIVED_VERSION, Manifest
 
 ATTEMPT_FOLDER = ".attempt"
 """In a building folder: intermediate results for the next attempt at the same run."""
@@ -27,6 +29,8 @@ INPUTS_FILE = "inputs.txt"
 """In that folder: the dataset, models and versions that everything was made from."""
 ANCHORS_FOLDER = "anchors"
 """In that folder: what was chosen before anything was made."""
+WAITING_FILE = "waiting.json"
+"""In that folder, while the run waits for a person: its manifest so far."""
 PUBLICATION_LOCK = "publication"
 """Held while runs of any dataset are compared, published or deleted."""
 RUN_LOCK_PREFIX = "run-"
@@ -80,6 +84,20 @@ def begin_run(run: str, dataset: DatasetRecord, models: list[ModelRecord], root:
 def discard_building(run: str, root: Path) -> None:
     """Delete the building folder of a run that ends without results."""
     shutil.rmtree(building_folder(run, root))
+
+
+def read_waiting(run: str, root: Path) -> Manifest | None:
+    """The manifest so far of a run that waits for a person; None if it does not.
+
+    None, too, if another version of the project made it: everything is then made anew.
+    """
+    folder = partial_folder(root / "runs" / run)
+    try:
+        manifest = read_record(folder / ATTEMPT_FOLDER / WAITING_FILE, Manifest)
+    except StepError:  # there is none
+        return None
+    now = (DERIVED_VERSION, installed_versions())
+    return manifest if (manifest.derived_version, manifest.versions) == now else None
 
 
 def digest_codes(folder: Path, verified: Iterable[FileRecord] = ()) -> CodesSha256:

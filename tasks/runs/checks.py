@@ -225,14 +225,40 @@ def _check_loss(candidate: Candidate) -> Check:
         f"{100 * tolerance:g} %"
     )
     excess = rival.validation_loss - floor
-    worse = (candidate.metrics.validation_loss - floor) / excess - 1 if excess else math.inf
-    missed = (
-        f"{100 * worse:#.4g} % worse than the best published, {rival.validation_loss:#.4g} in run "
-        f"{short_name(rival.run)} (above the floor {floor:#.4g}), {100 * tolerance:g} % allowed"
-    )
+    missed = f"{_compare_loss(candidate, rival)}, {100 * tolerance:g} % allowed"
     return Limit("above", floor + excess * (1 + tolerance), LOSS, basis, missed).check(
         candidate.metrics.validation_loss,
         name,
         candidate.describe("loss"),
         candidate.advise("raise --tolerance"),
+    )
+
+
+def _excess_ratio(candidate: Candidate, rival: BestLoss) -> float:
+    """By which fraction the loss above the entropy floor is worse than the rival's."""
+    worse = candidate.metrics.validation_loss - rival.validation_loss
+    excess = rival.validation_loss - candidate.metrics.entropy_floor
+    return worse / excess if excess else math.inf if worse > 0 else 0.0
+
+
+def _compare_loss(candidate: Candidate, rival: BestLoss) -> str:
+    return (
+        f"{100 * _excess_ratio(candidate, rival):#.4g} % worse than the best published, "
+        f"{rival.validation_loss:#.4g} in run {short_name(rival.run)} (above the floor "
+        f"{candidate.metrics.entropy_floor:#.4g})"
+    )
+
+
+def find_doubt(candidate: Candidate, tolerance: float) -> str:
+    """Why a person should look at a model: its loss is worse than its rival's; empty if not.
+
+    Args:
+        tolerance: the fraction by which the loss above the floor may be worse without a person.
+    """
+    rival = candidate.rival
+    if rival is None or _excess_ratio(candidate, rival) <= tolerance:
+        return ""
+    return (
+        f"{candidate.describe('loss')} {candidate.metrics.validation_loss:#.4g} is "
+        f"{_compare_loss(candidate, rival)}, up to {100 * tolerance:g} % is published unasked"
     )

@@ -1,15 +1,22 @@
 """The quality gate: checks that a run must pass to be published, and drift, which only warns."""
 
+import json
 import logging
+import math
 from datetime import UTC, datetime
+from hashlib import sha256
+from typing import NamedTuple
 
 import numpy as np
 
+from tasks.core.records import Sha256
+from tasks.core.settings import read_settings
 from tasks.evaluation.records import DataSummary
 from tasks.models.store import ModelRecord
 from tasks.parameters.retrain import GateParameters, RunParameters
-from tasks.runs.checks import Candidate, check_model
+from tasks.runs.checks import Candidate, check_model, find_doubt
 from tasks.runs.manifest import (
+    Approval,
     Check,
     Drift,
     Manifest,
@@ -26,6 +33,30 @@ SPREAD_STEP = 1e-5
 """Summaries round spreads to this step; those of faint images may be zero."""
 
 
+class Person(NamedTuple):
+    """Who decides on a run that passes the gate, but may not be published unasked."""
+
+    can_be_asked: bool
+    """Only a run of a deployment can wait; any other one is refused."""
+    answer: Approval | None = None
+    """Perhaps to an earlier question."""
+
+
+NOBODY = Person(can_be_asked=False)
+
+
+class Review(NamedTuple):
+    """How that person is asked."""
+
+    tolerance: float
+    """By which fraction a loss above the floor may be worse than its rival's without a person."""
+    question: Sha256
+    """Of all that the person decides on."""
+    until: datetime
+    """How long an answer is waited for."""
+    person: Person
+
+
 def judge(
     record: RunRecord,
     rivals: Rivals,
@@ -33,6 +64,7 @@ def judge(
     run: RunParameters,
     unreadable: str | None = None,
     previous: Manifest | None = None,
+    review: Review | None = None,
 ) -> Verdict:
     """Decide whether a run is published.
 
@@ -40,17 +72,15 @@ def judge(
         rivals: published losses to compare with.
         previous: the published run.
         unreadable: why the manifest of the published run cannot be read, if it cannot.
+        review: how a person is asked; None if nobody is.
     """
     if unreadable:
         unreadable = (
             f"The published run cannot be read, so the losses cannot be compared: {unreadable}"
         )
         rivals = rivals._replace(reasons=dict.fromkeys(rivals.reasons, unreadable))
-    checks = [
-        check
-        for model in record.models
-        for check in check_model(_candidate(model, record, rivals, gate))
-    ]
+    candidates = [_candidate(model, record, rivals, gate) for model in record.models]
+    checks = [check for candidate in candidates for check in check_model(candidate)]
     if unreadable:
         checks.append(Check(name="published run is readable", passed=False, text=unreadable))
     checks += _check_age(record, previous)
@@ -58,10 +88,70 @@ def judge(
     outcome: VerdictOutcome = "refused" if failed and not run.publish_anyway else "published"
     if run.quick:
         outcome = "quick look"
+    approval = None
+    if review and outcome == "published" and not run.publish_anyway:
+        outcome, approval = _ask(candidates, review)
     not_compared = dict.fromkeys(rivals.reasons.values())  # several models may have one reason
     not_compared.pop(unreadable or "", None)  # it is among the failed checks
-    reason = _explain(outcome, failed, len(checks), list(not_compared))
-    return Verdict(outcome=outcome, reason=reason, checks=tuple(checks), rivals=rivals.best)
+    more = [*not_compared, *_describe_approval(approval, outcome)]
+    return Verdict(
+        outcome=outcome,
+        reason=_explain(outcome, failed, len(checks), more),
+        checks=tuple(checks),
+        rivals=rivals.best,
+        approval=approval,
+    )
+
+
+def plan_review(
+    record: RunRecord, rivals: Rivals, last_run: str | None, person: Person
+) -> Review | None:
+    """How a person is asked; None where the deployment does not ask for it.
+
+    Args:
+        last_run: the run that was published last.
+    """
+    settings = read_settings()
+    tolerance = settings.approval_tolerance
+    if tolerance is None and person.answer is None:
+        return None
+    weights = [model.weights_sha256 for model in record.models]
+    best = {key: rival.model_dump() for key, rival in rivals.best.items()}
+    subject = json.dumps([weights, best, last_run], sort_keys=True)
+    return Review(
+        tolerance=math.inf if tolerance is None else tolerance,
+        question=sha256(subject.encode()).hexdigest(),
+        until=datetime.now(UTC) + settings.approval_time,
+        person=person,
+    )
+
+
+def _ask(candidates: list[Candidate], review: Review) -> tuple[VerdictOutcome, Approval | None]:
+    """The outcome of a run that passes all checks, and what a person is or was asked about it."""
+    answer = review.person.answer
+    if answer and answer.answer != "publish":
+        return "refused", answer
+    doubts = list(filter(None, (find_doubt(found, review.tolerance) for found in candidates)))
+    if not doubts or (answer and answer.question == review.question):
+        return "published", answer
+    approval = Approval(question=review.question, reason="; ".join(doubts), until=review.until)
+    return "waiting" if review.person.can_be_asked else "refused", approval
+
+
+def _describe_approval(approval: Approval | None, outcome: VerdictOutcome) -> list[str]:
+    """Why a person was asked, and who said what, in sentences without their stops."""
+    if approval is None:
+        return []
+    until, name = f"{approval.until:%Y-%m-%d %H:%M} UTC", approval.name or "A person"
+    note = f": {approval.note.removesuffix('.')}" if approval.note else ""
+    waits = f"It waits until {until} for a person to decide"
+    said = {
+        None: waits if outcome == "waiting" else "Only runs of a deployment can wait for a person",
+        "publish": f"{name} approved it{note}",
+        "refuse": f"{name} refused it{note}",
+        "time-out": f"Nobody approved it until {until}",
+    }
+    return [approval.reason, said[approval.answer]]
 
 
 def _check_age(record: RunRecord, previous: Manifest | None) -> list[Check]:
@@ -97,17 +187,15 @@ def _candidate(
     )
 
 
-def _explain(
-    outcome: VerdictOutcome, failed: list[str], checks: int, not_compared: list[str]
-) -> str:
-    """The reason for an outcome, in sentences."""
+def _explain(outcome: VerdictOutcome, failed: list[str], checks: int, more: list[str]) -> str:
+    """The reason for an outcome, in sentences; those in `more` lack their stops."""
     if outcome == "quick look":
         return "Quick look: not published."
     reason = f"All {checks} checks passed"
     if failed:
         intro = "Published although " if outcome == "published" else ""
         reason = f"{intro}{len(failed)} of {checks} checks failed: {'; '.join(failed)}"
-    return " ".join(f"{sentence}." for sentence in (reason, *not_compared))
+    return " ".join(f"{sentence}." for sentence in (reason, *more))
 
 
 def measure_drift(before: Manifest | None, after: DataSummary) -> Drift | None:

@@ -27,7 +27,8 @@ DERIVED_VERSION = 2
 them: what is published is then made anew from the same models, and not taken for unchanged."""
 SHORT_NAME = 8
 """Characters of a run's name that are shown to people, as Git does with commits."""
-VerdictOutcome = Literal["published", "refused", "quick look"]
+VerdictOutcome = Literal["published", "refused", "quick look", "waiting"]
+"""A run that waits for a person is not finished: no manifest in a run's final folder says so."""
 
 
 class Check(Record):
@@ -47,6 +48,23 @@ class BestLoss(Record):
     run: str
 
 
+class Approval(Record):
+    """What a person was asked about a run that passed the gate, and what became of it."""
+
+    question: Sha256 = Field(
+        description="of the models' weights, their rivals and the published run: an answer holds "
+        "for no other"
+    )
+    reason: str = Field(description="why a person was asked")
+    until: datetime = Field(description="an answer was waited for until then")
+    answer: Literal["publish", "refuse", "time-out"] | None = Field(
+        None, description="null as long as the run waits"
+    )
+    name: str = Field("", description="of who decided, as they gave it")
+    note: str = Field("", description="theirs")
+    time: datetime | None = Field(None, description="when the run took note of the answer")
+
+
 class Verdict(Record):
     """Whether the run passed the quality gate, and why."""
 
@@ -58,11 +76,17 @@ class Verdict(Record):
         description="best published losses before this run, by model, code size and layers: "
         "`deep-32, 784-128-64-32-64-128-784`; in version 0.1 by model and code size",
     )
+    approval: Approval | None = Field(None, description="null if no person was asked")
 
     @property
     def published(self) -> bool:
         """Whether the gate let the run be published."""
         return self.outcome == "published"
+
+    @property
+    def waits(self) -> bool:
+        """Whether a person has to decide."""
+        return self.outcome == "waiting"
 
     @property
     def passed(self) -> bool:

@@ -19,23 +19,33 @@ from tasks.core.storage import (
     sync,
     write_bytes,
     write_errors_explained,
+    write_record,
 )
 from tasks.core.versions import installed_versions
 from tasks.models.store import copy_model
 from tasks.parameters.retrain import Parameters
 from tasks.runs.building import (
+    ATTEMPT_FOLDER,
     PUBLICATION_LOCK,
+    WAITING_FILE,
     building_folder,
     digest_codes,
     finish_building,
     list_files,
 )
 from tasks.runs.croissant import CROISSANT_FILE, describe_run
-from tasks.runs.gate import judge, measure_drift, warn_of_drift
+from tasks.runs.gate import NOBODY, Person, judge, measure_drift, plan_review, warn_of_drift
 from tasks.runs.journal import read_journal, record_publication, record_retirement
 from tasks.runs.kept_basis import list_bases
 from tasks.runs.lookup import check_files, find_ever_published, find_published
-from tasks.runs.manifest import DERIVED_VERSION, Manifest, RunRecord, read_manifest, short_name
+from tasks.runs.manifest import (
+    DERIVED_VERSION,
+    Approval,
+    Manifest,
+    RunRecord,
+    read_manifest,
+    short_name,
+)
 from tasks.runs.outbox import record_missed
 from tasks.runs.retention import delete_old_runs
 from tasks.runs.rivals import find_rivals, list_losses, merge_best
@@ -48,9 +58,15 @@ each file of the report, by its name."""
 
 
 def complete_run(
-    record: RunRecord, root: Path, render: RenderReport, codes: Iterable[FileRecord] = ()
+    record: RunRecord,
+    root: Path,
+    render: RenderReport,
+    codes: Iterable[FileRecord] = (),
+    person: Person = NOBODY,
 ) -> Manifest:
     """Complete a run's folder, judge it, publish it if it passed, and delete old runs.
+
+    Where a person has to decide first, the folder stays as it is, with the manifest so far in it.
 
     Args:
         codes: codes files that were verified when they were written; others are verified here.
@@ -67,10 +83,13 @@ def complete_run(
     remove_partial_files(building)
     record = _copy_models(record, building, root)
     codes_sha256 = digest_codes(building, codes)
-    dataset, parameters = record.dataset.name, Parameters.model_validate(record.parameters)
+    dataset = record.dataset.name
     with lock(PUBLICATION_LOCK, root):
         record_missed(dataset, root)
-        manifest = _judge_run(record, codes_sha256, parameters, building, root, render)
+        manifest = _judge_run(record, codes_sha256, person, building, root, render)
+        if manifest.verdict.waits:
+            write_record(building / ATTEMPT_FOLDER / WAITING_FILE, manifest)
+            return manifest
         finish_building(building, MANIFEST_FILE, manifest, folder)
         if manifest.verdict.published:
             switch_link(manifest, root)
@@ -98,13 +117,13 @@ def _copy_models(record: RunRecord, building: Path, root: Path) -> RunRecord:
 def _judge_run(
     record: RunRecord,
     codes_sha256: CodesSha256,
-    parameters: Parameters,
+    person: Person,
     building: Path,
     root: Path,
     render: RenderReport,
 ) -> Manifest:
     """Judge a run, write its report, and return its manifest."""
-    dataset = record.dataset
+    dataset, parameters = record.dataset, Parameters.model_validate(record.parameters)
     try:
         previous, unreadable = find_published(dataset.name, root), None
     except StepError as error:
@@ -113,7 +132,9 @@ def _judge_run(
     warn_of_drift(drift, parameters.gate.drift)
     ever, journal = find_ever_published(dataset.name, root), read_journal(dataset.name, root)
     rivals = find_rivals(dataset, record.models, ever, journal.retired)
-    verdict = judge(record, rivals, parameters.gate, parameters.run, unreadable, previous)
+    review = plan_review(record, rivals, journal.last_run, person)
+    gate, run = parameters.gate, parameters.run
+    verdict = judge(record, rivals, gate, run, unreadable, previous, review)
     own = list_losses(record) if verdict.passed else {}
     manifest = Manifest(
         **dict(record),
@@ -159,6 +180,16 @@ def _log_outcome(manifest: Manifest) -> None:
         logger.info("Run %s is a quick look and is not published", run)
     else:
         logger.info("Run %s is %s. %s", run, verdict.outcome, verdict.reason)
+
+
+def settle(manifest: Manifest, approval: Approval, root: Path, render: RenderReport) -> Manifest:
+    """Judge a run that waited anew, with an answer; it may have to wait for another one.
+
+    Raises:
+        As `complete_run`.
+    """
+    record = RunRecord(**{name: getattr(manifest, name) for name in RunRecord.model_fields})
+    return complete_run(record, root, render, person=Person(can_be_asked=True, answer=approval))
 
 
 def resume_publication(run: str, root: Path) -> Manifest | None:

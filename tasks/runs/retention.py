@@ -20,13 +20,17 @@ from tasks.core.storage import PARTIAL_PREFIX, delete_folder, read_record
 from tasks.encoding import stored_neighbors
 from tasks.images import store as images
 from tasks.models import store as models
-from tasks.runs.building import RUN_LOCK_PREFIX
+from tasks.runs.building import ATTEMPT_FOLDER, RUN_LOCK_PREFIX, WAITING_FILE, read_waiting
 from tasks.runs.journal import record_runs, superseded_at
 from tasks.runs.lookup import find_runs, published_run
 
 logger = logging.getLogger(__name__)
 
-RESULT_RECORDS = ("runs/[!.]*/manifest.json", "sweeps/[!.]*/sweep.json")
+RESULT_RECORDS = (
+    "runs/[!.]*/manifest.json",
+    "sweeps/[!.]*/sweep.json",
+    f"runs/{PARTIAL_PREFIX}*/{ATTEMPT_FOLDER}/{WAITING_FILE}",
+)
 OWN_RECORDS = {
     "models": (models.RECORD_FILE, "fingerprint"),
     "datasets": (images.RECORD_FILE, "folder"),
@@ -92,7 +96,7 @@ def delete_unneeded(own_run: str, grace: timedelta, root: Path) -> None:
         logger.warning("Skipped the clean-up: %s; repair the file or remove its folder", error)
         return
     for folder in _find_unneeded(needed, root):
-        if _idle_time(folder) > grace:
+        if _idle_time(folder) > grace and not _waits(folder, grace, root):
             delete(folder)
 
 
@@ -131,6 +135,13 @@ def _find_unneeded(needed: set[str], root: Path) -> Iterator[Path]:
         for folder in (root / kind).glob("[!.]*"):
             if f"{kind}/{folder.name}" not in needed and _is_ours(folder, record_file, field):
                 yield folder
+
+
+def _waits(folder: Path, grace: timedelta, root: Path) -> bool:
+    """Whether a person may still decide on the run that is built in a folder."""
+    manifest = read_waiting(folder.name.removeprefix(PARTIAL_PREFIX), root)
+    approval = manifest.verdict.approval if manifest else None
+    return approval is not None and datetime.now(UTC) < approval.until + grace
 
 
 def _is_ours(folder: Path, record_file: str, field: str) -> bool:

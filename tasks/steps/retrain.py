@@ -4,9 +4,6 @@ TensorFlow and Matplotlib are imported where they are needed, so that a run star
 early, without them.
 """
 
-from pathlib import Path
-
-from tasks.codes.published import run_folder
 from tasks.codes.reader import CodesFile, is_valid, open_codes
 from tasks.core.records import (
     SPLITS,
@@ -28,15 +25,22 @@ from tasks.models.store import ModelRecord
 from tasks.parameters.images import DataParameters
 from tasks.parameters.retrain import Parameters, RunParameters
 from tasks.reports.inspections.page import InspectionRecord, raise_faults, write_inspection
-from tasks.reports.report import MARKDOWN_FILE, render_files
+from tasks.reports.report import render_files
 from tasks.runs import anchors, lookup, outbox, publication
 from tasks.runs.anchors import TrainingContext
-from tasks.runs.building import ATTEMPT_FOLDER, begin_run, building_folder, discard_building
-from tasks.runs.manifest import Manifest, Outcome, RunRecord
+from tasks.runs.building import (
+    ATTEMPT_FOLDER,
+    begin_run,
+    building_folder,
+    discard_building,
+    read_waiting,
+)
+from tasks.runs.gate import Person
+from tasks.runs.manifest import Approval, Outcome, RunRecord
 from tasks.steps import log_lines
-from tasks.steps.events import CONFIRMED, REFUSED, announce, announce_publication
-from tasks.steps.outcome import describe_losses
-from tasks.steps.prefect_artifacts import show_history, show_results, show_text
+from tasks.steps.events import CONFIRMED, announce, announce_publication
+from tasks.steps.outcome import announce_outcome, show_outcome
+from tasks.steps.prefect_artifacts import show_history, show_text
 from tasks.steps.progress import show_progress
 from tasks.steps.server import end_if_unwanted
 from tasks.steps.step import CurrentRun, costs_so_far, step
@@ -47,10 +51,15 @@ STAGES = ("dataset", "train", "encode", "evaluate", "figures", "publish")
 
 @step("Look for an earlier attempt", "resume", log_lines.summarize_earlier)
 def find_earlier_attempt(run: str) -> Outcome | None:
-    """The outcome of the run if an earlier attempt completed it; announces it again."""
+    """The outcome of the run if an earlier attempt completed it; announces it again.
+
+    Also if it waits for a person since.
+    """
     root = prepare_artifacts_folder()
+    if waiting := read_waiting(run, root):
+        return Outcome(manifest=waiting, unchanged=False)
     manifest = publication.resume_publication(run, root)
-    return _announced(manifest, root) if manifest else None
+    return announce_outcome(manifest, root) if manifest else None
 
 
 @step("Choose the device", "device")
@@ -259,18 +268,17 @@ def publish_run(
     end_if_unwanted()
     manifest = publication.resume_publication(run.name, root)
     if manifest is None:
-        manifest = publication.complete_run(record, root, render_files, codes.values())
-    report = run_folder(run.name, root) / MARKDOWN_FILE
-    outcome = Outcome(manifest=manifest, unchanged=False)
-    title = f"{manifest.verdict.outcome.capitalize()}: {describe_losses(outcome)}"
-    show_results(dataset.name, title, report, metrics)
-    return _announced(manifest, root)
+        person = Person(can_be_asked=run.can_wait)
+        manifest = publication.complete_run(record, root, render_files, codes.values(), person)
+    return show_outcome(manifest, root)
 
 
-def _announced(manifest: Manifest, root: Path) -> Outcome:
-    """Show and announce how a run ended."""
-    show_history(manifest.dataset.name, root)
-    announce_publication(manifest.dataset.name, root)
-    if manifest.verdict.outcome == "refused":
-        announce(manifest, REFUSED)
-    return Outcome(manifest=manifest, unchanged=False)
+@step("Publish or refuse the run", "publish", log_lines.summarize_outcome)
+def settle_run(waiting: Outcome, approval: Approval) -> Outcome:
+    """Compare a run that waited for a person anew, and do what they decided.
+
+    It waits again where something else is published than what the person compared it with.
+    """
+    root = prepare_artifacts_folder()
+    end_if_unwanted()
+    return show_outcome(publication.settle(waiting.manifest, approval, root, render_files), root)

@@ -33,6 +33,8 @@ BEAT = "autoencoder-flow.beat"
 TAG = "autoencoder-flow"
 """Of our runs: others may use the same names for their flows, on the same server."""
 IN_PROGRESS = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+DECIDE_UNTIL = "autoencoder-flow.decide-until"
+"""Label of a run that waits for a person: when it is refused without an answer, in ISO format."""
 ANSWER_SECONDS = 10
 """How long the server may take to answer."""
 

@@ -14,7 +14,7 @@ from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.context import TagsContext
-from prefect.runtime import flow_run, task_run
+from prefect.runtime import deployment, flow_run, task_run
 from prefect.tasks import exponential_backoff
 
 from tasks.core.device import check_xla_flags
@@ -50,6 +50,8 @@ class CurrentRun(NamedTuple):
     name: str
     """Prefect's id of the flow run; a retry keeps it."""
     started: datetime
+    can_wait: bool = False
+    """Whether it can wait for a person: Prefect suspends only runs of a deployment."""
 
 
 @contextmanager
@@ -70,7 +72,7 @@ def current_run() -> Iterator[CurrentRun]:
         # For each tag of a task, Prefect asks the server for a slot: a run's own is not its tasks'.
         with TagsContext(current_tags=set()), watched(), run_in_progress(name, root):
             _costs.set([])
-            yield CurrentRun(name, datetime.now(UTC))
+            yield CurrentRun(name, datetime.now(UTC), can_wait=deployment.get_id() is not None)
 
 
 def is_transient(_task: Any, _run: Any, state: State[Any]) -> bool:

@@ -237,6 +237,11 @@ def process_of(run: str) -> int:
     return find_process(b"prefect.engine", run.encode())
 
 
+def is_running(run: str) -> bool:
+    """Whether a process has the run's id in its environment."""
+    return any(run.encode() in found for found in read_processes("environ").values())
+
+
 def find_process(word: bytes, mark: bytes) -> int:
     """The process with this word in its command line and this mark in its environment."""
     commands, environments = read_processes("cmdline"), read_processes("environ")

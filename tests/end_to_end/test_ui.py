@@ -2,15 +2,16 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tasks.runs.building import ATTEMPT_FOLDER
+from tasks.runs.manifest import read_manifest
 from tests.conftest import SAMPLE, SAMPLE_FOLDER
-from tests.end_to_end.serving import RUN, Served, long_run, wait_until
+from tests.end_to_end.serving import RUN, Served, is_running, long_run, wait_until
 from tests.fetching import fetch
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def field(page: "Page", title: str, tag: str = "input") -> "Locator":
     return page.get_by_text(title).first.locator(f"xpath=following::{tag}[1]")
 
 
+APPROVED = {**RUN, "data": {**RUN["data"], "dataset": "approved"}}
+"""A run of a dataset that no other test publishes."""
 SIXTEEN = {"code_size": 16}
 
 
@@ -143,3 +146,54 @@ def test_a_cancelled_run_leaves_a_checkpoint_and_nothing_half_written(
     served.wait_for(again, "Published")
     served.wait_for_message(again, "Resuming the deep model")
     wait_until(lambda: (served.artifacts / "neighbors" / again).exists(), 90, served.tail)
+
+
+@pytest.fixture
+def waiting(served: Served) -> Callable[..., str]:
+    """Start a run that is worse than the published one, and wait until it is suspended."""
+
+    def start(seed: int, **settings: str) -> str:
+        training = {**RUN["training"], "seed": seed, "shallow_epochs": 25}
+        env = {"AUTOENCODER_APPROVAL_TOLERANCE": "0", **settings}
+        run = served.start(
+            {**APPROVED, "training": training, "run": {"new_basis": True}},
+            job_variables={"env": env},
+        )
+        served.wait_for(run, "Suspended")
+        return run
+
+    first = served.start(APPROVED)
+    served.wait_for(first, "Published", or_else="Unchanged")
+    return start
+
+
+def test_a_person_approves_a_run_that_is_slightly_worse(
+    served: Served, page: "Page", waiting: Callable[..., str], tmp_path: Path
+) -> None:
+    run = waiting(seed=31)
+    folder = served.artifacts / "runs" / run
+    wait_until(lambda: not is_running(run), 30, served.tail)
+    assert not folder.exists()
+    page.goto(f"{served.address}/runs/flow-run/{run}")
+    page.get_by_role("button", name="Resume").first.click()
+    form = page.get_by_role("dialog")
+    form.get_by_text("worse than the best published").first.wait_for()
+    form.get_by_text("Publish this run").first.locator("xpath=following::label[1]").click()
+    form.get_by_text("Your name").first.locator("xpath=following::textarea[1]").fill("Ada")
+    page.screenshot(path=tmp_path / "resume.png")
+    form.get_by_role("button", name="Submit").click()
+    served.wait_for(run, "Published")
+    assert (served.artifacts / "published" / "approved").resolve() == folder.resolve()
+    assert read_manifest(folder).verdict.reason.endswith("Ada approved it.")
+    trained = [step for step in served.steps(run) if step["name"].startswith("Train")]
+    assert len(trained) == 2, "only before it was suspended"
+
+
+def test_a_run_about_which_nobody_decides_is_refused(
+    served: Served, waiting: Callable[..., str]
+) -> None:
+    run = waiting(seed=32, AUTOENCODER_APPROVAL_HOURS="0.0001")
+    served.wait_for(run, "Refused")
+    reason = read_manifest(served.artifacts / "runs" / run).verdict.reason
+    assert "Nobody approved it until" in reason
+    assert (served.artifacts / "published" / "approved").resolve().name != run

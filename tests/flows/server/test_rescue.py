@@ -1,6 +1,7 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,7 +12,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectAlreadyExists
-from prefect.states import Cancelled, Crashed, Running
+from prefect.states import Cancelled, Crashed, Running, Suspended
 
 from flows.server.deploy import WORK_POOL
 from flows.server.rescue import (
@@ -29,7 +30,7 @@ from flows.server.supervision import worker_lock
 from tasks.core.locks import open_held
 from tasks.core.settings import Settings
 from tasks.runs.building import run_in_progress
-from tasks.steps.server import TAG
+from tasks.steps.server import DECIDE_UNTIL, TAG
 
 SETTINGS = Settings(silence_seconds=300, pending_seconds=600)
 
@@ -198,3 +199,26 @@ def test_a_cancellation_wins(client: SyncPrefectClient, monkeypatch: pytest.Monk
     assert read(identity).state_type == StateType.CANCELLED
     set_state(client, run, state)  # the next look comes too late
     assert read(identity).state_type == StateType.CANCELLED
+
+
+@pytest.mark.parametrize(("hours", "name"), [(1, "Suspended"), (-1, "Resuming")])
+def test_a_run_waits_for_a_person_until_its_time_is_up(
+    hours: int, name: str, client: SyncPrefectClient, tmp_path: Path
+) -> None:
+    identity = start(client)
+    until = datetime.now(UTC) + timedelta(hours=hours)
+    client.update_flow_run_labels(identity, {DECIDE_UNTIL: until.isoformat()})
+    client.set_flow_run_state(identity, Suspended())
+    rescue = Rescue(tmp_path)
+    for now in range(0, int(3 * SETTINGS.silence_seconds), 100):
+        rescue.look(client, now)
+    assert client.read_flow_run(identity).state_name == name
+
+
+def test_a_run_that_somebody_suspended_stays_suspended(
+    client: SyncPrefectClient, tmp_path: Path
+) -> None:
+    identity = start(client)
+    client.set_flow_run_state(identity, Suspended())
+    Rescue(tmp_path).look(client, 0)
+    assert client.read_flow_run(identity).state_name == "Suspended"

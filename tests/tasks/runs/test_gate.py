@@ -11,8 +11,16 @@ from tasks.evaluation.records import DataSummary, Metrics
 from tasks.models.spec import choose_recipe
 from tasks.models.store import ModelRecord
 from tasks.parameters.retrain import GateParameters, RunParameters
-from tasks.runs.gate import judge, measure_drift, warn_of_drift
-from tasks.runs.manifest import BestLoss, Drift, Manifest, RunRecord, Verdict
+from tasks.runs.gate import (
+    NOBODY,
+    Person,
+    Review,
+    judge,
+    measure_drift,
+    plan_review,
+    warn_of_drift,
+)
+from tasks.runs.manifest import Approval, BestLoss, Drift, Manifest, RunRecord, Verdict
 from tasks.runs.rivals import NO_RUN, Rivals, find_rivals, loss_key, merge_best
 from tests.conftest import BASELINES, EXAMPLE_DATASET, METRICS, SUMMARY, anchor_to, example_model
 from tests.tasks.runs.test_manifest import RELEASED
@@ -391,3 +399,129 @@ def test_only_drift_above_the_limit_is_logged(caplog: pytest.LogCaptureFixture) 
     assert "drifted since run before: mean by 0.200 standard deviations" in caplog.text
     warn_of_drift(Drift(rival="before", mean_shift=None, spread_ratio=None), 0.1)
     assert "another shape than those of run before" in caplog.text
+
+
+SOON = datetime(2026, 11, 29, 3, 0, tzinfo=UTC)
+ASKED = Review(0.01, "a" * 64, SOON, Person(can_be_asked=True))
+SLIGHTLY_WORSE = METRICS.model_copy(update={"validation_loss": 0.281})
+"""By 2.5 % of the rival's excess of 0.04."""
+
+
+def review(
+    asked: Review | None,
+    metrics: Metrics = SLIGHTLY_WORSE,
+    run: RunParameters = RunParameters(),
+) -> Verdict:
+    found = record({"deep": metrics})
+    return judge(found, Rivals(BEST, {}), GateParameters(), run, review=asked)
+
+
+def answered(answer: str, question: str = "a" * 64, **more: str) -> Review:
+    approval = Approval.model_validate(
+        {"question": question, "reason": "Why", "until": SOON, "answer": answer, **more}
+    )
+    return ASKED._replace(person=Person(can_be_asked=True, answer=approval))
+
+
+def test_a_run_that_is_worse_than_may_be_published_unasked_waits_for_a_person() -> None:
+    verdict = review(ASKED)
+    assert verdict.waits
+    assert verdict.approval
+    assert verdict.approval.answer is None
+    assert verdict.reason == (
+        "All 6 checks passed. Deep loss 0.2810 is 2.500 % worse than the best published, 0.2800 in "
+        "run 2b6e6b7a (above the floor 0.2400), up to 1 % is published unasked. It waits until "
+        "2026-11-29 03:00 UTC for a person to decide."
+    )
+
+
+@pytest.mark.parametrize("loss", [0.2801, 0.28, 0.27])
+def test_a_run_that_is_good_enough_waits_for_nobody(loss: float) -> None:
+    verdict = review(ASKED, METRICS.model_copy(update={"validation_loss": loss}))
+    assert (verdict.outcome, verdict.approval) == ("published", None)
+
+
+@pytest.mark.parametrize(
+    ("run", "outcome"),
+    [(RunParameters(quick=True), "quick look"), (RunParameters(publish_anyway=True), "published")],
+)
+def test_nobody_is_asked_about_a_quick_look_or_what_somebody_wanted_published(
+    run: RunParameters, outcome: str
+) -> None:
+    verdict = review(ASKED, run=run)
+    assert (verdict.outcome, verdict.approval) == (outcome, None)
+
+
+def test_nobody_is_asked_by_default_or_about_what_the_gate_refuses() -> None:
+    assert review(None).outcome == "published"
+    verdict = review(ASKED, METRICS.model_copy(update={"validation_loss": 0.31}))
+    assert (verdict.outcome, verdict.approval) == ("refused", None)
+
+
+def test_a_run_that_cannot_wait_is_refused() -> None:
+    verdict = review(ASKED._replace(person=NOBODY))
+    assert verdict.outcome == "refused"
+    assert verdict.reason.endswith("Only runs of a deployment can wait for a person.")
+
+
+@pytest.mark.parametrize(
+    ("asked", "outcome", "said"),
+    [
+        (answered("publish"), "published", "Why. A person approved it."),
+        (
+            answered("publish", name="Ada", note="Fine."),
+            "published",
+            "Why. Ada approved it: Fine.",
+        ),
+        (answered("refuse", name="Ada"), "refused", "Why. Ada refused it."),
+        (answered("time-out"), "refused", "Why. Nobody approved it until 2026-11-29 03:00 UTC."),
+    ],
+)
+def test_the_verdict_says_what_a_person_decided(asked: Review, outcome: str, said: str) -> None:
+    verdict = review(asked)
+    assert verdict.outcome == outcome
+    assert verdict.reason == f"All 6 checks passed. {said}"
+    assert verdict.approval == asked.person.answer
+
+
+def test_an_approval_of_something_else_counts_only_where_nobody_need_be_asked() -> None:
+    other = answered("publish", question="b" * 64)
+    again = review(other)
+    assert again.waits
+    assert again.approval
+    assert (again.approval.question, again.approval.answer) == ("a" * 64, None)
+    assert review(other, METRICS.model_copy(update={"validation_loss": 0.28})).published
+    assert review(other, METRICS.model_copy(update={"validation_loss": 0.31})).outcome == "refused"
+
+
+def test_a_refusal_holds_whatever_else_is_published_meanwhile() -> None:
+    other = answered("refuse", question="b" * 64)
+    assert review(other, METRICS.model_copy(update={"validation_loss": 0.27})).outcome == "refused"
+
+
+def test_the_question_is_about_weights_rivals_and_what_is_published(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run, rivals = record({"deep": SLIGHTLY_WORSE}), Rivals(BEST, {})
+    assert plan_review(run, rivals, "before", NOBODY) is None
+    monkeypatch.setenv("AUTOENCODER_APPROVAL_TOLERANCE", "0.01")
+    better = {key: loss.model_copy(update={"run": "x"}) for key, loss in BEST.items()}
+    retrained = (DEEP.model_copy(update={"weights_sha256": "f" * 64}),)
+    asked = [
+        plan_review(run, rivals, "before", NOBODY),
+        plan_review(run, rivals, "later", NOBODY),
+        plan_review(run, Rivals(better, {}), "before", NOBODY),
+        plan_review(run.model_copy(update={"models": retrained}), rivals, "before", NOBODY),
+        plan_review(run.model_copy(update={"run": "again"}), rivals, "before", NOBODY),
+    ]
+    questions = [found.question for found in asked if found]
+    assert len(questions) == 5
+    assert len(set(questions)) == 4
+    assert questions[0] == questions[4]
+
+
+def test_an_answer_counts_even_where_the_deployment_asks_no_more() -> None:
+    asked = plan_review(
+        record({"deep": SLIGHTLY_WORSE}), Rivals(BEST, {}), None, answered("refuse").person
+    )
+    assert review(asked).outcome == "refused"

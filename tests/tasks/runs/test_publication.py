@@ -1,7 +1,8 @@
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from unittest import mock
 
@@ -15,14 +16,25 @@ from tasks.core.storage import write_record
 from tasks.models.store import ModelRecord
 from tasks.parameters.retrain import RunParameters
 from tasks.runs import publication
-from tasks.runs.building import building_folder
+from tasks.runs.building import ATTEMPT_FOLDER, WAITING_FILE, building_folder, read_waiting
 from tasks.runs.journal import read_journal, superseded_at
 from tasks.runs.lookup import check_files
-from tasks.runs.manifest import read_manifest
+from tasks.runs.manifest import Manifest, read_manifest
 from tasks.runs.publication import publish, resume_publication
+from tasks.runs.retention import delete_unneeded
 from tests.conftest import BASELINES, METRICS, SUMMARY, complete
+from tests.waiting import answer, complete_waiting, settle_with
 
 WORSE = METRICS.model_copy(update={"validation_loss": 0.31})
+
+
+@pytest.fixture
+def waiting(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> Manifest:
+    """`run-2`, which waits for a person, as it is worse than `run-1`."""
+    monkeypatch.setenv("AUTOENCODER_APPROVAL_TOLERANCE", "0.005")
+    return complete_waiting(model, dataset, root)
 
 
 class KilledError(Exception):
@@ -385,3 +397,94 @@ def test_a_run_of_version_0_1_0_is_published_again_with_the_digests_of_its_codes
     assert publish("run-1", root) == earlier
     last = read_journal(dataset.name, root).publications[-1]
     assert (last.run, last.codes_sha256) == ("run-1", manifest.codes_sha256)
+
+
+def test_a_run_that_waits_for_a_person_is_not_finished(
+    waiting: Manifest, dataset: DatasetRecord, root: Path
+) -> None:
+    assert waiting.verdict.waits
+    assert published(dataset, root) == "run-1"
+    assert not run_folder("run-2", root).exists()
+    assert [run.run for run in read_journal(dataset.name, root).runs] == ["run-1"]
+    assert read_waiting("run-2", root) == waiting
+    assert "waiting" in (building_folder("run-2", root) / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("decision", "outcome", "readers_get"),
+    [
+        ("publish", "published", "run-2"),
+        ("refuse", "refused", "run-1"),
+        ("time-out", "refused", "run-1"),
+    ],
+)
+def test_a_person_s_decision_is_done_and_recorded(
+    decision: str,
+    outcome: str,
+    readers_get: str,
+    waiting: Manifest,
+    dataset: DatasetRecord,
+    root: Path,
+) -> None:
+    decided = settle_with(waiting, answer(waiting, decision, name="Ada"), root)
+    assert decided == read_manifest(run_folder("run-2", root))
+    assert decided.verdict.outcome == outcome
+    assert decided.verdict.approval
+    assert (decided.verdict.approval.answer, decided.verdict.approval.name) == (decision, "Ada")
+    assert published(dataset, root) == readers_get
+    summary = read_journal(dataset.name, root).runs[-1]
+    assert (summary.outcome, summary.reason) == (outcome, decided.verdict.reason)
+    assert outcome in (run_folder("run-2", root) / "report.html").read_text()
+    check_files(run_folder("run-2", root), decided.files)
+    assert not list((root / "runs").glob(".partial-*"))
+    assert decided.started == waiting.started
+
+
+@pytest.mark.parametrize(("loss", "outcome"), [(0.29, "refused"), (0.2995, "waiting")])
+def test_an_approved_run_is_compared_anew_with_what_was_published_meanwhile(
+    loss: float,
+    outcome: str,
+    waiting: Manifest,
+    model: ModelRecord,
+    dataset: DatasetRecord,
+    root: Path,
+) -> None:
+    better = METRICS.model_copy(update={"validation_loss": loss})
+    complete("run-3", model, dataset, root, better)
+    again = settle_with(waiting, answer(waiting, "publish"), root)
+    assert again.verdict.outcome == outcome
+    assert published(dataset, root) == "run-3"
+    if again.verdict.waits:
+        decided = settle_with(again, answer(again, "publish"), root)
+        assert decided.verdict.published
+        assert published(dataset, root) == "run-2"
+
+
+def test_what_a_waiting_run_needs_is_kept_as_long_as_it_waits(
+    waiting: Manifest, model: ModelRecord, dataset: DatasetRecord, root: Path
+) -> None:
+    approval = waiting.verdict.approval
+    assert approval
+    for run in ("run-1", "run-3"):  # nothing else needs the model and the images
+        shutil.rmtree(run_folder(run, root), ignore_errors=True)
+    (root / "locks" / "run-run-2.lock").unlink(missing_ok=True)
+    delete_unneeded("run-9", timedelta(0), root)
+    assert settle_with(waiting, answer(waiting, "publish"), root).verdict.published
+
+
+def test_a_run_that_nobody_settled_is_deleted_after_its_time(waiting: Manifest, root: Path) -> None:
+    approval = waiting.verdict.approval
+    assert approval
+    over = approval.model_copy(update={"until": datetime.now(UTC)})
+    verdict = waiting.verdict.model_copy(update={"approval": over})
+    path = building_folder("run-2", root) / ATTEMPT_FOLDER / WAITING_FILE
+    write_record(path, waiting.model_copy(update={"verdict": verdict}))
+    delete_unneeded("run-9", timedelta(0), root)
+    assert read_waiting("run-2", root) is None
+    assert not list((root / "runs").glob(".partial-*"))
+
+
+def test_what_another_version_left_waiting_is_made_anew(waiting: Manifest, root: Path) -> None:
+    path = building_folder("run-2", root) / ATTEMPT_FOLDER / WAITING_FILE
+    write_record(path, waiting.model_copy(update={"derived_version": 1}))
+    assert read_waiting("run-2", root) is None

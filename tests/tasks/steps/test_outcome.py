@@ -1,3 +1,4 @@
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,9 +12,11 @@ from tasks.core.errors import RefusedError
 from tasks.core.records import DatasetRecord
 from tasks.models.store import ModelRecord
 from tasks.parameters.retrain import RunParameters
-from tasks.runs.manifest import Manifest, Outcome
-from tasks.steps.outcome import conclude, run_name
+from tasks.runs.manifest import Approval, Manifest, Outcome
+from tasks.steps.outcome import Decision, ask_person, conclude, run_name
+from tasks.steps.server import DECIDE_UNTIL
 from tests.conftest import METRICS, complete
+from tests.waiting import complete_waiting
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -86,3 +89,62 @@ def test_a_run_s_name_says_what_it_is_about_and_ends_in_the_start_of_its_id() ->
     run, name = named("boots")
     assert name.startswith("boots-seed3-20")
     assert name.endswith(f"-{run[:8]}")
+
+
+@pytest.fixture
+def waiting(
+    model: ModelRecord, dataset: DatasetRecord, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> Outcome:
+    monkeypatch.setenv("AUTOENCODER_APPROVAL_TOLERANCE", "0.005")
+    return Outcome(manifest=complete_waiting(model, dataset, root), unchanged=False)
+
+
+def asked(
+    outcome: Outcome, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> tuple[Approval, str, dict[str, Any]]:
+    """What a person who fills in the form decided, the text above the form, the run's labels."""
+    texts = []
+
+    def suspend(wait_for_input: type[Decision], key: str) -> Decision:
+        approval = outcome.manifest.verdict.approval
+        assert approval
+        assert key == approval.question
+        texts.append(str(wait_for_input._description))
+        return wait_for_input(**given)
+
+    monkeypatch.setattr("tasks.steps.outcome.suspend_flow_run", suspend)
+
+    @flow
+    def asking() -> tuple[Approval, UUID]:
+        return ask_person(outcome), UUID(flow_run.get_id())
+
+    approval, run = asking()
+    with get_client(sync_client=True) as client:
+        return approval, texts[0], client.read_flow_run(run).labels
+
+
+def test_a_person_is_shown_the_comparison_and_decides(
+    waiting: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"publish": True, "name": "Ada", "note": "good enough"}
+    approval, text, labels = asked(waiting, given, monkeypatch)
+    assert (approval.answer, approval.name, approval.note) == ("publish", "Ada", "good enough")
+    assert approval.time
+    assert "Shallow loss 0.3010 is 1.667 % worse than the best published, 0.3000" in text
+    assert "| shallow | 0.3010 | 0.3000 | run-1 |" in text
+    assert datetime.fromisoformat(str(labels[DECIDE_UNTIL])) == approval.until
+
+
+def test_silence_until_the_end_is_told_from_a_refusal(
+    waiting: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = {"publish": False}
+    assert asked(waiting, refused, monkeypatch)[0].answer == "refuse"
+    approval = waiting.manifest.verdict.approval
+    assert approval
+    over = approval.model_copy(update={"until": datetime.now(UTC) - timedelta(seconds=1)})
+    verdict = waiting.manifest.verdict.model_copy(update={"approval": over})
+    late = waiting.manifest.model_copy(update={"verdict": verdict})
+    outcome = waiting.model_copy(update={"manifest": late})
+    assert asked(outcome, refused, monkeypatch)[0].answer == "time-out"
+    assert asked(outcome, {**refused, "name": "Ada"}, monkeypatch)[0].answer == "refuse"
