@@ -139,11 +139,11 @@ UV_COMPILE_IN = uv pip compile --universal --python-version 3.11 \
 UV_COMPILE = $(UV_COMPILE_IN) pyproject.toml
 
 lock:  ## resolve the dependencies anew (needs uv)
-	$(UV_COMPILE) --extra job --extra cpu -o requirements/cpu.txt
-	$(UV_COMPILE) --extra job --extra gpu -c requirements/cpu.txt -o requirements/gpu.txt
-	$(UV_COMPILE) --extra job --extra cpu --group dev -c requirements/cpu.txt -o requirements/dev.txt
-	$(UV_COMPILE) --extra job --extra cpu --group e2e -c requirements/cpu.txt -o requirements/e2e.txt
-	$(UV_COMPILE) requirements/bench.in --extra job --extra cpu -c requirements/cpu.txt -o requirements/bench.txt
+	$(UV_COMPILE) --extra job --extra stores --extra cpu -o requirements/cpu.txt
+	$(UV_COMPILE) --extra job --extra stores --extra gpu -c requirements/cpu.txt -o requirements/gpu.txt
+	$(UV_COMPILE) --extra job --extra stores --extra cpu --group dev -c requirements/cpu.txt -o requirements/dev.txt
+	$(UV_COMPILE) --extra job --extra stores --extra cpu --group e2e -c requirements/cpu.txt -o requirements/e2e.txt
+	$(UV_COMPILE) requirements/bench.in --extra job --extra stores --extra cpu -c requirements/cpu.txt -o requirements/bench.txt
 	$(UV_COMPILE_IN) requirements/docker.in -c requirements/cpu.txt -o requirements/docker.txt
 	$(UV_COMPILE_IN) requirements/sbom.in -o requirements/sbom.txt
 

@@ -16,6 +16,7 @@ from tasks.runs.manifest import Outcome, describe_training
 from tasks.steps import retrain as steps
 from tasks.steps.outcome import ask_person, conclude, run_name
 from tasks.steps.step import CurrentRun, current_run
+from tasks.stores.store import is_configured
 
 EXAMPLES = (
     ("", "retrain on Fashion-MNIST and publish the codes: a minute or two"),
@@ -56,11 +57,19 @@ def retrain(
         if parameters.run.inspect:
             return steps.inspect_source(parameters.data)
         outcome = run_steps(current, parameters)
+        copy_to_store(parameters)
     while outcome.manifest.verdict.waits:
         approval = ask_person(outcome)  # until somebody has decided, the process ends here
         with current_run():
             outcome = steps.settle_run(outcome, approval)
+            copy_to_store(parameters)
     return conclude(outcome)
+
+
+def copy_to_store(parameters: Parameters) -> None:
+    """Copy what is published where there is an object store."""
+    if is_configured():
+        steps.copy_to_store(parameters.data.dataset)
 
 
 def run_steps(run: CurrentRun, parameters: Parameters) -> Outcome:

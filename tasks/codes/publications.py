@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import CodesError
-from .published import artifacts_folder, published_link
+from .published import artifacts_folder, published_link, remote_address
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,15 @@ def confirmed_at(dataset: str, root: Path | str | None = None) -> datetime:
     That is when it was published, or when a later run found that it would only repeat it.
 
     Args:
-        root: as above.
+        root: as above, or the address of an object store.
 
     Raises:
         CodesError: as above.
     """
+    if address := remote_address(root):
+        from .remote.published import remote_confirmed_at  # it needs obstore
+
+        return remote_confirmed_at(dataset, address)
     publications, confirmed = _read_journal(dataset, artifacts_folder(root))
     published = publications[-1].time
     return max(confirmed, published) if confirmed else published
@@ -56,12 +60,20 @@ def check_age(dataset: str, max_age: timedelta, root: Path | str | None = None) 
     """Check that what is published was confirmed recently; return how long ago.
 
     Args:
-        root: as above.
+        root: as above, or the address of an object store.
 
     Raises:
         CodesError: it was not; or as above.
     """
-    confirmed = confirmed_at(dataset, root)
+    return check_confirmed(dataset, confirmed_at(dataset, root), max_age)
+
+
+def check_confirmed(dataset: str, confirmed: datetime, max_age: timedelta) -> timedelta:
+    """Check that what was confirmed at a time is not too old; return how long ago that was.
+
+    Raises:
+        CodesError: it is.
+    """
     age = datetime.now(UTC) - confirmed
     if age > max_age:
         raise CodesError(

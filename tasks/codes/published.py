@@ -6,9 +6,10 @@ Whatever is missing or damaged raises `CodesError`.
 import json
 import os
 import reprlib
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from .errors import CodesError
@@ -26,6 +27,7 @@ CHECKOUT = Path(__file__).resolve().parents[2] if __package__ == "tasks.codes" e
 """The checkout that this package is part of; none where it is installed by itself."""
 
 T = TypeVar("T")
+P = TypeVar("P", bound=PurePath)
 
 
 class RunFile(NamedTuple):
@@ -56,6 +58,8 @@ class PublishedRun:
     """The basis of each model's codes, by model."""
     basis: str | None = None
     """The only basis of which codes and encoders are given; none if any may be."""
+    obtain: Callable[[RunFile], Path] | None = field(default=None, repr=False, compare=False)
+    """Fetches and verifies a file of a run in an object store; the folder is then in a cache."""
 
     def file(self, path: str) -> Path:
         """The path of one of the run's files, whose size and SHA-256 were checked.
@@ -65,7 +69,7 @@ class PublishedRun:
         """
         for file in self.files:
             if file.path == path:
-                return check_file(self.folder, *file)
+                return self.obtain(file) if self.obtain else check_file(self.folder, *file)
         raise CodesError(f"The run {self.name} has no file {path}")
 
     def codes(self, split: Split = "test", model: str = "deep") -> Codes:
@@ -140,7 +144,8 @@ def open_published(
     """Resolve `published/<dataset>` once; a run published later does not disturb the reader.
 
     Args:
-        root: the artifacts folder; by default `artifacts_folder()`.
+        root: the artifacts folder, or the address of an object store such as s3://bucket/prefix,
+            of which files are fetched when they are asked for; by default `artifacts_folder()`.
         basis: of what you stored earlier; codes and encoders of another basis are then refused.
         max_age: how long ago a run may have published or confirmed it; any time by default.
 
@@ -148,6 +153,10 @@ def open_published(
         CodesError: no run is published, the published one cannot be used or is too old, or none
             of its models has the basis.
     """
+    if address := remote_address(root):
+        from .remote.published import open_remote  # it needs obstore
+
+        return open_remote(dataset, address, max_age).restrict(basis)
     root = artifacts_folder(root)
     if max_age is not None:
         from .publications import check_age  # it imports this module
@@ -174,6 +183,12 @@ def open_run(run: str, root: Path | str | None = None, basis: str | None = None)
 
 def artifacts_folder(root: Path | str | None = None) -> Path:
     """The folder of all results: by default that of the environment, or of the checkout."""
+    if remote_address(root):
+        raise CodesError(
+            f"The address of an object store is in place of the artifacts folder: only "
+            f"open_published and confirmed_at take one. Name a folder with {ROOT_VARIABLE} or the "
+            "argument root; the job copies what it publishes to AUTOENCODER_PUBLISH_TO"
+        )
     if chosen := root or os.environ.get(ROOT_VARIABLE):
         return Path(chosen)
     if CHECKOUT is None:
@@ -181,17 +196,28 @@ def artifacts_folder(root: Path | str | None = None) -> Path:
     return CHECKOUT / "artifacts"
 
 
+def remote_address(root: Path | str | None = None) -> str | None:
+    """The address of an object store, if that is what the argument or the environment names."""
+    chosen = root or os.environ.get(ROOT_VARIABLE)
+    return chosen if isinstance(chosen, str) and "://" in chosen else None
+
+
 def run_folder(run: str, root: Path) -> Path:
     """The folder of a finished run."""
-    return _beneath(root / "runs", run)
+    return beneath(root / "runs", run)
 
 
 def published_link(dataset: str, root: Path) -> Path:
     """The link to the published run of a dataset."""
-    return _beneath(root / "published", dataset)
+    return beneath(root / "published", dataset)
 
 
-def _beneath(folder: Path, name: str) -> Path:
+def beneath(folder: P, name: str) -> P:
+    """The path of what people name in a folder.
+
+    Raises:
+        CodesError: the name would lead elsewhere.
+    """
     if name in ("", ".", "..") or "/" in name:
         raise CodesError(f"{name!r} is not the name of a run or dataset")
     return folder / name

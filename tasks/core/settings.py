@@ -14,6 +14,8 @@ from typing import Literal, Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from tasks.codes.errors import CodesError
+from tasks.codes.remote.address import check_address
 from tasks.core.cores import usable_cores
 from tasks.core.errors import StepError, explain
 
@@ -35,6 +37,8 @@ class Settings(BaseSettings):
 
     data_root: Path | None = None
     """Sources must lie in this folder; anywhere if unset."""
+    publish_to: str | None = None
+    """Address of an object store, to which what is published is copied; nowhere if unset."""
     runner: Literal["threads", "dask"] = "threads"
     """Where parallel steps run."""
     workers: int = Field(default_factory=usable_cores, ge=1, le=1024)
@@ -81,6 +85,15 @@ class Settings(BaseSettings):
     def approval_time(self) -> timedelta:
         """`approval_hours` as a time."""
         return timedelta(hours=self.approval_hours)
+
+    @model_validator(mode="after")  # whose errors do not repeat the value, unlike a field's
+    def _address_without_password(self) -> Self:
+        if self.publish_to is not None:
+            try:
+                check_address(self.publish_to)
+            except CodesError as error:
+                raise ValueError(f"{PREFIX}PUBLISH_TO: {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _scheduler_needs_dask(self) -> Self:

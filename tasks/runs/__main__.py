@@ -1,4 +1,4 @@
-"""`python -m tasks.runs`: list all runs, check their age, publish a run or retire a rival."""
+"""`python -m tasks.runs`: list, check, publish, copy to an object store, retire a rival."""
 
 import argparse
 import sys
@@ -20,6 +20,8 @@ from tasks.runs.journal import superseded_at
 from tasks.runs.lookup import find_run, find_runs, is_named, published_run
 from tasks.runs.manifest import SHORT_NAME, Manifest
 from tasks.runs.publication import publish, retire
+from tasks.stores.copying import copy_published
+from tasks.stores.store import configured_store, is_configured
 
 TIME = "%Y-%m-%d %H:%M"
 
@@ -38,6 +40,8 @@ def main(arguments: list[str]) -> int:
     publishing.add_argument(
         "--anyway", action="store_true", help="publish even a refused run or a quick look"
     )
+    copying = commands.add_parser("copy", help="copy what is published to the object store")
+    copying.add_argument("dataset", nargs="*", help="all that are published, by default")
     retiring = commands.add_parser("retire", help="compare no later run with the losses of a run")
     retiring.add_argument(
         "run", help="the name of a run, or the start of its id; also of a deleted one"
@@ -49,6 +53,8 @@ def main(arguments: list[str]) -> int:
             print_runs(root)
         elif options.command == "check":
             return check(options.dataset or published_datasets(root), root)
+        elif options.command == "copy":
+            copy(options.dataset or published_datasets(root), root)
         elif options.command == "retire":
             dataset, run = find_rival(options.run, root)
             retire(run, dataset, root)
@@ -58,6 +64,8 @@ def main(arguments: list[str]) -> int:
             write_page(root)
             link = published_link(manifest.dataset.name, root)
             print(f"Published run {manifest.run} as {link}; the next run announces it in Prefect")
+            if is_configured():
+                copy([manifest.dataset.name], root)
     except AutoencoderError as error:
         print(error, file=sys.stderr)
         return 1
@@ -106,6 +114,21 @@ def check(datasets: list[str], root: Path) -> int:
             print(error, file=sys.stderr)
             code = 1
     return code
+
+
+def copy(datasets: list[str], root: Path) -> None:
+    """Copy what is published of each dataset; print a line for each.
+
+    Raises:
+        AutoencoderError: the store does not answer or refuses, or a run is damaged.
+    """
+    store = configured_store()
+    for dataset in datasets:
+        copied = copy_published(dataset, root, store)
+        if copied is None:
+            raise StepError(f"No run of {dataset} is published in {root}")
+        later = "" if copied.is_own else ", which was published later from another artifacts folder"
+        print(f"{copied.address} has run {copied.run} of {dataset}{later}")
 
 
 def _confirmation(age: timedelta, max_age: timedelta) -> str:

@@ -1,6 +1,7 @@
 """What was published and is not announced yet; it survives the process that published it.
 
-The link is switched first, then the switch is recorded in the journal, then it is announced.
+The link is switched first, then the switch is recorded in the journal, then it is announced, and
+copied to an object store where there is one (`tasks.stores`).
 Whoever comes next catches up on what a killed process, or a person at a terminal, left undone.
 """
 
@@ -13,6 +14,7 @@ from tasks.core.errors import StepError
 from tasks.core.locks import lock
 from tasks.runs.building import PUBLICATION_LOCK
 from tasks.runs.journal import (
+    Journal,
     mark_announced,
     read_journal,
     record_confirmation,
@@ -37,6 +39,13 @@ def record_missed(dataset: str, root: Path) -> None:
     manifest = _read_published(dataset, root)
     codes = manifest.codes_sha256 if manifest else {}
     record_publication(current, dataset, root, codes, switched)
+
+
+def read_recorded(dataset: str, root: Path) -> Journal:
+    """The journal, with a switch that it lacked."""
+    with lock(PUBLICATION_LOCK, root):
+        record_missed(dataset, root)
+        return read_journal(dataset, root)
 
 
 def find_unannounced(dataset: str, root: Path) -> Manifest | None:

@@ -3,8 +3,9 @@
 from tasks.core.records import DatasetRecord, FigureRecord, FileRecord
 from tasks.evaluation.records import Baselines, Metrics
 from tasks.models.store import ModelRecord
-from tasks.runs.manifest import Outcome
+from tasks.runs.manifest import Outcome, short_name
 from tasks.steps.observer import Facts
+from tasks.stores.copying import Copied
 
 SPLIT_NAMES = {"train": "training"}
 """As people call them."""
@@ -50,6 +51,16 @@ def summarize_figures(figures: tuple[FigureRecord, ...]) -> Facts:
 def summarize_outcome(outcome: Outcome) -> Facts:
     """What became of a run."""
     return Facts(number=outcome.kind)
+
+
+def summarize_copy(copied: Copied | None) -> Facts:
+    """What readers of the store get."""
+    if copied is None:
+        return Facts("nothing is published")
+    run = short_name(copied.run)
+    if copied.is_own:
+        return Facts(f"{copied.address} has run {run}")
+    return Facts(f"{copied.address} has run {run}, which was published later elsewhere")
 
 
 def summarize_earlier(outcome: Outcome | None) -> Facts:

@@ -44,6 +44,8 @@ from tasks.steps.prefect_artifacts import show_history, show_text
 from tasks.steps.progress import show_progress
 from tasks.steps.server import end_if_unwanted
 from tasks.steps.step import CurrentRun, costs_so_far, step
+from tasks.stores.copying import Copied, copy_published
+from tasks.stores.store import configured_store
 
 STAGES = ("dataset", "train", "encode", "evaluate", "figures", "publish")
 """Of the steps that people wait for, in their order."""
@@ -282,3 +284,9 @@ def settle_run(waiting: Outcome, approval: Approval) -> Outcome:
     root = prepare_artifacts_folder()
     end_if_unwanted()
     return show_outcome(publication.settle(waiting.manifest, approval, root, render_files), root)
+
+
+@step("Copy to the object store", "store", log_lines.summarize_copy)
+def copy_to_store(dataset: str) -> Copied | None:
+    """Copy what is published, unless the store has it; a failure loses nothing."""
+    return copy_published(dataset, prepare_artifacts_folder(), configured_store())

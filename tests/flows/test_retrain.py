@@ -5,6 +5,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from obstore.store import MemoryStore
 from prefect import flow
 
 from flows.retrain import main, retrain
@@ -19,6 +20,8 @@ from tasks.parameters.training import TrainingParameters
 from tasks.runs.anchors import Anchors, TrainingContext
 from tasks.runs.manifest import Manifest, Outcome
 from tasks.steps import retrain as steps
+from tasks.stores.pointer import read_pointer
+from tasks.stores.store import Store
 from tests.conftest import GATE, SAMPLE, SAMPLE_FOLDER, TRAINING
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -117,6 +120,37 @@ def test_training_again_gives_the_same_bits(first: Manifest, root: Path) -> None
     same = [path for path in first_files if first_files[path] == forced_files[path]]
     assert {"codes/test.h5", "codes/test-deep.npy", "models/deep/encoder.h5"} <= set(same)
     assert {"models/deep/history.json", "figures/codes-deep.png"} <= set(same)
+
+
+@pytest.fixture
+def objects(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
+    """The object store that the flow publishes to, in memory."""
+    objects = MemoryStore()
+    monkeypatch.setenv("AUTOENCODER_PUBLISH_TO", "s3://bucket/prefix")
+    monkeypatch.setattr("tasks.stores.store.open_store", lambda address: objects)
+    return objects
+
+
+def test_a_run_copies_what_an_earlier_one_did_not_and_confirms_it_there(
+    first: Manifest, objects: MemoryStore
+) -> None:
+    assert outcome_of(data=SAMPLE, training=TRAINING, gate=GATE).unchanged
+    found = read_pointer(SAMPLE.dataset, Store(objects, "s3://bucket/prefix"))
+    assert found is not None
+    assert found.pointer.run == first.run
+    assert found.pointer.confirmed == confirmed_at(SAMPLE.dataset) > found.pointer.published
+
+
+def test_a_run_fails_in_one_line_where_the_store_refuses_and_stays_published(
+    first: Manifest, objects: MemoryStore, root: Path
+) -> None:
+    objects.put(f"published/{SAMPLE.dataset}.json", b"damaged")
+    state = retrain(data=SAMPLE, training=TRAINING, gate=GATE, return_state=True)
+    assert state.is_failed()
+    assert state.message is not None
+    assert "is not in the object store: s3://bucket/prefix/published/" in state.message
+    assert "\n" not in state.message
+    assert (root / "published" / SAMPLE.dataset).resolve().name == first.run
 
 
 def test_only_a_damaged_model_is_trained_again(first: Manifest, root: Path) -> None:

@@ -33,7 +33,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_holds_the_reader_alone(wheel: Path) -> None:
-    names = {path.name for path in (REPOSITORY / "tasks" / "codes").glob("*.py")} | {"py.typed"}
+    package = REPOSITORY / "tasks" / "codes"
+    names = {str(path.relative_to(package)) for path in package.rglob("*.py")} | {"py.typed"}
     with zipfile.ZipFile(wheel) as archive:
         files = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert files == {f"autoencoder_codes/{name}" for name in names}
@@ -45,6 +46,14 @@ def test_the_wheel_requires_h5py_and_numpy_alone(wheel: Path) -> None:
         metadata = message_from_string(archive.read(name).decode())
     required = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
     assert sorted(re.split("[<>=]", line)[0] for line in required) == ["h5py", "numpy"]
+
+
+def test_the_wheel_requires_obstore_for_object_stores(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("METADATA"))
+        metadata = message_from_string(archive.read(name).decode())
+    required = [line for line in metadata.get_all("Requires-Dist", []) if "stores" in line]
+    assert [re.split("[<>=]", line)[0] for line in required] == ["obstore"]
 
 
 def test_the_installed_reader_needs_no_checkout(wheel: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from obstore.store import MemoryStore
 
 from tasks.codes.published import published_link, run_folder
 from tasks.core.errors import command
@@ -15,6 +16,9 @@ from tasks.runs.__main__ import main
 from tasks.runs.journal import Journal, read_journal
 from tasks.runs.manifest import read_manifest
 from tasks.runs.outbox import confirm
+from tasks.stores import store as stores
+from tasks.stores.pointer import read_pointer
+from tasks.stores.store import Store
 from tests.conftest import METRICS, complete
 
 Captured = pytest.CaptureFixture[str]
@@ -193,3 +197,43 @@ def test_what_was_never_published_is_not_fresh(root: Path, capsys: Captured) -> 
     assert f"Nothing is published in {root}" in capsys.readouterr().err
     assert main(["check", "boots"]) == 1
     assert "boots" in capsys.readouterr().err
+
+
+@pytest.fixture
+def objects(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
+    """The store of `AUTOENCODER_PUBLISH_TO`, in memory."""
+    objects = MemoryStore()
+    monkeypatch.setenv("AUTOENCODER_PUBLISH_TO", "s3://bucket/prefix")
+    monkeypatch.setattr(stores, "open_store", lambda address: objects)
+    return objects
+
+
+def test_what_is_published_is_copied_to_the_object_store(
+    two_runs: None, dataset: DatasetRecord, objects: MemoryStore, capsys: Captured
+) -> None:
+    store = Store(objects, "s3://bucket/prefix")
+    assert main(["copy"]) == 0
+    assert capsys.readouterr().out == f"s3://bucket/prefix has run run-2 of {dataset.name}\n"
+    assert main(["publish", "run-1"]) == 0
+    assert "s3://bucket/prefix has run run-1" in capsys.readouterr().out
+    found = read_pointer(dataset.name, store)
+    assert found is not None
+    assert found.pointer.run == "run-1"
+    assert main(["copy", "absent"]) == 1
+    assert capsys.readouterr().err.startswith("No run of absent is published in ")
+
+
+def test_copying_needs_the_address_of_a_store(two_runs: None, capsys: Captured) -> None:
+    assert main(["copy"]) == 1
+    assert "AUTOENCODER_PUBLISH_TO" in capsys.readouterr().err
+
+
+def test_a_rollback_stays_published_where_the_store_refuses_it(
+    two_runs: None, dataset: DatasetRecord, root: Path, objects: MemoryStore, capsys: Captured
+) -> None:
+    objects.put(f"published/{dataset.name}.json", b"damaged")
+    assert main(["publish", "run-1"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "is damaged" in line
+    assert "-m tasks.runs copy" in line
+    assert published_link(dataset.name, root).resolve().name == "run-1"

@@ -1,0 +1,1 @@
+"""Published runs in an object store; needs the package obstore."""

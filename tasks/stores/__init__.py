@@ -1,0 +1,1 @@
+"""Copies of published runs in an object store, for readers without a shared disk."""
