@@ -45,6 +45,7 @@ from tasks.steps.progress import show_progress
 from tasks.steps.server import end_if_unwanted
 from tasks.steps.step import CurrentRun, costs_so_far, step
 from tasks.stores.copying import Copied, copy_published
+from tasks.stores.state import training_copied
 from tasks.stores.store import configured_store
 
 STAGES = ("dataset", "train", "encode", "evaluate", "figures", "publish")
@@ -155,7 +156,8 @@ def train_model(
         earlier: the models of the run that are trained already; their basis may be taken.
     """
     root = prepare_artifacts_folder()
-    with show_progress(spec.architecture.name) as report:
+    copied = training_copied(context, spec, earlier, root)
+    with show_progress(spec.architecture.name) as report, copied:
         return anchors.obtain_model_in_basis(context, spec, earlier, root, report, retrain)
 
 

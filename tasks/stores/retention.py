@@ -1,13 +1,17 @@
 """Delete from an object store the copies that no pointer names any more."""
 
 import logging
+from datetime import timedelta
 from pathlib import PurePosixPath
 
 from tasks.codes.remote.pointer import POINTERS
 from tasks.core.errors import StepError
 from tasks.stores.folders import LEAST_AGE, age_of, list_copies
 from tasks.stores.pointer import read_pointer
-from tasks.stores.store import Store, delete_objects, list_objects
+from tasks.stores.store import Store, delete_objects, list_objects, list_old
+
+LEFT = (("probes/", timedelta(days=1)), ("state/", timedelta(days=7)))
+"""What a killed process left behind, and when nobody needs it any more."""
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +22,7 @@ def delete_unneeded(store: Store) -> None:
     A failure is logged: it must not fail the publication that it follows.
     """
     try:
+        delete_objects([key for prefix, age in LEFT for key in list_old(prefix, age, store)], store)
         old = [folder for folder in list_copies(store) if age_of(folder) > LEAST_AGE]
         needed = needed_folders(store) if old else set()
         for folder in sorted({*old} - needed):

@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -104,6 +105,13 @@ def list_objects(prefix: str, store: Store) -> dict[str, int]:
     with store_errors_explained(store):
         chunks = store.objects.list(prefix)
         return {found["path"]: found["size"] for chunk in chunks for found in chunk}
+
+
+def list_old(prefix: str, age: timedelta, store: Store) -> list[str]:
+    """The keys beneath a prefix of objects that were stored longer ago than that."""
+    with store_errors_explained(store):
+        found = [meta for chunk in store.objects.list(prefix) for meta in chunk]
+    return [meta["path"] for meta in found if datetime.now(UTC) - meta["last_modified"] > age]
 
 
 def list_folders(prefix: str, store: Store) -> list[str]:
