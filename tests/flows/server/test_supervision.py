@@ -49,6 +49,26 @@ def test_processes_end_in_order_or_are_killed(
     assert stubborn.wait(10) == -signal.SIGKILL
 
 
+def test_processes_that_are_gone_are_no_trouble(tmp_path: Path) -> None:
+    """Some end between the look at a worker's children and the signal, some while it waits."""
+    gone, leaving = started(OBEDIENT, str(tmp_path / "a")), started(OBEDIENT, str(tmp_path / "b"))
+    gone.kill()
+    gone.wait()
+    leaving.terminate()
+    end_processes([gone, leaving])
+    assert not leaving.is_running()
+
+
+def test_a_worker_that_is_gone_is_stopped_without_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker([], os.environ, tmp_path)
+    monkeypatch.setattr(worker, "_command", ["true"])
+    with worker:
+        worker.process.wait()
+    assert worker.process.returncode == 0
+
+
 def test_a_command_runs_in_a_session_of_its_own_and_ends() -> None:
     with PrefectCommand("version", "prefect", ["version"], os.environ) as command:
         assert os.getsid(command.process.pid) == command.process.pid
