@@ -26,9 +26,9 @@ def choose_device(requested: DeviceChoice) -> DeviceKind:
     """Make TensorFlow use the requested device, and return which one that is.
 
     Raises:
-        StepError: a GPU was requested and none is visible.
+        StepError: a GPU was requested and none is there, or TensorFlow computes elsewhere already.
     """
-    gpus = _visible_gpus()
+    gpus = _find_gpus()
     if requested == "gpu" and not gpus:
         raise StepError(
             "device=gpu, but TensorFlow sees no GPU: install the gpu requirements and the driver, "
@@ -36,9 +36,10 @@ def choose_device(requested: DeviceChoice) -> DeviceKind:
         )
     if requested == "cpu" or not gpus:
         if gpus:
-            _hide_gpus()
+            _show_gpus([])
         logger.info("Computing on the CPU%s", "" if requested == "cpu" else ": no GPU is visible")
         return "cpu"
+    _show_gpus(gpus)
     _take_memory_as_needed(gpus)
     logger.info("Computing on %s", gpus[0].name)
     return "gpu"
@@ -61,8 +62,11 @@ def check_xla_flags() -> None:
         raise StepError(f"{PREFIX}XLA_FLAGS={flags} cannot be used: {lines[-1].split('] ')[-1]}")
 
 
-def _visible_gpus() -> list[Any]:
-    """The GPUs TensorFlow sees. Without the driver, spare the seconds of importing it."""
+def _find_gpus() -> list[Any]:
+    """The GPUs of this machine, hidden ones too.
+
+    Without the driver, spare the seconds of importing TensorFlow.
+    """
     try:
         ctypes.CDLL(DRIVER)
     except OSError:
@@ -73,10 +77,24 @@ def _visible_gpus() -> list[Any]:
     return gpus
 
 
-def _hide_gpus() -> None:
+def _show_gpus(gpus: list[Any]) -> None:
+    """Let TensorFlow compute on these GPUs, or on the CPU if there are none.
+
+    A process of Dask may serve several runs, and TensorFlow cannot change once it has computed.
+
+    Raises:
+        StepError: it computes elsewhere.
+    """
     from tasks.core.backend import tf
 
-    tf.config.set_visible_devices([], "GPU")
+    try:
+        tf.config.set_visible_devices(gpus, "GPU")
+    except RuntimeError as error:
+        here, wanted = ("CPU", "GPU") if gpus else ("GPU", "CPU")
+        raise StepError(
+            f"This process has computed on the {here} before, and cannot change to the {wanted}: "
+            "restart it (a Dask worker keeps the device of the first run that it served)"
+        ) from error
 
 
 def _take_memory_as_needed(gpus: list[Any]) -> None:

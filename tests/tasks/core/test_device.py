@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from tasks.core import device
 from tasks.core.device import check_xla_flags
 from tasks.core.errors import StepError
 
@@ -67,6 +69,34 @@ def test_with_a_driver_tensorflow_is_asked() -> None:
         *("Computing on the CPU", "chosen: cpu"),
         *("computed on CPU:0 beside 0 GPUs", "set()"),
     ]
+
+
+def test_a_process_that_computes_elsewhere_refuses_the_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A stand-in for a GPU: TensorFlow takes a change of the devices as long as it has none."""
+    shown: list[list[object]] = []
+
+    def show(gpus: list[object], kind: str) -> None:
+        if shown and shown[0] != gpus:
+            raise RuntimeError("Visible devices cannot be modified after being initialized")
+        shown.append(gpus)
+
+    config = SimpleNamespace(
+        set_visible_devices=show,
+        experimental=SimpleNamespace(set_memory_growth=lambda gpu, grows: None),
+    )
+    stand_in = SimpleNamespace(tf=SimpleNamespace(config=config))
+    monkeypatch.setitem(sys.modules, "tasks.core.backend", stand_in)
+    gpu = SimpleNamespace(name="GPU:0")
+    monkeypatch.setattr(device, "_find_gpus", lambda: [gpu])
+    assert [device.choose_device("cpu") for _ in range(2)] == ["cpu", "cpu"]
+    with pytest.raises(StepError, match="computed on the CPU before, and cannot change to the GPU"):
+        device.choose_device("gpu")
+    shown.clear()
+    assert device.choose_device("auto") == "gpu"
+    with pytest.raises(StepError, match="computed on the GPU before, and cannot change to the CPU"):
+        device.choose_device("cpu")
 
 
 @pytest.fixture
