@@ -34,6 +34,8 @@ HOST = "127.0.0.1"
 USER = "admin"
 LOGIN_FILE = "password"
 """In the home folder: a line `user:password`."""
+UI_API_URL = "/api"
+"""For the UI: relative, as a tunnel may lead to the server from another host and port."""
 WATCH_SECONDS = 2
 """Between two checks whether the server and the worker are still running."""
 QUICK_SECONDS, QUICK_ENDS, PAUSE_SECONDS = 60, 5, 3
@@ -130,6 +132,7 @@ def serving_environment(home: Path, port: int) -> dict[str, str]:
         **TELEMETRY_OFF,
         "PREFECT_HOME": str(home.resolve()),
         "PREFECT_API_URL": f"http://{HOST}:{port}/api",
+        "PREFECT_SERVER_UI_API_URL": UI_API_URL,
         "PREFECT_API_AUTH_STRING": password,
         "PREFECT_SERVER_API_AUTH_STRING": password,
         # Whoever may start runs must not read every image file of the machine with them.

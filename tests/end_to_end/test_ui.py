@@ -1,9 +1,13 @@
 """What a person does in Prefect's UI, in a real browser."""
 
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -35,6 +39,54 @@ def page(served: Served, browser: "Browser") -> Iterator["Page"]:
     ours = (served.address, "data:", "blob:")
     assert asked
     assert not [url for url in asked if not url.startswith(ours)]
+
+
+@contextmanager
+def forwarded(served: Served) -> Iterator[str]:
+    """The server's address through another port, as with a tunnel."""
+    target = ("127.0.0.1", int(served.address.rpartition(":")[2]))
+
+    def copy(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+    class Handler(BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection(target) as server:
+                back = threading.Thread(target=copy, args=(server, self.request))
+                back.start()
+                copy(self.request, server)
+                back.join()
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as tunnel:
+        tunnel.daemon_threads = True
+        thread = threading.Thread(target=tunnel.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{tunnel.server_address[1]}"
+        tunnel.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_both_uis_work_through_another_port(
+    version: str, served: Served, browser: "Browser", tmp_path: Path
+) -> None:
+    with forwarded(served) as address, browser.new_context() as context:
+        context.add_cookies([{"name": "prefect_ui_version", "value": version, "url": address}])
+        page = context.new_page()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(address)
+        page.locator("input").first.fill(served.secret)
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/dashboard**")
+        assert ("/v2/" in page.url) == (version == "v2")
+        page.goto(page.url.replace("/dashboard", "/deployments"))
+        page.get_by_text("on-publication").first.wait_for()
+        page.screenshot(path=tmp_path / f"{version}.png")
+    assert not [url for url in asked if not url.startswith((address, "data:", "blob:"))]
 
 
 def field(page: "Page", title: str, tag: str = "input") -> "Locator":
