@@ -22,6 +22,7 @@ from tests.end_to_end.troubles import (
 
 LONGEST_WAIT = 3600
 """Seconds until a run has ended, at most."""
+ENDS = ("Published", "Unchanged", "Refused", "Failed", "Cancelled")
 
 Measures = dict[str, float]
 """Seconds, by what took so long."""
@@ -36,10 +37,13 @@ class Scene(NamedTuple):
     """The database of the server, if that is not SQLite."""
 
     def seconds_until(self, state: str, began: float) -> float:
-        """Wait until the run is in a state of this name; return the seconds since a time."""
+        """Wait until the run is in a state of this name, or has ended in another one.
+
+        Return the seconds since a time.
+        """
 
         def was_there() -> bool:
-            return self.served.states(self.run)[-1] == state
+            return self.served.states(self.run)[-1] in (state, *ENDS)
 
         wait_until(was_there, LONGEST_WAIT, self.served.tail)
         return round(time.monotonic() - began, 1)
