@@ -146,7 +146,7 @@ class Server:
 
         wait_until(found, 30, lambda: f"{run} has not done {name!r}:\n{self.tail()}")
 
-    def wait_until_training(self, run: str) -> None:
+    def wait_until_training(self, run: str, seconds: float = 180) -> None:
         """Wait until the deep model is under way and can be resumed."""
         known = set(self.artifacts.glob("models/*/checkpoints/[!.]*"))
 
@@ -155,7 +155,7 @@ class Server:
             new = set(self.artifacts.glob("models/*/checkpoints/[!.]*")) - known
             return bool(new) and [step["name"] for step in running] == ["Train the deep model"]
 
-        wait_until(under_way, 180, self.tail)
+        wait_until(under_way, seconds, self.tail)
 
 
 @dataclass(frozen=True)

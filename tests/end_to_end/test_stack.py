@@ -170,6 +170,19 @@ def test_runs_survive_the_end_of_their_worker_and_of_their_container(
         assert resumed.read_bytes() == whole.read_bytes()
 
 
+def test_a_run_resumes_soon_after_all_containers_were_killed_at_once(stack: Stack) -> None:
+    """As with a power failure: nobody could tell the server how the run ended."""
+    run = stack.start(run_on_the_mount(seed=5))
+    stack.wait_until_training(run)
+    stack.engine.docker("kill", *(stack.container(name) for name in HEALTHY))
+    stack.make("up")
+    stack.wait_until_healthy()
+    stack.wait_for(run, "Running", 120, or_else="Published")
+    ended = stack.wait_for(run, "Published", 600)
+    assert ended["run_count"] == 2
+    stack.wait_for_message(run, "Resuming the deep model")
+
+
 def test_nothing_is_lost_when_the_stack_goes_down_and_up_again(stack: Stack) -> None:
     def ended() -> set[str]:
         states = {"state": {"type": {"any_": ["COMPLETED", "CRASHED"]}}}

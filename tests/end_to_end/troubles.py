@@ -31,7 +31,7 @@ def kill_before_its_start(served: Served, run: str) -> None:
     def is_given() -> bool:
         return served.states(run)[-1] in ("Pending", "Submitting")
 
-    wait_until(is_given, 60, served.tail, every=0.05)
+    wait_until(is_given, 300, served.tail, every=0.05)
     os.kill(worker_of(served), signal.SIGKILL)
     for process in psutil.process_iter(["environ"]):
         if (process.info["environ"] or {}).get("PREFECT__FLOW_RUN_ID") == run:

@@ -76,7 +76,7 @@ def suffer(situation: Situation, seed: int, where: Place) -> tuple[Result, Measu
     options = {**parameters["run"], "publish_anyway": True}
     run = served.start({**parameters, "training": training, "run": options})
     if situation.training:
-        served.wait_until_training(run)
+        served.wait_until_training(run, LONGEST_WAIT)
     scene = Scene(served, run, where.cluster)
     measures = situation.happen(scene, situation.seconds)
     if situation.ends:
