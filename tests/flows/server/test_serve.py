@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from flows.server import serve, worker
 from flows.server.serve import obtain_password, serving_environment
-from flows.server.supervision import PrefectCommand
+from flows.server.supervision import CODE, PrefectCommand
 from tasks.core.errors import StepError
 
 
@@ -54,6 +55,13 @@ def test_nothing_calls_home_from_what_is_served(
     environment = serving_environment(tmp_path, 4200)
     assert environment["DO_NOT_TRACK"] == "1"
     assert environment["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
+
+
+def test_the_ui_asks_for_a_relative_address(tmp_path: Path) -> None:
+    """A tunnel may lead to it from another host and port."""
+    stack = yaml.safe_load((CODE / "docker/compose.yaml").read_text())["services"]["server"]
+    for environment in (serving_environment(tmp_path, 4200), stack["environment"]):
+        assert environment["PREFECT_SERVER_UI_API_URL"] == "/api"
 
 
 def test_a_bad_variable_is_refused_in_one_line(
