@@ -56,6 +56,8 @@ def retrain(
     with current_run() as current:
         if parameters.run.inspect:
             return steps.inspect_source(parameters.data)
+        if is_configured():
+            steps.restore_published(parameters.data.dataset)
         outcome = run_steps(current, parameters)
         copy_to_store(parameters)
     while outcome.manifest.verdict.waits:

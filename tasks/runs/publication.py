@@ -253,8 +253,12 @@ def _read_verified(folder: Path) -> Manifest:
     return manifest
 
 
-def switch_link(manifest: Manifest, root: Path) -> None:
-    """Switch the link in one atomic rename and record it; the caller holds the publication lock."""
+def switch_link(manifest: Manifest, root: Path, time: datetime | None = None) -> None:
+    """Switch the link in one atomic rename and record it; the caller holds the publication lock.
+
+    Args:
+        time: when the run was published, if that was elsewhere before.
+    """
     run, dataset = manifest.run, manifest.dataset.name
     link = published_link(dataset, root)
     with write_errors_explained(link):
@@ -264,4 +268,4 @@ def switch_link(manifest: Manifest, root: Path) -> None:
         new.symlink_to(os.path.relpath(run_folder(run, root), link.parent))
         new.replace(link)
         sync(link.parent)
-    record_publication(run, dataset, root, manifest.codes_sha256)
+    record_publication(run, dataset, root, manifest.codes_sha256, time)

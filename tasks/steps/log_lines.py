@@ -63,6 +63,11 @@ def summarize_copy(copied: Copied | None) -> Facts:
     return Facts(f"{copied.address} has run {run}, which was published later elsewhere")
 
 
+def summarize_restored(run: str | None) -> Facts:
+    """Which run was fetched."""
+    return Facts(f"run {short_name(run)}" if run else "")
+
+
 def summarize_earlier(outcome: Outcome | None) -> Facts:
     """What became of a run if it is over already."""
     return summarize_outcome(outcome) if outcome else Facts()

@@ -44,6 +44,7 @@ from tasks.steps.prefect_artifacts import show_history, show_text
 from tasks.steps.progress import show_progress
 from tasks.steps.server import end_if_unwanted
 from tasks.steps.step import CurrentRun, costs_so_far, step
+from tasks.stores import restoring
 from tasks.stores.copying import Copied, copy_published
 from tasks.stores.state import training_copied
 from tasks.stores.store import configured_store
@@ -286,6 +287,12 @@ def settle_run(waiting: Outcome, approval: Approval) -> Outcome:
     root = prepare_artifacts_folder()
     end_if_unwanted()
     return show_outcome(publication.settle(waiting.manifest, approval, root, render_files), root)
+
+
+@step("Fetch what the object store has", "restore", log_lines.summarize_restored)
+def restore_published(dataset: str) -> str | None:
+    """Fetch the run that is published in the store, unless one is published here."""
+    return restoring.restore_published(dataset, prepare_artifacts_folder(), configured_store())
 
 
 @step("Copy to the object store", "store", log_lines.summarize_copy)

@@ -82,15 +82,25 @@ def read_object(key: str, store: Store) -> bytes | None:
             return None
 
 
+def read_file(file: FileRecord, key: str, store: Store) -> Iterator[bytes]:
+    """Read an object in pieces; fewer than the file has where the object has another size."""
+    pieces = read_pieces(key, file.size, store.objects)
+    while True:
+        with store_errors_explained(store):
+            try:
+                piece = next(pieces, None)
+            except SizeError:
+                return
+        if piece is None:
+            return
+        yield piece
+
+
 def is_stored(file: FileRecord, key: str, store: Store) -> bool:
     """Whether an object is this file, bit by bit: it is read."""
     digest = hashlib.sha256()
-    with store_errors_explained(store):
-        try:
-            for piece in read_pieces(key, file.size, store.objects):
-                digest.update(piece)
-        except SizeError:
-            return False
+    for piece in read_file(file, key, store):
+        digest.update(piece)
     return digest.hexdigest() == file.sha256
 
 

@@ -40,10 +40,10 @@ def publish_in_turn(dataset: str, root: Path, environment: dict[str, str]) -> No
 
 
 def read_often(
-    dataset: str, address: str, cache: Path, count: int
+    dataset: str, address: str, cache: Path, count: int, environment: dict[str, str]
 ) -> list[tuple[str, NDArray[np.float32]]]:
     """Read the codes again and again; nothing that was fetched before counts."""
-    os.environ["AUTOENCODER_CACHE"] = str(cache)
+    os.environ.update(environment, AUTOENCODER_CACHE=str(cache))
     seen: list[tuple[str, NDArray[np.float32]]] = []
     for _ in range(count):
         shutil.rmtree(cache, ignore_errors=True)

@@ -4,6 +4,7 @@ Requests are handled one at a time: moto itself looks at a condition and stores 
 steps, between which another request could come.
 """
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -13,18 +14,11 @@ from typing import Any, Literal
 
 import httpx
 from moto.server import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.serving import make_server
 
 Fault = Literal["none", "unavailable", "lost request", "lost answer"]
 SECRET = "5ecret/of-this-Test"  # noqa: S105 - not of anything
 BUCKET = "results"
-
-
-class Silent(WSGIRequestHandler):  # type: ignore[misc]  # not installed where mypy runs
-    """Logs nothing."""
-
-    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - werkzeug's name
-        pass
 
 
 class S3:
@@ -37,13 +31,13 @@ class S3:
         self.after: Callable[[int], None] = lambda number: None
         """The same, when it was handled and is not answered yet."""
         self._moto = DomainDispatcherApplication(create_backend_app)
-        self._one_at_a_time = threading.Lock()
+        self.one_at_a_time = threading.Lock()
         self.port = 0
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
-        with self._one_at_a_time:
+        with self.one_at_a_time:
             self.requests += 1
             number = self.requests
             fault = self.before(number)
@@ -77,7 +71,8 @@ class S3:
 def serve_s3() -> Iterator[S3]:
     """Serve an empty bucket."""
     s3 = S3()
-    server = make_server("127.0.0.1", 0, s3, threaded=True, request_handler=Silent)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it logs each request
+    server = make_server("127.0.0.1", 0, s3, threaded=True)
     s3.port = server.port
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -130,7 +130,7 @@ def kill_at_request(number: int, moment: str, s3: S3, dataset: str, root: Path) 
     """Kill a publisher at one of its requests; false if it had fewer."""
     first, killed = s3.requests, []
     environment = {"AUTOENCODER_PUBLISH_TO": os.environ["AUTOENCODER_PUBLISH_TO"], **s3.environment}
-    s3._one_at_a_time.acquire()  # until it is known which process that is
+    s3.one_at_a_time.acquire()  # until it is known which process that is
     process = start(copy_here, dataset, root, environment)
 
     def kill(current: int) -> Fault:
@@ -141,7 +141,7 @@ def kill_at_request(number: int, moment: str, s3: S3, dataset: str, root: Path) 
         return "none"
 
     setattr(s3, moment, kill)
-    s3._one_at_a_time.release()
+    s3.one_at_a_time.release()
     process.join()
     s3.leave_in_peace()
     assert process.exitcode == (-signal.SIGKILL if killed else 0)
@@ -193,10 +193,10 @@ def test_a_thousand_reads_during_switches_see_nothing_incomplete(
     publisher = start(publish_in_turn, dataset.name, root, environment)
     try:
         arguments = [
-            (dataset.name, store.address, tmp_path / str(n), READS // READERS)
+            (dataset.name, store.address, tmp_path / str(n), READS // READERS, s3.environment)
             for n in range(READERS)
         ]
-        with PROCESSES.Pool(READERS, os.environ.update, (s3.environment,)) as pool:
+        with PROCESSES.Pool(READERS) as pool:
             seen = pool.starmap(read_often, arguments)
     finally:
         publisher.kill()

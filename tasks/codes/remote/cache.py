@@ -46,9 +46,7 @@ def obtain_file(
     Raises:
         CodesError: the file cannot be fetched or written, or is not the one that the run has.
     """
-    parts = PurePosixPath(file.path).parts
-    if not parts or ".." in parts or parts[0] == "/":
-        raise CodesError(f"{file.path!r} is not the path of a file of a run")
+    check_path(file.path)
     try:
         return check_file(folder, *file)
     except CodesError:  # not there yet, or damaged since
@@ -68,6 +66,17 @@ def obtain_file(
     finally:
         partial.unlink(missing_ok=True)
     return path
+
+
+def check_path(path: str) -> None:
+    """Check that a path of a manifest stays in the run's folder.
+
+    Raises:
+        CodesError: it leads elsewhere.
+    """
+    parts = PurePosixPath(path).parts
+    if not parts or ".." in parts or parts[0] == "/":
+        raise CodesError(f"{path!r} is not the path of a file of a run")
 
 
 def _not_written(folder: Path, error: OSError) -> CodesError:

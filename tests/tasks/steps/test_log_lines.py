@@ -1,6 +1,7 @@
 from tasks.core.records import FileRecord
 from tasks.steps import log_lines
 from tasks.steps.observer import Facts
+from tasks.stores.copying import Copied
 from tests.conftest import BASELINES, EXAMPLE_DATASET, METRICS, example_model
 
 FILE = FileRecord(path="codes/test.h5", size=2_300_000, sha256="a" * 64)
@@ -33,3 +34,14 @@ def test_without_labels_there_are_no_neighbours() -> None:
 
 def test_an_earlier_attempt_is_told_only_if_there_is_one() -> None:
     assert log_lines.summarize_earlier(None) == Facts()
+
+
+def test_what_a_store_has_is_told_with_its_address() -> None:
+    run = "0123456789abcdef"
+    summarize = log_lines.summarize_copy
+    assert summarize(None) == Facts("nothing is published")
+    assert summarize(Copied(run, "s3://a/b", is_own=True)) == Facts("s3://a/b has run 01234567")
+    later = summarize(Copied(run, "s3://a/b", is_own=False))
+    assert later == Facts("s3://a/b has run 01234567, which was published later elsewhere")
+    assert log_lines.summarize_restored(run) == Facts("run 01234567")
+    assert log_lines.summarize_restored(None) == Facts()
