@@ -44,9 +44,7 @@ from tasks.steps.prefect_artifacts import show_history, show_text
 from tasks.steps.progress import show_progress
 from tasks.steps.server import end_if_unwanted
 from tasks.steps.step import CurrentRun, costs_so_far, step
-from tasks.stores import restoring
-from tasks.stores.copying import Copied, copy_published
-from tasks.stores.state import training_copied
+from tasks.stores import copying, restoring, state
 from tasks.stores.store import configured_store
 
 STAGES = ("dataset", "train", "encode", "evaluate", "figures", "publish")
@@ -157,7 +155,7 @@ def train_model(
         earlier: the models of the run that are trained already; their basis may be taken.
     """
     root = prepare_artifacts_folder()
-    copied = training_copied(context, spec, earlier, root)
+    copied = state.training_copied(context, spec, earlier, root)
     with show_progress(spec.architecture.name) as report, copied:
         return anchors.obtain_model_in_basis(context, spec, earlier, root, report, retrain)
 
@@ -296,6 +294,6 @@ def restore_published(dataset: str) -> str | None:
 
 
 @step("Copy to the object store", "store", log_lines.summarize_copy)
-def copy_to_store(dataset: str) -> Copied | None:
+def copy_to_store(dataset: str) -> copying.Copied | None:
     """Copy what is published, unless the store has it; a failure loses nothing."""
-    return copy_published(dataset, prepare_artifacts_folder(), configured_store())
+    return copying.copy_published(dataset, prepare_artifacts_folder(), configured_store())

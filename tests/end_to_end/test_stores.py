@@ -172,6 +172,7 @@ def test_of_two_publishers_at_once_the_later_publication_wins(
 READS, READERS = 1000, 2
 
 
+@pytest.mark.timeout(1200)
 def test_a_thousand_reads_during_switches_see_nothing_incomplete(
     s3: S3,
     store: Store,
