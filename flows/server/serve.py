@@ -26,6 +26,7 @@ from flows.server.supervision import CODE, PrefectCommand, Worker, interrupt_on_
 from tasks.core.errors import StepError
 from tasks.core.settings import PREFIX, read_settings
 from tasks.core.storage import prepare_artifacts_folder
+from tasks.reports.history.page import PAGE_FILE
 from tasks.steps.environment import TELEMETRY_OFF
 from tasks.steps.server import wait_for_server
 
@@ -36,6 +37,8 @@ LOGIN_FILE = "password"
 """In the home folder: a line `user:password`."""
 UI_API_URL = "/api"
 """For the UI: relative, as a tunnel may lead to the server from another host and port."""
+LOG_FILE = "messages.log"
+"""In the home folder: what server and worker have to say since the last start."""
 WATCH_SECONDS = 2
 """Between two checks whether the server and the worker are still running."""
 QUICK_SECONDS, QUICK_ENDS, PAUSE_SECONDS = 60, 5, 3
@@ -74,24 +77,40 @@ def serve(home: Path, port: int) -> NoReturn:
         raise StepError(f"Port {port} is taken: name another with --port")
     environment, root = serving_environment(home, port), prepare_artifacts_folder()
     options = ["--host", HOST, "--port", str(port)]
-    server = PrefectCommand("server", "flows.server.start", options, environment)
-    worker = Worker(["--pool", WORK_POOL, "--type", "process"], environment, root)
+    log = home.resolve() / LOG_FILE
+    log.write_bytes(b"")
+    server = PrefectCommand("server", "flows.server.start", options, environment, log)
+    worker = Worker(["--pool", WORK_POOL, "--type", "process"], environment, root, log)
     with server, client_of(environment) as client:
-        wait_until_healthy(server, environment["PREFECT_API_URL"])
+        wait_until_healthy(server, environment["PREFECT_API_URL"], log)
         register(environment)
         with worker, prefect_settings(environment), rescuing(root):
-            print(
-                f"\nThe UI is at http://{HOST}:{port}; the password it asks for is the line in "
-                f"{home / LOGIN_FILE}. Ctrl-C stops everything.\n",
-                flush=True,
-            )
+            print(describe(f"http://{HOST}:{port}", home, root), flush=True)
             try:
-                keep_running(server, worker, port)
+                keep_running(server, worker, port, log)
             except KeyboardInterrupt:
                 runs = find_runs(client, ["PENDING", "RUNNING"])
                 worker.stop()
                 schedule_again(client, runs)
                 raise
+
+
+def describe(address: str, home: Path, root: Path) -> str:
+    """What runs now, and what a person can do with it, in lines."""
+    page = root.resolve() / PAGE_FILE
+    lines = [
+        "",
+        "Prefect server and worker are running.",
+        f"  The UI is at  {address}",
+        f"  Password      the whole line in {home / LOGIN_FILE}",
+        f"  A first look  {address}/deployments: quick-look, ⋮, Custom run, Submit: a minute",
+        "  Retraining    the same with weekly; by itself on Sundays at 3:00 (Europe/Berlin)",
+        f"  All runs      {page.as_uri() if page.exists() else 'none has ended yet'}",
+        f"  Messages      {home / LOG_FILE}",
+        "  Ctrl-C stops everything; runs resume at the next start.",
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def port_is_taken(port: int) -> bool:
@@ -160,7 +179,7 @@ def client_of(environment: dict[str, str]) -> httpx.Client:
     return httpx.Client(base_url=url, auth=(user, password), trust_env=False, timeout=30)
 
 
-def wait_until_healthy(server: PrefectCommand, url: str) -> None:
+def wait_until_healthy(server: PrefectCommand, url: str, log: Path) -> None:
     """Wait until the server answers, as long as its process lives; say now and then what for.
 
     Raises:
@@ -169,12 +188,13 @@ def wait_until_healthy(server: PrefectCommand, url: str) -> None:
 
     def check_process() -> None:
         if server.process.poll() is not None:
-            raise StepError(f"The server ended with exit code {server.process.returncode}")
+            code = server.process.returncode
+            raise StepError(f"The server ended with exit code {code}; its messages are in {log}")
 
     wait_for_server("Prefect server", lambda: url, read_settings().server_seconds, check_process)
 
 
-def keep_running(server: PrefectCommand, worker: PrefectCommand, port: int) -> NoReturn:
+def keep_running(server: PrefectCommand, worker: PrefectCommand, port: int, log: Path) -> NoReturn:
     """Start a command again whenever it ends by itself.
 
     Raises:
@@ -195,7 +215,7 @@ def keep_running(server: PrefectCommand, worker: PrefectCommand, port: int) -> N
             if count == QUICK_ENDS:
                 raise StepError(
                     f"The {command.name} ended {count} times, each time within {QUICK_SECONDS} s "
-                    "of its start; its messages are above"
+                    f"of its start; its messages are in {log}"
                 )
             text = f"The {command.name} ended with exit code {code}; it is started again"
             print(text, file=sys.stderr, flush=True)

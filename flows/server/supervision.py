@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Self
 from uuid import uuid4
@@ -33,11 +33,20 @@ class PrefectCommand:
     """A command of Prefect in a session of its own: Ctrl-C reaches it only through `stop`."""
 
     def __init__(
-        self, name: str, module: str, arguments: list[str], environment: Mapping[str, str]
+        self,
+        name: str,
+        module: str,
+        arguments: list[str],
+        environment: Mapping[str, str],
+        log: Path | None = None,
     ) -> None:
-        """Take the module that is the command, its arguments, and what it is called."""
+        """Take the module that is the command, its arguments, and what it is called.
+
+        Its messages are added to the file `log`, or go where those of this process go.
+        """
         self.name = name
         self.environment = environment
+        self._log = log
         self._command = [sys.executable, "-m", module, *arguments]
 
     def start(self) -> None:
@@ -46,9 +55,16 @@ class PrefectCommand:
 
     def _launch(self, command: list[str], pass_fds: tuple[int, ...] = ()) -> None:
         self.started = time.monotonic()
-        self.process = subprocess.Popen(
-            command, env=self.environment, cwd=CODE, start_new_session=True, pass_fds=pass_fds
-        )
+        with self._log.open("ab") if self._log else nullcontext() as output:
+            self.process = subprocess.Popen(
+                command,
+                env=self.environment,
+                cwd=CODE,
+                start_new_session=True,
+                pass_fds=pass_fds,
+                stdout=output,
+                stderr=subprocess.STDOUT if output else None,
+            )
 
     def stop(self) -> None:
         """End the command, by force if it takes too long."""
@@ -81,10 +97,16 @@ class Worker(PrefectCommand):
     holds a lock of that name in the artifacts folder, which its end releases, however it ends.
     """
 
-    def __init__(self, options: list[str], environment: Mapping[str, str], root: Path) -> None:
-        """Take the options of `prefect worker start`, and the artifacts folder."""
+    def __init__(
+        self,
+        options: list[str],
+        environment: Mapping[str, str],
+        root: Path,
+        log: Path | None = None,
+    ) -> None:
+        """Take the options of `prefect worker start`, the artifacts folder, and a file as above."""
         environment = {**environment, "AUTOENCODER_CODE": str(CODE)}
-        super().__init__("worker", "prefect", ["worker", "start", *options], environment)
+        super().__init__("worker", "prefect", ["worker", "start", *options], environment, log)
         self._root = root
 
     def start(self) -> None:

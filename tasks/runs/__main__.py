@@ -18,7 +18,7 @@ from tasks.core.storage import existing_artifacts_folder
 from tasks.reports.history.page import write_page
 from tasks.runs.journal import superseded_at
 from tasks.runs.lookup import find_run, find_runs, is_named, published_run
-from tasks.runs.manifest import SHORT_NAME, Manifest
+from tasks.runs.manifest import SHORT_NAME, Manifest, short_name
 from tasks.runs.publication import publish, retire
 from tasks.stores.copying import copy_published
 from tasks.stores.store import configured_store, is_configured
@@ -149,8 +149,7 @@ def print_runs(root: Path) -> None:
 def _table(runs: list[Manifest], length: int, root: Path) -> Table:
     dataset = runs[0].dataset.name
     table = Table(
-        Column("run", min_width=length, no_wrap=True),  # never shortened: people copy it
-        Column("finished (UTC)", min_width=16, no_wrap=True),
+        Column("run, finished (UTC)", no_wrap=True),  # never shortened: people copy it
         Column("verdict", min_width=10),
         Column("losses", justify="right", min_width=14),
         Column("state", min_width=16),
@@ -161,8 +160,7 @@ def _table(runs: list[Manifest], length: int, root: Path) -> Table:
     for run in runs:
         losses = (f"{name} {found.validation_loss:.4f}" for name, found in run.metrics.items())
         table.add_row(
-            run.run[:length],
-            f"{run.finished:{TIME}}",
+            f"{_name(run, length)}\n{run.finished:{TIME}}",
             _verdict(run),
             "\n".join(losses),
             _state(run, root),
@@ -180,6 +178,12 @@ def _freshness(dataset: str, root: Path) -> str:
     return f"{'overdue' if age > max_age else 'fresh'}: {_confirmation(age, max_age)}"
 
 
+def _name(run: Manifest, length: int) -> str:
+    """What Prefect calls a run, without its dataset, and so much of its id."""
+    title = run.title.removeprefix(f"{run.dataset.name}-")
+    return title.removesuffix(short_name(run.run)) + run.run[:length]
+
+
 def _name_length(names: list[str]) -> int:
     """How many characters tell all names apart; at least `SHORT_NAME`."""
     longest = max(map(len, names), default=0)
@@ -189,6 +193,9 @@ def _name_length(names: list[str]) -> int:
 
 def _verdict(run: Manifest) -> str:
     verdict = run.verdict
+    if verdict.approval and verdict.approval.answer:
+        decided = "no answer" if verdict.approval.answer == "time-out" else "by a person"
+        return f"{verdict.outcome}\n{decided}"
     return "published\nanyway" if verdict.published and not verdict.passed else verdict.outcome
 
 

@@ -181,7 +181,11 @@ class Served(Server):
         }
 
     def tail(self) -> str:
-        return self.log.read_text()[-3000:]
+        return self.messages()[-3000:]
+
+    def messages(self) -> str:
+        """What `make serve`, and in its file server and worker, have said."""
+        return self.log.read_text() + (self.home / "messages.log").read_text()
 
 
 @contextmanager

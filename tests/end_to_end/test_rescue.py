@@ -166,7 +166,7 @@ def test_a_run_that_is_deleted_publishes_nothing(hasty: Served) -> None:
     hasty.client.delete(f"flow_runs/{run}")
     wait_until(lambda: not psutil.pid_exists(process), 20, hasty.tail)
     assert not list((hasty.artifacts / "runs").glob(run))
-    assert "Traceback" not in hasty.log.read_text().partition("the run is deleted")[2]
+    assert "Traceback" not in hasty.messages().partition("the run is deleted")[2]
 
 
 def test_the_flow_of_another_project_is_left_alone(hasty: Served) -> None:

@@ -2,6 +2,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from datetime import timedelta
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from prefect.events import EventTrigger
 from prefect.events.actions import SendNotification
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from flows.server import deploy
+from flows.server import deploy, registration
 from flows.server.deploy import read_automations
 from flows.server.supervision import CODE
 
@@ -80,3 +81,33 @@ def test_an_automation_has_the_same_digest_in_each_process() -> None:
         for seed in ("1", "2", "3")
     }
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize(
+    ("places", "before", "pools"),
+    [
+        ([], {}, {"autoencoders"}),
+        (["docker"], {}, {"autoencoders", "autoencoders-docker"}),
+        ([], {"retrain/container": {}}, {"autoencoders", "autoencoders-docker"}),
+        (["kubernetes"], {}, {"autoencoders", "autoencoders-kubernetes"}),
+    ],
+)
+def test_deployments_are_registered_where_workers_can_run_them(
+    places: list[str],
+    before: dict[str, registration.Digests],
+    pools: set[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    digests = dict(before)
+    prepared: list[str] = []
+    monkeypatch.setattr(registration, "registered_before", lambda client: nullcontext(digests))
+    monkeypatch.setattr(registration, "register_deployment", lambda *arguments: {"field": "1"})
+    monkeypatch.setattr(deploy, "get_client", lambda sync_client: nullcontext())
+    monkeypatch.setattr(deploy, "register_automations", lambda *arguments: None)
+    monkeypatch.setattr(
+        deploy, "prepare_work_pool", lambda client, pool, digests: prepared.append(pool)
+    )
+    deploy.deploy(places=places)
+    assert set(prepared) == pools
+    assert {"retrain/weekly", "retrain/quick-look"} <= digests.keys()
+    assert ("retrain/container-gpu" in digests) is ("docker" in places)

@@ -90,7 +90,7 @@ def test_a_taken_port_is_refused_in_one_line(
 def test_a_server_that_ends_is_not_waited_for() -> None:
     command = PrefectCommand("server", "flows.server.no_such_module", [], os.environ)
     with command as server, pytest.raises(StepError, match="The server ended with exit code 1"):
-        serve.wait_until_healthy(server, "http://127.0.0.1:9/api")
+        serve.wait_until_healthy(server, "http://127.0.0.1:9/api", Path("messages.log"))
 
 
 def test_a_server_that_never_answers_is_waited_for_as_long_as_the_setting_says(
@@ -100,7 +100,7 @@ def test_a_server_that_never_answers_is_waited_for_as_long_as_the_setting_says(
     command = PrefectCommand("server", "http.server", ["0"], os.environ)
     refusal = "The Prefect server has not answered for 0.2 s: .*AUTOENCODER_SERVER_SECONDS"
     with command as server, pytest.raises(StepError, match=refusal):
-        serve.wait_until_healthy(server, "http://127.0.0.1:9/api")
+        serve.wait_until_healthy(server, "http://127.0.0.1:9/api", Path("messages.log"))
 
 
 @pytest.mark.parametrize("content", ["", "\n", "admin:\n", "secret\n"])
@@ -146,7 +146,7 @@ def test_a_server_that_ends_again_and_again_is_given_up(
     server.start()
     ended = pytest.raises(StepError, match=r"The server ended 5 times, each time within 60 s")
     with Living("worker") as worker, ended:
-        serve.keep_running(server, worker, free_port())
+        serve.keep_running(server, worker, free_port(), Path("messages.log"))
     assert server.starts == 5
     assert capsys.readouterr().err.count("it is started again") == 4
 
@@ -158,5 +158,26 @@ def test_a_server_whose_port_was_taken_is_not_started_again() -> None:
         port = other.getsockname()[1]
         server.start()
         with pytest.raises(StepError, match=f"another program has taken port {port}"):
-            serve.keep_running(server, server, port)
+            serve.keep_running(server, server, port, Path("messages.log"))
     assert server.starts == 1
+
+
+def test_the_last_lines_say_what_runs_and_what_to_do(tmp_path: Path) -> None:
+    home, root = tmp_path / "home", tmp_path / "artifacts"
+    root.mkdir()
+    text = serve.describe("http://127.0.0.1:4200", home, root)
+    for part in ("http://127.0.0.1:4200/deployments", str(home / "password"), "Ctrl-C"):
+        assert part in text
+    assert "none has ended yet" in text
+    (root / "index.html").touch()
+    assert (root / "index.html").as_uri() in serve.describe("http://127.0.0.1:4200", home, root)
+
+
+def test_the_messages_of_a_command_go_to_a_file(tmp_path: Path) -> None:
+    log = tmp_path / "messages.log"
+    log.write_text("before\n")
+    command = PrefectCommand("server", "flows.server.no_such_module", [], os.environ, log)
+    with command as server:
+        server.process.wait(30)
+    assert log.read_text().startswith("before\n")
+    assert "no_such_module" in log.read_text()

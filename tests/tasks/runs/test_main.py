@@ -20,6 +20,7 @@ from tasks.stores import store as stores
 from tasks.stores.pointer import read_pointer
 from tasks.stores.store import Store
 from tests.conftest import METRICS, complete
+from tests.waiting import answer, complete_waiting, settle_with
 
 Captured = pytest.CaptureFixture[str]
 
@@ -85,9 +86,12 @@ def test_a_list_of_80_columns_shows_all_that_it_has(
     for word in (dataset.name, other.name, "superseded", "refused", "shallow 0.4000"):
         assert word in shown
     first = read_manifest(run_folder(runs[0], root))
-    (line,) = (line for line in shown.splitlines() if "5642a5a0" in line)
-    assert f"{first.finished:%Y-%m-%d %H:%M}" in line
-    assert "shallow 0.3000" in line
+    lines = shown.splitlines()
+    (row,) = (row for row, line in enumerate(lines) if "5642a5a0" in line)
+    assert f"{first.title.removeprefix(f'{dataset.name}-')} " in lines[row]
+    assert "shallow 0.3000" in lines[row]
+    assert f" {first.finished:%Y-%m-%d %H:%M} " in lines[row + 1]
+    assert main(["publish", first.title]) == 0
     assert main(["publish", "5642a5a0"]) == 0
 
 
@@ -138,6 +142,32 @@ def test_the_list_tells_what_a_person_published(
     words = capsys.readouterr().out.split()
     assert "anyway" in words
     assert words[-3:] == ["by", "a", "person"]
+
+
+@pytest.mark.parametrize(
+    ("decision", "shown"),
+    [
+        ("publish", "published by a person"),
+        ("refuse", "refused by a person"),
+        ("time-out", "refused no answer"),
+    ],
+)
+def test_the_list_tells_what_a_person_decided(
+    decision: str,
+    shown: str,
+    model: ModelRecord,
+    dataset: DatasetRecord,
+    root: Path,
+    capsys: Captured,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AUTOENCODER_APPROVAL_TOLERANCE", "0.005")
+    waiting = complete_waiting(model, dataset, root)
+    settle_with(waiting, answer(waiting, decision), root)
+    capsys.readouterr()
+    assert main(["list"]) == 0
+    first, second = capsys.readouterr().out.splitlines()[-3:-1]
+    assert set(shown.split()) <= {*first.split(), *second.split()}
 
 
 def test_a_quick_look_is_published_only_with_anyway(
