@@ -79,7 +79,7 @@ def serve_s3() -> Iterator[S3]:
     before = dict(os.environ)
     os.environ.update(s3.environment)
     try:
-        with httpx.Client(trust_env=False) as client:
+        with httpx.Client(trust_env=False, timeout=60) as client:
             client.put(f"http://127.0.0.1:{s3.port}/{BUCKET}").raise_for_status()
         yield s3
     finally:
