@@ -84,7 +84,7 @@ class Display(Observer):
         self._live = Live(
             console=console,
             get_renderable=self._render,
-            refresh_per_second=REFRESHES,
+            auto_refresh=False,
             transient=True,
             redirect_stdout=False,
         )
@@ -96,10 +96,31 @@ class Display(Observer):
         with observed_by(self):
             self.step_began(START)
             if is_live:
-                with self._live:
+                with self._live, self._refreshed():
                     yield
             else:
                 yield
+
+    @contextmanager
+    def _refreshed(self) -> Iterator[None]:
+        """Draw what is live several times a second.
+
+        Rich's own thread may draw while a line is being printed, over that line.
+        """
+        ended = threading.Event()
+
+        def refresh() -> None:
+            while not ended.wait(1 / REFRESHES):
+                with self._lock:
+                    self._live.refresh()
+
+        thread = threading.Thread(target=refresh, name="display", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def run_began(self, run: str, name: str) -> None:
         """Print the run's name, and begin its log file."""
@@ -177,13 +198,10 @@ class Display(Observer):
         return min(self._console.width, WIDTH)
 
     def _render(self) -> RenderableType:
-        """What is live: the steps that run, and the coming stages.
-
-        Takes no lock of ours: Rich calls it with its own lock, which printing waits for.
-        """
-        lines = [self._running_line(*step) for step in list(self._running.items())]
-        if coming := list(self._stages):
-            text = "  ".join(f"{self._marks.coming} {stage}" for stage in coming)
+        """What is live: the steps that run, and the coming stages."""
+        lines = [self._running_line(*step) for step in self._running.items()]
+        if self._stages:
+            text = "  ".join(f"{self._marks.coming} {stage}" for stage in self._stages)
             lines.append(Text(text, style="dim"))
         return _Narrow(Group(*lines), self._width)
 

@@ -15,7 +15,7 @@ from tasks.reports.metrics_table import (
     make_tiles,
     read_field,
 )
-from tasks.runs.kept_basis import answer_bases
+from tasks.runs.kept_basis import BasisAnswer, answer_bases
 from tasks.runs.manifest import Manifest, short_name
 from tasks.runs.rivals import loss_key
 
@@ -46,15 +46,18 @@ def make_sections(manifest: Manifest, other: Manifest | None) -> dict[str, Any]:
         other: the run to compare with, if there is one.
     """
     changes = list(list_changes(manifest, other)) if other else []
+    is_quick = manifest.verdict.outcome == "quick look"  # worse than any other, which says nothing
+    before = other.metrics if other and not is_quick else {}
     return {
         "manifest": manifest,
         "other": other,
         "headline": _headline(manifest),
         "tiles": {
-            name: make_tiles(found, manifest.baselines, other.metrics.get(name) if other else None)
+            name: make_tiles(found, manifest.baselines, before.get(name))
             for name, found in manifest.metrics.items()
         },
-        "bases": answer_bases(manifest, manifest.earlier_bases),
+        "failed": [check.text for check in manifest.verdict.checks if not check.passed],
+        "bases": _bases(manifest),
         "keeps_basis": any(metrics.kept_basis for metrics in manifest.metrics.values()),
         "checks": _checks(manifest),
         "rivals": _rivals(manifest),
@@ -68,6 +71,19 @@ def make_sections(manifest: Manifest, other: Manifest | None) -> dict[str, Any]:
         "provenance": _provenance(manifest),
         "duration": describe_seconds((manifest.finished - manifest.started).total_seconds()),
     }
+
+
+def _bases(manifest: Manifest) -> list[BasisAnswer]:
+    """Whether codes that others stored stay valid, or would if the run were published."""
+    answers = answer_bases(manifest, manifest.earlier_bases)
+    if manifest.verdict.outcome == "published":
+        return answers
+    if manifest.verdict.outcome == "quick look":
+        return []
+    return [
+        line._replace(answer=f"If it were published: {line.answer[0].lower()}{line.answer[1:]}")
+        for line in answers
+    ]
 
 
 def describe_seconds(seconds: float) -> str:

@@ -81,4 +81,6 @@ def _answer(model: ModelRecord, checks: Collection[Check], stored: Collection[Sh
         return "Basis not kept: do not use stored codes with these"
     if model.basis in stored:
         return "Stored codes of this basis stay valid"
-    return "New basis: rebuild what you stored"
+    if not stored:
+        return "First basis, which later runs keep"
+    return "New basis, so replace codes that you stored of earlier runs"

@@ -244,7 +244,7 @@ def draw_figures(
     return load_or_compute(folder / ATTEMPT_FOLDER / "figures.json", FigureList, draw).root
 
 
-@step("Publish the run", "publish", log_lines.summarize_outcome)
+@step("Publish the run if it is good enough", "publish", log_lines.summarize_outcome)
 def publish_run(
     run: CurrentRun,
     parameters: Parameters,

@@ -3,7 +3,6 @@
 Without a cluster: docs/kubernetes.md says what that cannot show.
 """
 
-import asyncio
 from functools import cache
 from typing import Any
 from unittest import mock
@@ -14,6 +13,7 @@ import pytest
 import yaml
 from kubernetes_validate import ValidationError
 from prefect.client.schemas.objects import FlowRun
+from prefect.utilities.asyncutils import run_coro_as_sync
 from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
 
 from flows.server.deploy import DEFAULTS, DEPLOYMENTS_FILE, JOB_FILE
@@ -37,7 +37,7 @@ def job_of(deployment: str, **changes: Any) -> dict[str, Any]:
         changes: of its job variables.
     """
     (definition,) = (found for found in definitions() if found.full_name == deployment)
-    configuration = asyncio.run(
+    configuration: Any = run_coro_as_sync(  # a browser of other tests may have a loop here
         KubernetesWorkerJobConfiguration.from_template_and_values(
             yaml.safe_load(JOB_FILE.read_text()),
             {**definition.fields["job_variables"], **changes},

@@ -170,7 +170,7 @@ def test_a_failed_run_is_retried_from_the_command_line_and_the_ui(
     page.get_by_role("dialog").get_by_role("button", name="Retry").click()
     served.wait_for(run, "Published")
     served.wait_for_message(run, "The deep model exists")
-    served.wait_for_step(run, "Publish the run")
+    served.wait_for_step(run, "Publish the run if it is good enough")
     attempts = served.steps(run)
     for attempt in (2, 3):
         again = {

@@ -1,9 +1,11 @@
 import io
 import logging
+import re
 import time
+from collections.abc import Iterator
 
 import pytest
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from flows.terminal import display as display_module
 from flows.terminal.display import Display, display
@@ -49,6 +51,50 @@ def test_what_takes_no_time_and_has_nothing_to_tell_is_not_listed(screen: io.Str
     assert not screen.getvalue()
     shown.step_ended(StepLabel("device"), Facts(), 0.06)
     assert "device" in screen.getvalue()
+
+
+def on_screen(output: str) -> list[str]:
+    """The lines that a terminal shows after what was written to it: it moves up and erases."""
+    lines, row = [""], 0
+    for part in re.findall(r"\x1b\[\d*[A-Za-z]|\x1b\[\?\d+[hl]|[\r\n]|[^\x1b\r\n]+", output):
+        if part == "\n":
+            row += 1
+            lines += [""] * (row + 1 - len(lines))
+        elif part == "\x1b[1A":
+            row -= 1
+        elif part == "\x1b[2K":
+            lines[row] = ""
+        elif part[0] not in "\r\x1b":
+            lines[row] += part
+    return lines
+
+
+def test_no_line_is_lost_while_the_screen_is_drawn(
+    screen: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine, a line takes so long that much else is drawn meanwhile."""
+
+    class Slow:
+        def __init__(self, line: RenderableType) -> None:
+            self.line = line
+
+        def __rich_console__(self, *_: object) -> Iterator[RenderableType]:
+            time.sleep(0.01)
+            yield self.line
+
+    monkeypatch.setattr(display_module, "REFRESHES", 500)
+    monkeypatch.setenv("TERM", "xterm")
+    console = Console(file=screen, width=80, force_terminal=True, color_system=None)
+    shown = Display(console, ("dataset", "train", "publish"), RunLog())
+    shown._print = lambda line: console.print(Slow(line))  # type: ignore[method-assign]
+    with shown.shown():
+        for number in range(20):
+            shown.step_began(TRAIN)
+            shown.step_ended(TRAIN, Facts(f"number {number}", "loss 0.2681"), 1)
+    lines = filter(None, on_screen(screen.getvalue()))
+    assert [line.split()[:4] for line in lines] == [
+        ["✓", "train", "deep", "number"] for _ in range(20)
+    ]
 
 
 def test_lines_are_no_wider_than_100_columns(screen: io.StringIO) -> None:

@@ -62,7 +62,7 @@ def test_it_says_whether_stored_codes_stay_valid(
     assert model.basis
     line = f"  shallow, basis {model.basis[:12]}"
     for outcome, answer in (
-        (Outcome(manifest=first, unchanged=False), "New basis: rebuild what you stored:"),
+        (Outcome(manifest=first, unchanged=False), "First basis, which later runs keep:"),
         (Outcome(manifest=first, unchanged=True), "Stored codes of this basis stay valid:"),
         (Outcome(manifest=again, unchanged=False), "Stored codes of this basis stay valid:"),
     ):

@@ -51,9 +51,9 @@ def lines(manifest: Manifest, *stored: str) -> list[str]:
 
 def test_stored_codes_stay_valid_if_their_basis_was_published_before() -> None:
     free = example_manifest()
-    new = ["New basis: rebuild what you stored: shallow, basis cccccccccccc"]
-    assert lines(free) == new
-    assert lines(free, "0" * 64) == new
+    assert lines(free) == ["First basis, which later runs keep: shallow, basis cccccccccccc"]
+    new = "New basis, so replace codes that you stored of earlier runs"
+    assert lines(free, "0" * 64) == [f"{new}: shallow, basis cccccccccccc"]
     unchanged = ["Stored codes of this basis stay valid: shallow, basis cccccccccccc"]
     assert lines(free, "0" * 64, BASIS) == unchanged
     share = "(99.50% of the test images are nearest to their own old code)"
@@ -72,14 +72,14 @@ def test_a_basis_that_is_not_kept_is_said() -> None:
     )
 
 
-def test_a_model_that_takes_its_basis_from_its_own_run_has_a_new_one() -> None:
+def test_a_model_that_takes_its_basis_from_its_own_run_has_the_first_one() -> None:
     """Nobody can have stored codes of it: the deep model of a first run lends it to others."""
     manifest = example_manifest(models=(example_model("deep"), anchored("wide"))).model_copy(
         update={"metrics": {"deep": METRICS, "wide": KEPT}}
     )
     (line,) = lines(manifest)
     assert line.startswith(
-        "New basis: rebuild what you stored: deep, basis cccccccccccc; wide, basis cccccccccccc ("
+        "First basis, which later runs keep: deep, basis cccccccccccc; wide, basis cccccccccccc ("
     )
 
 
@@ -94,7 +94,9 @@ def test_models_with_one_answer_stand_together() -> None:
         "shallow, basis cccccccccccc",
         "deep, basis cccccccccccc",
     ]
-    assert new == "New basis: rebuild what you stored: mine, basis 555555555555"
+    assert new == (
+        "New basis, so replace codes that you stored of earlier runs: mine, basis 555555555555"
+    )
     assert list_bases(manifest) == ("5" * 64, BASIS)
 
 
