@@ -46,6 +46,7 @@ DEFAULTS = {
     "AUTOENCODER_GRACE_HOURS": "",
     "AUTOENCODER_APPROVAL_TOLERANCE": "",
     "AUTOENCODER_APPROVAL_HOURS": "",
+    "AUTOENCODER_PUBLISH_TO": "",
 }
 """Of the variables that `prefect.yaml` takes from whoever registers it."""
 DEPLOYMENTS_FILE = CODE / "prefect.yaml"

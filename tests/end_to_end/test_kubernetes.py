@@ -101,3 +101,18 @@ def test_only_the_gpu_variant_asks_for_a_gpu() -> None:
         assert container["resources"]["limits"].get("nvidia.com/gpu") == gpus
         assert {"cpu", "memory"} <= container["resources"]["limits"].keys()
         assert container["resources"]["requests"].keys() == {"cpu", "memory"}
+
+
+def test_a_pod_may_have_an_object_store_instead_of_a_disk() -> None:
+    """Its credentials come from a Secret of the cluster, which Prefect does not see."""
+    scratch = {"name": "artifacts", "emptyDir": {"sizeLimit": "20Gi"}}
+    job = job_of("retrain/kubernetes", artifacts_volume=scratch)
+    kubernetes_validate.validate(job, VERSIONS[0], strict=True)
+    pod = job["spec"]["template"]["spec"]
+    assert scratch in pod["volumes"]
+    (container,) = pod["containers"]
+    secret = {"name": "autoencoder-flow-store", "optional": True}
+    assert container["envFrom"] == [{"secretRef": secret}]
+    names = {entry["name"] for entry in container["env"]}
+    assert "AUTOENCODER_PUBLISH_TO" in names
+    assert not any(name.startswith("AWS_") for name in names)
