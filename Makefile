@@ -60,7 +60,7 @@ logs: passwords  ## what they say
 
 # The server is reached on loopback, and the engine by itself: no proxy has a part in it.
 docker-worker: .venv-docker/installed-docker passwords  ## on the host: each run in a container of its own
-	$(DOCKER) exec $(STACK)-worker-1 python -m flows.server.deploy --on docker
+	$(IN_STACK) exec -T worker python -m flows.server.deploy --on docker
 	set -a && . "$$(cd "$$(dirname "$(PASSWORDS)")" && pwd)/$$(basename "$(PASSWORDS)")" && PREFECT_API_URL=http://127.0.0.1:$${PORT:-4200}/api \
 		NO_PROXY='*' no_proxy='*' \
 		exec .venv-docker/bin/python -m prefect worker start --pool autoencoders-docker --type docker
