@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tasks.codes.published import ROOT_VARIABLE
-from tasks.core.errors import StepError
+from tasks.core.errors import NO_ROOM, StepError
 from tasks.core.storage import PARTIAL_PREFIX, rename, write_errors_explained
 
 
@@ -24,6 +24,8 @@ def check_file_system(root: Path) -> None:
             try:
                 use(Path(name))
             except OSError as error:
+                if error.errno in NO_ROOM:
+                    raise  # which says nothing about what it supports
                 raise StepError(
                     f"The file system of the artifacts folder {root} does not support {what} "
                     f"({error.strerror}): name a folder on another one with {ROOT_VARIABLE}"

@@ -50,3 +50,9 @@ def test_what_the_file_system_lacks_is_named(
     ):
         check_file_system(root)
     assert not list(root.iterdir())
+
+
+def test_a_full_disk_lacks_nothing_but_room(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "symlink", refuse(errno.ENOSPC))
+    with pytest.raises(StepError, match=r"cannot be written \(No space left.*: make room"):
+        check_file_system(root)
