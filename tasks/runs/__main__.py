@@ -28,6 +28,29 @@ TIME = "%Y-%m-%d %H:%M"
 
 def main(arguments: list[str]) -> int:
     """List the runs, publish one or retire a rival; return the exit code."""
+    options = parse(arguments)
+    try:
+        root = existing_artifacts_folder()
+        if options.command == "list":
+            print_runs(root)
+        elif options.command == "check":
+            return check(options.dataset or published_datasets(root), root)
+        elif options.command == "copy":
+            copy(options.dataset or published_datasets(root), root)
+        elif options.command == "retire":
+            dataset, run = find_rival(options.run, root)
+            retire(run, dataset, root)
+            print(f"Retired run {run}: no later run of {dataset} is compared with its losses")
+        else:
+            publish_run(options.run, root, options.anyway)
+    except AutoencoderError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The command and its options."""
     parser = argparse.ArgumentParser(prog="python -m tasks.runs")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="show every run with its verdict and losses, oldest first")
@@ -46,30 +69,21 @@ def main(arguments: list[str]) -> int:
     retiring.add_argument(
         "run", help="the name of a run, or the start of its id; also of a deleted one"
     )
-    options = parser.parse_args(arguments)
-    try:
-        root = existing_artifacts_folder()
-        if options.command == "list":
-            print_runs(root)
-        elif options.command == "check":
-            return check(options.dataset or published_datasets(root), root)
-        elif options.command == "copy":
-            copy(options.dataset or published_datasets(root), root)
-        elif options.command == "retire":
-            dataset, run = find_rival(options.run, root)
-            retire(run, dataset, root)
-            print(f"Retired run {run}: no later run of {dataset} is compared with its losses")
-        else:
-            manifest = publish(find_run(options.run, root).run, root, options.anyway)
-            write_page(root)
-            link = published_link(manifest.dataset.name, root)
-            print(f"Published run {manifest.run} as {link}; the next run announces it in Prefect")
-            if is_configured():
-                copy([manifest.dataset.name], root)
-    except AutoencoderError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return parser.parse_args(arguments)
+
+
+def publish_run(start: str, root: Path, anyway: bool) -> None:
+    """Publish a run here and, where there is one, in the object store.
+
+    Raises:
+        AutoencoderError: it cannot be published, or not be copied.
+    """
+    manifest = publish(find_run(start, root).run, root, anyway)
+    write_page(root)
+    link = published_link(manifest.dataset.name, root)
+    print(f"Published run {manifest.run} as {link}; the next run announces it in Prefect")
+    if is_configured():
+        copy([manifest.dataset.name], root)
 
 
 def find_rival(start: str, root: Path) -> tuple[str, str]:

@@ -85,10 +85,7 @@ def judge(
         checks.append(Check(name="published run is readable", passed=False, text=unreadable))
     checks += _check_age(record, previous)
     failed = [check.text for check in checks if not check.passed]
-    outcome: VerdictOutcome = "refused" if failed and not run.publish_anyway else "published"
-    if run.quick:
-        outcome = "quick look"
-    approval = None
+    outcome, approval = _decide(run, bool(failed)), None
     if review and outcome == "published" and not run.publish_anyway:
         outcome, approval = _ask(candidates, review)
     not_compared = dict.fromkeys(rivals.reasons.values())  # several models may have one reason
@@ -101,6 +98,13 @@ def judge(
         rivals=rivals.best,
         approval=approval,
     )
+
+
+def _decide(run: RunParameters, any_failed: bool) -> VerdictOutcome:
+    """What becomes of a run about which nobody is asked."""
+    if run.quick:
+        return "quick look"
+    return "refused" if any_failed and not run.publish_anyway else "published"
 
 
 def plan_review(

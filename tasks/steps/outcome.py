@@ -127,10 +127,10 @@ def ask_person(outcome: Outcome) -> Approval:
 
 def _describe_question(manifest: Manifest, approval: Approval) -> str:
     """What a person has to know, as markdown."""
+    rivals = manifest.verdict.rivals
     rows = [
         f"| {model.name} | {manifest.metrics[model.name].validation_loss:.4f} | "
         f"{rivals[key].validation_loss:.4f} | {short_name(rivals[key].run)} |"
-        for rivals in [manifest.verdict.rivals]
         for model in manifest.models
         if (key := loss_key(model)) in rivals
     ]
