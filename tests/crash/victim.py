@@ -5,6 +5,7 @@ killed is the project's own; only the kill is put beside it. With `CRASH_RUN`, a
 are the same in each process: it is the name of the run.
 """
 
+import math
 import os
 import signal
 import sys
@@ -144,7 +145,7 @@ POINTS = tuple(ARMS)
 
 def fix_names(run: str) -> None:
     """Give runs and temporary files the same names in each process, so that calls can be named."""
-    checkpoints.MAX_COST, training.CALL_SECONDS = 1e9, 1e9
+    training.CALL_SECONDS = 1e9
     _replace(tempfile, "_name_sequence", (f"{number:08d}" for number in count()))
     _replace(flow_run, "get_id", lambda: run)
 
@@ -153,6 +154,7 @@ if __name__ == "__main__":
     from flows.retrain import main
 
     checkpoints.CHECKPOINT_SECONDS = float(os.environ.get("CRASH_CHECKPOINT_SECONDS", "2"))
+    checkpoints.MAX_COST = math.inf  # however long a write took, the next one is due as set
     if "CRASH_RUN" in os.environ:
         fix_names(os.environ["CRASH_RUN"])
     if "CRASH_POINT" in os.environ:

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import pytest
 from prefect.client.base import PrefectHttpxSyncClient
@@ -93,9 +94,13 @@ class Server:
     def start(
         self, parameters: dict[str, Any], deployment: str = "retrain/weekly", **options: Any
     ) -> str:
-        """Start a run of a deployment; return its id."""
+        """Start a run of a deployment; return its id.
+
+        The key makes it one run, even if the client asks again as the answer took too long.
+        """
         identity = self.deployment(deployment)["id"]
-        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}, **options}
+        once = {"state": {"type": "SCHEDULED"}, "idempotency_key": str(uuid4())}
+        body = {"parameters": parameters, **once, **options}
         started = self.client.post(f"deployments/{identity}/create_flow_run", json=body)
         run: str = started.json()["id"]
         return run
