@@ -31,8 +31,8 @@ COMPOSE ?= $(DOCKER) compose
 STACK ?= autoencoder-flow
 PASSWORDS ?= docker/.env
 DATA ?= $(CURDIR)/docker/data
-# No container may have more cores than the engine: it refuses to start one.
-CORES = $(shell $(DOCKER) info --format '{{if lt .NCPU 2}}1{{else}}2{{end}}' 2>/dev/null || echo 2)
+# No container may have more cores than the engine: it refuses to start one. An engine that is off says 1.
+CORES = $(lastword $(shell $(DOCKER) info --format '{{if lt .NCPU 2}}1{{else}}2{{end}}' 2>/dev/null || echo 2))
 IN_STACK = STACK=$(STACK) DATA="$(DATA)" DEVICE=$(DEVICE) CORES=$(CORES) CPUS=$${CPUS:-$(CORES)} $(COMPOSE) --project-name $(STACK) \
 	--env-file "$(PASSWORDS)" \
 	--file docker/compose.yaml $(if $(filter gpu,$(DEVICE)),--file docker/compose.gpu.yaml)
@@ -91,10 +91,10 @@ LESSER_ISA = $(shell grep -q avx512f /proc/cpuinfo && echo AVX2 || { grep -q avx
 test-processors: .venv/installed-dev  ## unit tests as on a lesser processor with a single core
 	AUTOENCODER_XLA_FLAGS=--xla_cpu_max_isa=$(LESSER_ISA) taskset --cpu-list 0 .venv/bin/python -m pytest $(ARGS)
 
-# In two processes: most of these tests wait for servers and containers.
+# In three processes: most of these tests wait for servers and containers.
 test-e2e: .venv-e2e/installed-e2e  ## readers that are not ours, full disks; needs root
 	tests/end_to_end/install
-	.venv-e2e/bin/python -m pytest tests/end_to_end -n 2 $(ARGS)
+	.venv-e2e/bin/python -m pytest tests/end_to_end -n 3 --durations 25 $(ARGS)
 
 bench: .venv-bench/installed-bench  ## compare training speeds; some 15 minutes, 3 GB to install
 	.venv-bench/bin/python -m tests.benchmarks.training

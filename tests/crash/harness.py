@@ -116,6 +116,34 @@ def prefect_server() -> Iterator[str]:
             server.stop()
 
 
+class Tally:
+    """What was killed where, and what became of it."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.kills: Counter[str] = Counter()
+        self.resumed_from: Counter[str] = Counter()
+        self.late = self.series = 0
+
+    def add(self, point: str, attempt: Attempt) -> None:
+        """Count an attempt; say so if it was killed."""
+        self.late += any(epoch >= 1 for _, epoch in attempt.resumed)
+        self.resumed_from.update(f"{model} {epoch}" for model, epoch in attempt.resumed)
+        if attempt.killed:
+            self.kills[point] += 1
+            print(f"{self.kills.total()}: killed {point}; resumed {attempt.resumed}", flush=True)
+
+    def report(self) -> str:
+        """The figures, as JSON."""
+        figures = {
+            "kills": dict(self.kills),
+            "series_with_identical_results": self.series,
+            "attempts_resumed_from_epoch_1_or_later": self.late,
+            "resumed_from": dict(sorted(self.resumed_from.items())),
+        }
+        return json.dumps(figures, indent=2)
+
+
 def main() -> None:
     """Kill a hundred times and report."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -124,9 +152,7 @@ def main() -> None:
     parser.add_argument("--datasets", type=Path, help="a folder datasets/ to copy, not to fetch")
     arguments = parser.parse_args()
     generator = random.Random(arguments.seed)  # noqa: S311 - no secret
-    kills: Counter[str] = Counter()
-    resumed_from: Counter[str] = Counter()
-    late = series = 0
+    tally = Tally()
     with prefect_server() as api_url, tempfile.TemporaryDirectory() as name:
         victim = Victim(FLAGS, api_url, checkpoint_seconds=2.0)
         reference = Path(name) / "reference"
@@ -135,29 +161,27 @@ def main() -> None:
         whole = victim.attempt(reference).cpu_seconds
         print(f"A run that is left alone takes {whole:.0f} s of processor time", flush=True)
         expected = results(reference, "fashion-mnist")
-        while kills.total() < arguments.kills:
-            root = Path(name) / f"series-{series}"
+        while tally.kills.total() < arguments.kills:
+            root = Path(name) / f"series-{tally.series}"
             shutil.copytree(reference / "datasets", root / "datasets")
-            while True:
-                point = _next_point(generator, kills)
-                attempt = _attempt_at(point, victim, root, whole, generator)
-                late += any(epoch >= 1 for _, epoch in attempt.resumed)
-                resumed_from.update(f"{model} {epoch}" for model, epoch in attempt.resumed)
-                if not attempt.killed:
-                    break
-                kills[point] += 1
-                print(f"{kills.total()}: killed {point}; resumed {attempt.resumed}", flush=True)
+            _kill_until_complete(victim, root, whole, generator, tally)
             if results(root, "fashion-mnist") != expected:
-                raise AssertionError(f"Series {series} ended with other results: {root}")
+                raise AssertionError(f"Series {tally.series} ended with other results: {root}")
             shutil.rmtree(root)
-            series += 1
-    report = {
-        "kills": dict(kills),
-        "series_with_identical_results": series,
-        "attempts_resumed_from_epoch_1_or_later": late,
-        "resumed_from": dict(sorted(resumed_from.items())),
-    }
-    print(json.dumps(report, indent=2))
+            tally.series += 1
+    print(tally.report())
+
+
+def _kill_until_complete(
+    victim: Victim, root: Path, whole: float, generator: random.Random, tally: Tally
+) -> None:
+    """Start the flow until it is not killed any more."""
+    killed = True
+    while killed:
+        point = _next_point(generator, tally.kills)
+        attempt = _attempt_at(point, victim, root, whole, generator)
+        tally.add(point, attempt)
+        killed = attempt.killed
 
 
 def _attempt_at(

@@ -61,7 +61,7 @@ START = (
     *CONTAINER_TESTS,
     *(f"{END_TO_END}{name}.py" for name in LONG_FILES),
 )
-"""The order of the files: each of two processes begins with a group, and short files fill up."""
+"""The order of the files: processes begin with a group each, and short files fill up."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
