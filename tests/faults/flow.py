@@ -17,7 +17,7 @@ from tasks.codes.errors import AutoencoderError
 from tests.conftest import GATE, SAMPLE, SAMPLE_FOLDER, TRAINING
 from tests.crash.harness import prefect_server
 from tests.crash.results import results
-from tests.faults.calls import KINDS, delayed_process, is_done, list_calls, options, strace
+from tests.faults.calls import FAULTS, KINDS, delayed_process, is_done, list_calls, options, strace
 from tests.faults.harness import Case, Found, choose_cases, describe
 from tests.faults.standing import check_folder
 
@@ -88,8 +88,10 @@ class FlowWorkshop:
         shutil.copytree(self._copy, self.root, symlinks=True)
         self._log.unlink(missing_ok=True)
         try:
-            under = ["--seccomp-bpf", *options(*case)]
-            found = self._judge(self._run(RUN, strace_options=under, case=case), case)
+            # With a filter, strace 6.1 does not kill a process in its first thread.
+            fast = [] if case.fault == "killed before" else ["--seccomp-bpf"]
+            code = self._run(RUN, strace_options=[*fast, *options(*case)], case=case)
+            found = self._judge(code, case)
             check_folder(self.root)
             assert self._run(NEXT_RUN) == 0, self._output.read_text()[-2000:]
             check_folder(self.root)
@@ -117,6 +119,7 @@ def main() -> int:
     """Try the cases and report; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=30)
+    parser.add_argument("--faults", nargs="*", choices=FAULTS, default=FAULTS, help="only these")
     arguments = parser.parse_args()
     outcomes: Counter[str] = Counter()
     faults = []
@@ -124,6 +127,8 @@ def main() -> int:
         workshop = FlowWorkshop(Path(name).resolve(), api_url)
         print(dict(Counter(call.kind for call in workshop.calls)), flush=True)
         for case in choose_cases(workshop.calls, arguments.cases):
+            if case.fault not in arguments.faults:
+                continue
             found = workshop.try_case(case)
             outcomes[found.outcome] += 1
             faults += [f"{describe(case)}: {found.fault}"] if found.fault else []
