@@ -115,7 +115,7 @@ crash: .venv/installed-dev  ## kill the flow a hundred times, besiege its result
 faults: .venv/installed-dev  ## let writes fail one after the other, 300 times (needs strace); some 40 minutes
 	.venv/bin/python -m tests.faults $(ARGS)
 
-soak: .venv-e2e/installed-e2e  ## let servers, databases and runs go away as long as they do; needs root; some 50 minutes
+soak: .venv-e2e/installed-e2e  ## let servers, databases and runs go away as long as they do; needs root; some 65 minutes
 	tests/end_to_end/install
 	.venv-e2e/bin/python -m tests.soak $(ARGS)
 
