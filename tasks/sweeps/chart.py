@@ -5,8 +5,8 @@ from pathlib import Path
 from tasks.evaluation.records import Baselines
 from tasks.reports.colors import color_of
 from tasks.reports.figures.charts import MARKERS
-from tasks.reports.figures.plotting import Axes, Figure, mpl
-from tasks.reports.figures.style import GREY, STYLE, save
+from tasks.reports.figures.plotting import Axes
+from tasks.reports.figures.style import GREY, new_figure
 from tasks.sweeps.records import Summary
 
 
@@ -18,9 +18,8 @@ def draw_sweep(summaries: list[Summary], baselines: Baselines, path: Path) -> No
     """
     errors = {scores.components: scores.mse for scores in baselines.pca}
     floor, sizes = baselines.pixels.entropy_floor, sorted(errors)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(12, 5), layout="constrained")
-        left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.08})
+    with new_figure((11, 4.2), path, path.with_suffix(".svg")) as figure:
+        left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.2})
         for position, name in enumerate(dict.fromkeys(one.architecture for one in summaries)):
             of_one = [one for one in summaries if one.architecture == name]
             _draw_series(left, position, of_one, [(one.loss, one.losses) for one in of_one])
@@ -36,8 +35,6 @@ def draw_sweep(summaries: list[Summary], baselines: Baselines, path: Path) -> No
         for axes in (left, right):
             _label_sizes(axes, sizes)
             axes.legend(loc="best")
-        save(figure, path)
-        save(figure, path.with_suffix(".svg"))
 
 
 def _draw_series(

@@ -200,7 +200,7 @@ def stages(one: Run) -> dict[str, float]:
 
 def draw(runs: dict[str, Run], path: Path) -> None:
     """A bar for each run, cut into its stages; the long ones are named."""
-    with new_figure((12, 5), path) as figure:
+    with new_figure((11, 4.2), path) as figure:
         axes = figure.subplots()
         for row, one in enumerate(runs.values()):
             left = 0.0

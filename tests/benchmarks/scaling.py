@@ -39,8 +39,7 @@ from tasks.images.store import open_images
 from tasks.models.spec import TrainingSpec
 from tasks.parameters.images import DataParameters
 from tasks.parameters.retrain import Parameters, RunParameters
-from tasks.reports.figures.plotting import Figure, mpl
-from tasks.reports.figures.style import STYLE, save
+from tasks.reports.figures.style import new_figure
 from tasks.runs.manifest import read_manifest
 from tests.benchmarks.training import RESULTS
 from tests.fetching import fetch
@@ -227,9 +226,8 @@ def slope(results: dict[int, dict[str, Result]], stage: str, what: str) -> float
 
 def draw(results: dict[int, dict[str, Result]], path: Path) -> None:
     """Seconds and memory of each stage against the number of images."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(12, 5), layout="constrained")
-        left, right = figure.subplots(1, 2)
+    with new_figure((11, 4.2), path) as figure:
+        left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.2})
         for stage, color, marker in zip(
             STAGES, ("#d55e00", "#0072b2", "#009e73", "#cc79a7"), "osD^", strict=True
         ):
@@ -248,7 +246,6 @@ def draw(results: dict[int, dict[str, Result]], path: Path) -> None:
             axes.legend()
         left.set_title("Time of the deep model's stages, 2 cores")
         right.set_title("Memory")
-        save(figure, path)
 
 
 def main() -> None:

@@ -37,7 +37,7 @@ def draw_learning_curves(
         references: final validation losses of the reference notebook, by model.
         floor: entropy floor of the test images; all losses are in nats per pixel.
     """
-    with new_figure((11, 5.5), *paths) as figure:
+    with new_figure((7.1, 4.7), *paths) as figure:
         axes = figure.subplots()
         ends: list[LineEnd] = []
         for position, (model, history) in enumerate(histories.items()):
@@ -128,7 +128,7 @@ def draw_classes(names: list[str], errors: dict[str, list[float]], paths: list[P
         errors: by model, one for each class.
     """
     order = np.argsort(next(iter(errors.values())))
-    with new_figure((9, 1.6 + 0.34 * len(names)), *paths, names=names) as figure:
+    with new_figure((6.5, 0.8 + 0.34 * len(names)), *paths, names=names) as figure:
         axes = figure.subplots()
         every = np.array(list(errors.values()))[:, order]
         axes.hlines(np.arange(len(names)), every.min(axis=0), every.max(axis=0), color="0.75")
@@ -146,7 +146,7 @@ def draw_classes(names: list[str], errors: dict[str, list[float]], paths: list[P
         axes.set_xlim(0, 1.05 * max(map(max, errors.values())) or 1)
         axes.set_xlabel("mean squared error of the test images (0 to 1 scale)")
         axes.set_title("Error by class")
-        figure.legend(loc="outside right upper")
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def draw_units(model: str, codes: Array, worth: str, path: Path) -> None:
@@ -162,9 +162,11 @@ def draw_units(model: str, codes: Array, worth: str, path: Path) -> None:
     alive, color = live_units(codes), color_of(model, 0)
     order = np.argsort(-activity(codes), kind="stable")
     related = correlations(codes)
-    with new_figure((14, 5.3), path) as figure:
-        figure.suptitle(f"{plain(model)}: {worth}", x=0.01, ha="left")
-        left, middle, right = figure.subplots(1, 3, width_ratios=(1.15, 1, 1.15))
+    with new_figure((12.8, 3.9), path) as figure:
+        figure.suptitle(f"{plain(model)}: {worth}", x=0, y=1.1, ha="left", va="bottom")
+        left, middle, right = figure.subplots(
+            1, 3, width_ratios=(1.15, 1, 1.15), gridspec_kw={"wspace": 0.15}
+        )
         _draw_values(left, codes[:, order], alive[order], color)
         left.set_title(f"{alive.sum()} of {len(alive)} code units carry information")
         _draw_spreads(middle, codes, alive, color)
@@ -175,8 +177,11 @@ def draw_units(model: str, codes: Array, worth: str, path: Path) -> None:
         right.yaxis.set_major_locator(_integer_ticks())
         for axes in (left, middle, right):
             axes.xaxis.set_major_locator(_integer_ticks())
-        figure.colorbar(image, ax=right, shrink=0.8, label="Pearson correlation")
-        figure.legend(loc="outside lower left", ncols=7, fontsize=10, columnspacing=1.2)
+        bar = right.inset_axes((1.05, 0.1, 0.04, 0.8))
+        figure.colorbar(image, cax=bar, label="Pearson correlation")
+        figure.legend(
+            loc="upper left", bbox_to_anchor=(0, -0.13), ncols=7, fontsize=10, columnspacing=1.2
+        )
 
 
 def _describe_correlations(related: Array) -> str:

@@ -11,8 +11,8 @@ from tasks.reports.figures.style import Array, new_figure, plain
 
 SHOWN_CLASSES = 20
 """Classes in the chart, at most: those whose images have the fewest neighbours of their own."""
-CELL = 0.5
-"""Inches of a side of a cell."""
+CELL, LEAST_SIDE = 0.6, 3.0
+"""Inches of a side of a cell, and of the table, at least."""
 
 
 class ClassNeighbors(NamedTuple):
@@ -62,9 +62,8 @@ def draw_class_neighbors(
     """
     shown = np.sort(neighbors.hardest[:SHOWN_CLASSES])
     shares = 100 * neighbors.shares[np.ix_(shown, shown)]
-    side = CELL * len(shown)
-    size = max(side + 3.5, 7.5), max(side + 2.5, 4.5)
-    with new_figure(size, path, names=names.values()) as figure:
+    side = max(CELL * len(shown), LEAST_SIDE)
+    with new_figure((side, side), path, names=names.values()) as figure:
         axes = figure.subplots()
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
         for (row, column), share in np.ndenumerate(shares):
@@ -76,6 +75,7 @@ def draw_class_neighbors(
         axes.set_xticks(*ticks, rotation="vertical")
         axes.set(xlabel="class of the neighbours", ylabel="class of the test image")
         title = f"{plain(model)}: classes of the {NEIGHBORS} nearest training images"
-        figure.suptitle(title, x=0.01, ha="left", fontsize=13)  # wider than few cells
+        axes.set_title(title, fontsize=13)
         axes.grid(visible=False)
-        figure.colorbar(image, ax=axes, shrink=0.8, label="neighbours (%)")
+        bar = axes.inset_axes((1.05, 0.1, 0.04, 0.8))
+        figure.colorbar(image, cax=bar, label="neighbours (%)")

@@ -38,7 +38,7 @@ def draw_map(
     points = plane.points
     named = min(len(names), NAMED_CLASSES)
     columns = math.ceil(named / NAMES_PER_COLUMN)
-    with new_figure((7.5 + 2.5 * columns, 7.5), path, names=names.values()) as figure:
+    with new_figure((7.7, 6.4), path, names=names.values()) as figure:
         axes = figure.subplots()
         axes.set(xlabel=plane.axes[0], ylabel=plane.axes[1])
         axes.set(xlim=_limits(points[:, 0]), ylim=_limits(points[:, 1]))
@@ -48,8 +48,9 @@ def draw_map(
             axes.scatter(points[:, 0], points[:, 1], s=size, color=GREY, linewidths=0)
         else:
             _draw_classes(axes, points, labels, names, size)
-            figure.legend(
-                loc="outside right center",
+            axes.legend(
+                loc="center left",
+                bbox_to_anchor=(1, 0.5),
                 title="class medians" if named == len(names) else f"medians of {named} classes",
                 ncols=columns,
             )

@@ -1,36 +1,17 @@
 """Figures with rows of images: originals; below them reconstructions, errors, codes or others."""
 
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.reports.figures.fonts import families
-from tasks.reports.figures.plotting import Axes, Figure, Normalize, Rectangle, ScalarMappable, mpl
-from tasks.reports.figures.style import ERRORS, STYLE, Array, ShownImages, plain, save, shown_aspect
+from tasks.reports.figures.placed_rows import Row, draw_rows
+from tasks.reports.figures.plotting import Normalize, ScalarMappable
+from tasks.reports.figures.style import ERRORS, Array, ShownImages, plain
 
-LONGER_SIDE = 1.0
-"""Inches of an image's longer side."""
-GAP = 0.1
-"""Inches between two images of a row."""
-NUMBER_WIDTH = 0.75
-"""Inches from one image to the next, at least: room for the number below it."""
 LAB_SEEDS = {"shallow": 50, "deep": 42}
 """Seeds from which the notebook draws the images of its two figures."""
 LAB_IMAGES = 10
-
-
-class Row(NamedTuple):
-    """Images side by side."""
-
-    label: str
-    images: Array
-    """(n, height, width, 3) colours in 0..1."""
-    captions: list[str] | None = None
-    """Written below the images."""
-    headings: list[str] | None = None
-    """Written above them; of rows without captions."""
 
 
 def draw_comparison(
@@ -154,49 +135,3 @@ def _error_colors(images: ShownImages) -> Array:
     if errors.ndim == 4:
         errors = errors.mean(axis=-1)
     return np.asarray(ERRORS.cmap(ERRORS.norm(errors)))[..., :3]
-
-
-def draw_rows(
-    title: str,
-    rows: list[Row],
-    path: Path,
-    colors: ScalarMappable | None = None,
-    color_label: str = "",
-) -> None:
-    """Labelled rows of images, with a bar that explains colours, if any."""
-    widest = max(LONGER_SIDE * min(1 / shown_aspect(row.images), 1) for row in rows)
-    pitch, count = max(widest + GAP, NUMBER_WIDTH), max(len(row.images) for row in rows)
-    size = count * pitch + 4, len(rows) * (LONGER_SIDE + 2 * GAP) + 2  # the margins are cut off
-    texts = [text for row in rows for text in [row.label, *(row.captions or row.headings or [])]]
-    with mpl.rc_context({**STYLE, "font.family": families(texts)}):
-        figure = Figure(size, layout="compressed")
-        figure.suptitle(title, fontsize=13)
-        heights = [min(shown_aspect(row.images), 1) for row in rows]
-        grid = figure.subplots(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
-        for axes, row in zip(grid, rows, strict=True):
-            _draw_row(axes, row, pitch)
-            axes.set_xlim(0, count * pitch - GAP)
-        if colors:
-            extend = "both" if colors is ERRORS else "neither"  # only errors leave their range
-            figure.colorbar(colors, ax=figure.axes, label=color_label, extend=extend, aspect=40)
-        save(figure, path, cropped=True)
-
-
-def _draw_row(axes: Axes, row: Row, pitch: float) -> None:
-    """Images from left to right, `pitch` inches apart; the layout may scale the axes."""
-    aspect = shown_aspect(row.images)
-    height, width = LONGER_SIDE * min(aspect, 1), LONGER_SIDE * min(1 / aspect, 1)
-    centres = (np.arange(len(row.images)) + 0.5) * pitch - GAP / 2
-    for centre, image in zip(centres, row.images, strict=True):
-        left = centre - width / 2
-        axes.imshow(image, extent=(left, left + width, 0, height))
-        axes.add_patch(Rectangle((left, 0), width, height, fill=False, edgecolor="0.8"))
-    axes.set(ylim=(0, height), xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
-    axes.grid(visible=False)
-    axes.tick_params(length=0, labelsize=11)
-    axes.set_ylabel(row.label, rotation="horizontal", ha="right", va="center")
-    if texts := row.captions or row.headings:
-        axes.set_xticks(centres, texts)
-    if row.headings:
-        axes.xaxis.tick_top()

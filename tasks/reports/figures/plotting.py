@@ -11,23 +11,27 @@ pin_environment()
 with garbage_ignored():
     import matplotlib as mpl
     from matplotlib import font_manager
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
     from matplotlib.ft2font import FT2Font
-    from matplotlib.patches import Rectangle
     from matplotlib.ticker import MaxNLocator
+    from matplotlib.transforms import Bbox
 
 mpl.rcdefaults()  # a matplotlibrc in the current folder comes before all others
 
 __all__ = [
+    "Artist",
     "Axes",
+    "Bbox",
     "FT2Font",
     "Figure",
+    "FigureCanvasAgg",
     "MaxNLocator",
     "Normalize",
-    "Rectangle",
     "ScalarMappable",
     "font_manager",
     "mpl",

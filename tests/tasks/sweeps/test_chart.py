@@ -1,12 +1,12 @@
 from pathlib import Path
 
 import numpy as np
-from matplotlib.image import imread
 
 from tasks.evaluation.records import Baselines, PcaScores
 from tasks.sweeps.chart import draw_sweep
 from tasks.sweeps.records import Summary
 from tests.conftest import BASELINES
+from tests.pictures import read_colors
 
 SUMMARIES = [
     Summary("shallow", 8, [0.33, 0.32], [0.030, 0.031]),
@@ -38,4 +38,4 @@ def test_every_series_and_code_size_is_named(tmp_path: Path) -> None:
 def test_a_single_code_size_is_drawn_too(tmp_path: Path) -> None:
     draw_sweep(SUMMARIES[:1], Baselines(pixels=PIXELS, pca=PCA[1:]), tmp_path / "one.png")
     blue = np.array([0x00, 0x72, 0xB2]) / 255
-    assert np.isclose(imread(tmp_path / "one.png")[..., :3], blue, atol=0.02).all(axis=2).any()
+    assert np.isclose(read_colors(tmp_path / "one.png"), blue, atol=0.02).all(axis=2).any()

@@ -4,11 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
-from matplotlib.image import imread
 
 from tasks.reports.figures.code_map import CLASS_COLORS, NAMED_CLASSES, draw_map
 from tasks.reports.figures.projection import Plane, project_codes
 from tasks.reports.figures.style import Array
+from tests.pictures import read_colors
 
 NAMES = {0: "bag", 3: "$x$ & <b>", 7: "coat"}
 WORTH = "effective dimension 2.0 of 8"
@@ -40,20 +40,20 @@ def test_axes_and_worth_are_written_beside_the_map(tmp_path: Path) -> None:
 def test_equal_codes_are_drawn_in_one_place(tmp_path: Path) -> None:
     ones = np.ones((50, 4), np.float32)
     draw_map("deep", project_codes(ones, None, ones), None, {}, WORTH, tmp_path / "map.png")
-    drawn = imread(tmp_path / "map.png")[..., :3]
+    drawn = read_colors(tmp_path / "map.png")
     assert np.isclose(drawn, 0.35, atol=0.01).all(axis=2).sum() > 20
 
 
 def test_codes_without_classes_are_drawn_in_grey(tmp_path: Path) -> None:
     draw_map("deep", plane(), None, {}, WORTH, tmp_path / "map.png")
-    colours = imread(tmp_path / "map.png")[..., :3]
+    colours = read_colors(tmp_path / "map.png")
     assert np.allclose(colours.max(axis=2), colours.min(axis=2), atol=0.02)
     assert np.isclose(colours, 0.35, atol=0.01).all(axis=2).sum() > 60 * 20
 
 
 def test_every_class_has_its_colour_and_its_name(tmp_path: Path) -> None:
     draw_map("deep", plane(), LABELS, NAMES, WORTH, tmp_path / "map.png")
-    colours = imread(tmp_path / "map.png")[..., :3]
+    colours = read_colors(tmp_path / "map.png")
     for color in CLASS_COLORS[:3]:
         assert np.isclose(colours, to_rgb(color), atol=0.02).all(axis=2).sum() > 20 * 20
     draw_map("deep", plane(), LABELS, NAMES, WORTH, tmp_path / "map.svg")

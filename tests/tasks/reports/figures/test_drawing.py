@@ -2,7 +2,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.image import imread
 
 from tasks.core.records import SPLITS, DatasetRecord, FigureRecord
 from tasks.core.storage import describe_file, write_bytes
@@ -11,6 +10,7 @@ from tasks.evaluation.records import Metrics
 from tasks.models.store import ModelRecord
 from tasks.reports.figures.drawing import draw_figures
 from tests.conftest import METRICS, codes_file
+from tests.pictures import read_colors
 
 
 def draw(
@@ -41,7 +41,7 @@ def test_draws_every_figure_and_says_what_it_shows(
         "figures/codes-shallow.png",
     ]
     for figure in figures:
-        assert np.ptp(imread(root / "run" / figure.path)[..., :3]) == pytest.approx(1, abs=0.1)
+        assert np.ptp(read_colors(root / "run" / figure.path)) == pytest.approx(1, abs=0.1)
     drawn = {path.name for path in (root / "run" / "figures").iterdir()}
     charts = {"learning-curves.svg", "classes.svg"}
     assert drawn == {Path(figure.path).name for figure in figures} | charts

@@ -1,22 +1,19 @@
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.image import imread
 
 from tasks.reports.figures.image_rows import (
-    Row,
     draw_comparison,
     draw_extremes,
     draw_lab_figure,
     draw_nearest,
-    draw_rows,
     draw_walks,
     lab_rows,
     tile_shape,
 )
 from tasks.reports.figures.style import DPI, Array, ShownImages
+from tests.pictures import read_colors
 
 
 def shown(shape: tuple[int, ...] = (28, 28), count: int = 10) -> ShownImages:
@@ -36,7 +33,7 @@ def draw(originals: Array, reconstructions: Array, path: Path) -> Array:
     count = len(originals)
     images = ShownImages(originals, np.zeros((count, 4)), reconstructions, np.zeros(count))
     draw_comparison(originals, [""] * count, {"deep": images}, path)
-    picture = np.asarray(imread(path)[..., :3])
+    picture = read_colors(path)
     return picture[:, : -int(1.2 * DPI)]
 
 
@@ -65,23 +62,6 @@ def test_colour_images_keep_their_colours(tmp_path: Path) -> None:
     green = np.full((3, 20, 20, 3), (0, 0.6, 0))
     picture = draw(green, green, tmp_path / "figure.png")
     assert np.isclose(picture, (0, 0.6, 0), atol=0.01).all(axis=2).sum() > 2 * 20_000
-
-
-@pytest.mark.parametrize(
-    "shape", [(1, 1), (28, 28), (40, 16), (16, 40), (3, 200), (200, 3), (20, 32, 3)]
-)
-def test_every_image_is_seen_whatever_the_shape(shape: tuple[int, ...], tmp_path: Path) -> None:
-    """Ten images of as many colours in each row: apart, of one size, none covered."""
-    images = np.ones((10, *shape[:2], 3)) * np.linspace(0.05, 0.95, 10)[:, None, None, None]
-    images[..., 2] = 0.5  # no text has these colours
-    rows = [Row("one", images, [f"{number}.0" for number in range(10)]), Row("two", images)]
-    draw_rows("A title", rows, tmp_path / "figure.png")
-    picture = imread(tmp_path / "figure.png")[..., :3]
-    areas = [np.isclose(picture, images[n, 0, 0], atol=0.02).all(axis=2) for n in range(10)]
-    sizes = [area.sum() for area in areas]
-    assert min(sizes) > 0.9 * max(sizes) > 0.9 * 2 * 0.1 * DPI**2
-    columns = [np.flatnonzero(area.any(axis=0)) for area in areas]
-    assert all(left.max() < right.min() for left, right in pairwise(columns))
 
 
 def test_every_row_has_its_label_and_numbers(tmp_path: Path) -> None:
@@ -119,7 +99,7 @@ def test_walks_have_a_row_each(tmp_path: Path) -> None:
 def test_few_images_leave_room_for_the_title(tmp_path: Path) -> None:
     one = {"worst": (shown(count=1), ["bag"]), "best": (shown(count=1), ["bag"])}
     draw_extremes("deep", one, tmp_path / "figure.png")
-    assert imread(tmp_path / "figure.png").shape[1] > 5 * DPI
+    assert read_colors(tmp_path / "figure.png").shape[1] > 5 * DPI
 
 
 def with_codes(codes: Array) -> ShownImages:
@@ -130,7 +110,7 @@ def with_codes(codes: Array) -> ShownImages:
 def draw_lab(shown: ShownImages, path: Path) -> Array:
     """Colours of the figure without its bar, which has all greys."""
     draw_lab_figure("deep", shown, path)
-    picture = np.asarray(imread(path)[..., :3])
+    picture = read_colors(path)
     return picture[:, : int(0.75 * picture.shape[1])]
 
 
