@@ -138,17 +138,8 @@ def _draw_extremes(subject: Subject, model: ModelRecord) -> FigureRecord:
     worst = subject.reconstruct(model, np.array(metrics.worst))
     best = subject.reconstruct(model, np.array(metrics.best))
     extremes = {
-        label: (
-            images,
-            [
-                f"{text}\nrow {row}"
-                for text, row in zip(subject.name_classes("test", rows), rows, strict=True)
-            ],
-        )
-        for label, images, rows in (
-            ("worst", worst, np.array(metrics.worst)),
-            ("best", best, np.array(metrics.best)),
-        )
+        "worst": (worst, _headings(subject, metrics.worst)),
+        "best": (best, _headings(subject, metrics.best)),
     }
     draw_extremes(model.name, extremes, subject.path(name))
     return record_of(
