@@ -31,6 +31,8 @@ HURRY = {
     "PREFECT_WORKER_QUERY_SECONDS": "2",
 }
 """Server and worker look often for what they have to start."""
+SOON = 120
+"""Seconds in which happens what takes some seconds on a machine that has nothing else to do."""
 
 T = TypeVar("T")
 
@@ -140,7 +142,7 @@ class Server:
             lines = self.find("logs", logs={"flow_run_id": {"any_": [run]}})
             return any(text in line["message"] for line in lines)
 
-        wait_until(found, 30, lambda: f"{run} does not say {text!r}:\n{self.tail()}")
+        wait_until(found, SOON, lambda: f"{run} does not say {text!r}:\n{self.tail()}")
 
     def wait_for_step(self, run: str, name: str) -> None:
         """Wait until the server knows that a step is completed; it learns it from an event."""
@@ -149,7 +151,7 @@ class Server:
             done = {"name": name, "state_name": "Completed"}
             return any(step.items() >= done.items() for step in self.steps(run))
 
-        wait_until(found, 30, lambda: f"{run} has not done {name!r}:\n{self.tail()}")
+        wait_until(found, SOON, lambda: f"{run} has not done {name!r}:\n{self.tail()}")
 
     def wait_until_training(self, run: str, seconds: float = 180) -> None:
         """Wait until the deep model is under way and can be resumed."""

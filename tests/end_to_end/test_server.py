@@ -22,6 +22,7 @@ from tasks.runs.manifest import read_manifest
 from tests.conftest import SAMPLE
 from tests.end_to_end.serving import (
     RUN,
+    SOON,
     Served,
     find_process,
     free_port,
@@ -202,7 +203,7 @@ def test_a_run_whose_process_is_killed_comes_back_and_resumes(served: Served) ->
     run = served.start(long_run(seed=3))
     served.wait_until_training(run)
     os.kill(process_of(run), signal.SIGKILL)
-    served.wait_for(run, "Crashed", 30)
+    served.wait_for(run, "Crashed", SOON)
     ended = served.wait_for(run, "Published")
     assert ended["run_count"] == 2
     served.wait_for_message(run, "Resuming the deep model")
@@ -242,7 +243,7 @@ def test_a_person_is_notified_of_a_refused_run(served: Served) -> None:
         assert deploy(served, "--notify", "custom-webhook/night-shift").returncode == 0
         run = served.start(TOO_SHORT)
         served.wait_for(run, "Refused")
-        wait_until(lambda: received, 30, served.tail)
+        wait_until(lambda: received, SOON, served.tail)
     assert received[0]["subject"].startswith("retrain refused")
     assert received[0]["body"].startswith("Not published: ")
     assert f"/runs/flow-run/{run}" in received[0]["body"]
