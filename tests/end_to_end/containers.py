@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import Any
 
 from tests.conftest import SAMPLE_FOLDER
-from tests.end_to_end.serving import Server, client_of, free_port, wait_until
+from tests.end_to_end.serving import Server, client_of, free_port
+from tests.waiting import wait_until
 
 REPOSITORY = Path(__file__).parents[2]
 IMAGES = Path(__file__).parent / "images"
@@ -142,7 +143,7 @@ def own_engine(folder: Path, environment: dict[str, str]) -> Iterator[Engine]:
     engine = Engine({**environment, "DOCKER_HOST": address}, {})
     try:
         ready = engine.run
-        wait_until(lambda: ready(DOCKER, "info", check=False).returncode == 0, 60, log.read_text)
+        wait_until(lambda: ready(DOCKER, "info", check=False).returncode == 0, log.read_text)
         yield engine
         engine.clean()
     finally:
@@ -192,7 +193,7 @@ class Stack(Server):
             states = [self.engine.inspect(self.container(name))["State"] for name in HEALTHY]
             return all(state["Health"]["Status"] == "healthy" for state in states)
 
-        wait_until(healthy, 120, self.tail)
+        wait_until(healthy, self.tail)
 
 
 HEALTHY = ("database", "server", "worker")

@@ -5,18 +5,18 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from prefect.client.base import PrefectHttpxSyncClient
 
 from tests.conftest import GATE, SAMPLE, SAMPLE_FOLDER, TRAINING
+from tests.waiting import wait_until
 
 RUN: dict[str, Any] = {
     "data": SAMPLE.model_dump(mode="json"),
@@ -31,10 +31,6 @@ HURRY = {
     "PREFECT_WORKER_QUERY_SECONDS": "2",
 }
 """Server and worker look often for what they have to start."""
-SOON = 120
-"""Seconds in which happens what takes some seconds on a machine that has nothing else to do."""
-
-T = TypeVar("T")
 
 
 def long_run(seed: int) -> dict[str, Any]:
@@ -50,21 +46,6 @@ def flags_of(run: dict[str, Any]) -> list[str]:
     """What such a run's training and gate are on the command line."""
     values = {**run["training"], **run["gate"]}
     return [word for name in values for word in (f"--{name.replace('_', '-')}", str(values[name]))]
-
-
-def wait_until(
-    condition: Callable[[], T | None],
-    seconds: float,
-    otherwise: Callable[[], str],
-    every: float = 0.2,
-) -> T:
-    """Wait for a condition to become true, and return what it returned."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := condition():
-            return found
-        time.sleep(every)
-    return pytest.fail(otherwise())
 
 
 @dataclass(frozen=True)
@@ -116,7 +97,7 @@ class Server:
             current: dict[str, Any] = self.client.get(f"flow_runs/{run}").json()
             return current if current["state_name"] in (state, or_else) else None
 
-        return wait_until(found, seconds, lambda: f"{run} is not {state}:\n{self.tail()}")
+        return wait_until(found, lambda: f"{run} is not {state}:\n{self.tail()}", seconds=seconds)
 
     def ended(self, run: str, attempt: int) -> bool:
         """Whether this attempt of a run is over."""
@@ -142,7 +123,7 @@ class Server:
             lines = self.find("logs", logs={"flow_run_id": {"any_": [run]}})
             return any(text in line["message"] for line in lines)
 
-        wait_until(found, SOON, lambda: f"{run} does not say {text!r}:\n{self.tail()}")
+        wait_until(found, lambda: f"{run} does not say {text!r}:\n{self.tail()}")
 
     def wait_for_step(self, run: str, name: str) -> None:
         """Wait until the server knows that a step is completed; it learns it from an event."""
@@ -151,7 +132,7 @@ class Server:
             done = {"name": name, "state_name": "Completed"}
             return any(step.items() >= done.items() for step in self.steps(run))
 
-        wait_until(found, SOON, lambda: f"{run} has not done {name!r}:\n{self.tail()}")
+        wait_until(found, lambda: f"{run} has not done {name!r}:\n{self.tail()}")
 
     def wait_until_training(self, run: str, seconds: float = 180) -> None:
         """Wait until the deep model is under way and can be resumed."""
@@ -162,7 +143,7 @@ class Server:
             new = set(self.artifacts.glob("models/*/checkpoints/[!.]*")) - known
             return bool(new) and [step["name"] for step in running] == ["Train the deep model"]
 
-        wait_until(under_way, seconds, self.tail)
+        wait_until(under_way, self.tail, seconds=seconds)
 
 
 @dataclass(frozen=True)
@@ -214,8 +195,8 @@ def serve(folder: Path, **environment: str) -> Iterator[Served]:
     try:
         wait_until(
             lambda: process.poll() is not None or "The UI is at" in log.read_text(),
-            600,
             log.read_text,
+            seconds=600,
         )
         assert process.poll() is None, log.read_text()
         with client_of(port, (home / "password").read_text().strip()) as client:

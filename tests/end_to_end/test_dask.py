@@ -18,7 +18,8 @@ from prefect.testing.utilities import prefect_test_harness
 from flows.sweep import sweep
 from tasks.sweeps.records import Sweep, find_sweeps
 from tests.conftest import SAMPLE, SAMPLE_FOLDER, sample_images
-from tests.end_to_end.serving import free_port, wait_until
+from tests.end_to_end.serving import free_port
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -128,10 +129,10 @@ def models_under_way(root: Path) -> set[str]:
 def test_workers_stop_training_what_nobody_waits_for_any_more(cluster: Cluster) -> None:
     root = cluster.artifacts
     with running("sweep", root, *GRID, "10000", **cluster.variables) as (process, _):
-        wait_until(lambda: len(models_under_way(root)) == 2, 240, cluster.tell)
+        wait_until(lambda: len(models_under_way(root)) == 2, cluster.tell, seconds=240)
         process.send_signal(signal.SIGKILL)
     stopped = "TrainingStoppedError"
-    wait_until(lambda: all(stopped in log.read_text() for log in cluster.logs), 60, cluster.tell)
+    wait_until(lambda: all(stopped in log.read_text() for log in cluster.logs), cluster.tell)
     assert len(models_under_way(root)) == 2
 
 
@@ -140,7 +141,7 @@ def test_no_byte_depends_on_the_runner_or_on_a_worker_that_dies(
 ) -> None:
     root = cluster.artifacts
     with running("sweep", root, *GRID, "60", **cluster.variables) as (process, log):
-        wait_until(lambda: len(models_under_way(root)) == 2, 240, cluster.tell)
+        wait_until(lambda: len(models_under_way(root)) == 2, cluster.tell, seconds=240)
         cluster.workers[0].send_signal(signal.SIGKILL)
         found = completed(process, log, root)
     survivor = cluster.logs[1].read_text()
@@ -176,7 +177,7 @@ def test_encoding_goes_on_when_a_worker_dies_and_gives_the_same_bytes(
     root = cluster.artifacts
     shutil.copytree(artifacts, root)
     with running("encode", root, *flags, "1000", **cluster.variables) as (process, log):
-        wait_until(lambda: len(shards(root)) > 3, 240, cluster.tell)
+        wait_until(lambda: len(shards(root)) > 3, cluster.tell, seconds=240)
         cluster.workers[0].send_signal(signal.SIGKILL)
         assert len(shards(root)) < 60
         wait_for_end(process, log)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import SAMPLE, SAMPLE_FOLDER
 from tests.end_to_end.containers import DOCKER, NAME, REPOSITORY, Engine
-from tests.end_to_end.serving import wait_until
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(900)
 RESTRICTED = (
@@ -173,7 +173,7 @@ def test_docker_stop_lets_a_training_store_its_state(
         "run", "--detach", name, *retrain(cpu_image, tmp_path, "--deep-epochs", "10000")[1:]
     )
     states = "models/*/checkpoints/[!.]*"
-    wait_until(lambda: list(tmp_path.glob(states)), 90, lambda: "no checkpoint")
+    wait_until(lambda: list(tmp_path.glob(states)), lambda: "no checkpoint")
     before = time.time()
     engine.docker("stop", "--time=60", f"{NAME}-stopped")
     assert time.time() - before < 30

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.end_to_end.databases import Cluster, postgresql
-from tests.end_to_end.serving import Served, long_run, serve, wait_until
+from tests.end_to_end.serving import Served, long_run, serve
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -33,4 +34,4 @@ def test_a_run_survives_a_restart_of_the_database(on_postgresql: Served, cluster
     assert ended["run_count"] == 1
     assert not list(on_postgresql.home.glob("*.db"))
     folder = on_postgresql.artifacts / "neighbors" / run
-    wait_until(folder.exists, 90, on_postgresql.tail)
+    wait_until(folder.exists, on_postgresql.tail)

@@ -18,14 +18,7 @@ from flows.server.rescue import SETTLE_SECONDS, UNNAMED_SECONDS
 from tasks.codes.published import open_published
 from tasks.steps.server import TAG
 from tests.conftest import SAMPLE, SAMPLE_FOLDER
-from tests.end_to_end.serving import (
-    Served,
-    flags_of,
-    long_run,
-    process_of,
-    serve,
-    wait_until,
-)
+from tests.end_to_end.serving import Served, flags_of, long_run, process_of, serve
 from tests.end_to_end.troubles import (
     cancel,
     kill_before_its_start,
@@ -34,6 +27,7 @@ from tests.end_to_end.troubles import (
     suspend,
     worker_of,
 )
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(600)
 SILENCE_SECONDS = 8
@@ -136,7 +130,7 @@ def test_runs_at_a_terminal_that_are_killed_have_crashed(hasty: Served, tmp_path
         found = hasty.find("flow_runs", flow_runs={"tags": {"all_": [TAG]}, **running})
         return [run["id"] for run in found] if len(found) == len(processes) else []
 
-    runs = wait_until(find, 120, hasty.tail)
+    runs = wait_until(find, hasty.tail)
     time.sleep(SILENCE_SECONDS)
     assert sorted(find()) == sorted(runs)
     tags = [tag for run in runs for step in hasty.steps(run) for tag in step["tags"]]
@@ -155,7 +149,7 @@ def test_an_attempt_that_counts_as_dead_ends(hasty: Served) -> None:
     first = process_of(run)
     crashed = {"type": "CRASHED", "name": "Crashed"}
     hasty.client.post(f"flow_runs/{run}/set_state", json={"state": crashed})
-    wait_until(lambda: not psutil.pid_exists(first), 20, hasty.tail)
+    wait_until(lambda: not psutil.pid_exists(first), hasty.tail)
     ended = hasty.wait_for(run, "Published")
     assert ended["run_count"] == 2
 
@@ -164,7 +158,7 @@ def test_a_run_that_is_deleted_publishes_nothing(hasty: Served) -> None:
     run = start_training(hasty, seed=9)
     process = process_of(run)
     hasty.client.delete(f"flow_runs/{run}")
-    wait_until(lambda: not psutil.pid_exists(process), 20, hasty.tail)
+    wait_until(lambda: not psutil.pid_exists(process), hasty.tail)
     assert not list((hasty.artifacts / "runs").glob(run))
     assert "Traceback" not in hasty.messages().partition("the run is deleted")[2]
 
@@ -202,7 +196,7 @@ def test_results_that_nothing_confirms_in_time_are_overdue(hasty: Served) -> Non
         tell("codes.confirmed", "cared-for")
         return len(overdue_events(hasty)) > before
 
-    wait_until(confirmed_and_overdue, 120, hasty.tail)
+    wait_until(confirmed_and_overdue, hasty.tail)
     events = overdue_events(hasty)[: -before or None]
     assert all("forgotten" in str(found) for found in events)
     assert not any("cared-for" in str(found) for found in events)

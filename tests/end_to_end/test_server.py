@@ -22,7 +22,6 @@ from tasks.runs.manifest import read_manifest
 from tests.conftest import SAMPLE
 from tests.end_to_end.serving import (
     RUN,
-    SOON,
     Served,
     find_process,
     free_port,
@@ -30,8 +29,8 @@ from tests.end_to_end.serving import (
     process_of,
     read_processes,
     serve,
-    wait_until,
 )
+from tests.waiting import SOON, wait_until
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -109,7 +108,7 @@ def test_a_run_publishes_and_its_event_starts_the_search_for_neighbours(served: 
     published = open_published(SAMPLE.dataset, served.artifacts)
     assert published.name == run
     folder = served.artifacts / "neighbors" / run
-    wait_until(folder.exists, 90, served.tail)
+    wait_until(folder.exists, served.tail)
     assert (folder / "deep-32-euclidean.hdf5").exists()
     artifacts = served.find("artifacts", flow_runs={"id": {"any_": [run]}}, limit=100)
     kinds = {found["key"]: found["type"] for found in artifacts}
@@ -170,7 +169,7 @@ def test_a_schedule_fires_and_its_run_waits_for_the_one_before(served: Served) -
         found = served.find("flow_runs", sort="EXPECTED_START_TIME_ASC")
         return next((run["id"] for run in found if run.items() >= due.items()), None)
 
-    second = wait_until(fired, 60, served.tail)
+    second = wait_until(fired, served.tail)
     ended = served.wait_for(first, "Published")["end_time"]
     began = served.wait_for(second, "Unchanged")["start_time"]
     served.client.delete(f"deployments/{deployment}/schedules/{schedule}")
@@ -183,7 +182,7 @@ def test_a_run_survives_the_death_of_the_server(served: Served) -> None:
     served.wait_until_training(run)
     home = f"PREFECT_HOME={served.home}".encode()
     os.kill(find_process(b"flows.server.start", home), signal.SIGKILL)
-    wait_until(lambda: "it is started again" in served.messages(), 20, served.tail)
+    wait_until(lambda: "it is started again" in served.messages(), served.tail)
     ended = served.wait_for(run, "Published")
     assert ended["run_count"] == 1
 
@@ -196,7 +195,7 @@ def test_a_run_goes_on_when_the_project_is_served_again(tmp_path: Path) -> None:
         ended = served.wait_for(run, "Published")
         assert ended["run_count"] == 2
         served.wait_for_message(run, "Resuming the deep model")
-        wait_until((served.artifacts / "neighbors" / run).exists, 90, served.tail)
+        wait_until((served.artifacts / "neighbors" / run).exists, served.tail)
 
 
 def test_a_run_whose_process_is_killed_comes_back_and_resumes(served: Served) -> None:
@@ -243,7 +242,7 @@ def test_a_person_is_notified_of_a_refused_run(served: Served) -> None:
         assert deploy(served, "--notify", "custom-webhook/night-shift").returncode == 0
         run = served.start(TOO_SHORT)
         served.wait_for(run, "Refused")
-        wait_until(lambda: received, SOON, served.tail)
+        wait_until(lambda: received, served.tail)
     assert received[0]["subject"].startswith("retrain refused")
     assert received[0]["body"].startswith("Not published: ")
     assert f"/runs/flow-run/{run}" in received[0]["body"]

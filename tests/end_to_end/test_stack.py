@@ -18,7 +18,8 @@ from tasks.core.records import SPLITS
 from tasks.images.sources import IdxFolder
 from tests.conftest import SAMPLE, SAMPLE_FOLDER
 from tests.end_to_end.containers import HEALTHY, NAME, REPOSITORY, Stack
-from tests.end_to_end.serving import HURRY, flags_of, long_run, read_processes, wait_until
+from tests.end_to_end.serving import HURRY, flags_of, long_run, read_processes
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(900)
 GPU_REQUEST = {"Driver": "nvidia", "Count": -1, "Capabilities": [["gpu"]]}
@@ -89,7 +90,7 @@ def test_a_run_survives_a_restart_of_the_database(stack: Stack) -> None:
     published = open_published(SAMPLE.dataset, stack.artifacts)
     assert published.name == run
     assert published.file("codes/test.h5").stat().st_uid == 10001
-    wait_until((stack.artifacts / "neighbors" / run).exists, 90, stack.tail)
+    wait_until((stack.artifacts / "neighbors" / run).exists, stack.tail)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +108,7 @@ def docker_worker(stack: Stack) -> Iterator[None]:
             stderr=output,
             start_new_session=True,
         )
-    wait_until(lambda: "started!" in log.read_text(), 180, log.read_text)
+    wait_until(lambda: "started!" in log.read_text(), log.read_text, seconds=180)
     yield
     os.killpg(process.pid, signal.SIGKILL)  # asked to end, it would wait for its runs
     process.wait()
@@ -163,7 +164,7 @@ def test_runs_survive_the_end_of_their_worker_and_of_their_container(
             ended = stack.wait_for(run, "Published", 600)
             assert ended["run_count"] == 2
             stack.wait_for_message(run, "Resuming the deep model")
-    wait_until(lambda: not container_of(killed, stack), 60, stack.tail)  # it ends after its run
+    wait_until(lambda: not container_of(killed, stack), stack.tail)  # it ends after its run
     for split in SPLITS:
         resumed = open_run(killed, stack.artifacts).file(f"codes/{split}.h5")
         (whole,) = tmp_path.glob(f"runs/*/codes/{split}.h5")

@@ -6,7 +6,8 @@ import time
 
 import psutil
 
-from tests.end_to_end.serving import Served, find_process, process_of, wait_until
+from tests.end_to_end.serving import Served, find_process, process_of
+from tests.waiting import wait_until
 
 
 def worker_of(served: Served) -> int:
@@ -31,7 +32,7 @@ def kill_before_its_start(served: Served, run: str) -> None:
     def is_given() -> bool:
         return served.states(run)[-1] in ("Pending", "Submitting")
 
-    wait_until(is_given, 300, served.tail, every=0.05)
+    wait_until(is_given, served.tail, every=0.05, seconds=300)
     os.kill(worker_of(served), signal.SIGKILL)
     for process in psutil.process_iter(["environ"]):
         if (process.info["environ"] or {}).get("PREFECT__FLOW_RUN_ID") == run:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import psutil
 
 from tests.end_to_end.databases import Cluster
-from tests.end_to_end.serving import Served, process_of, wait_until
+from tests.end_to_end.serving import Served, process_of
 from tests.end_to_end.troubles import (
     cancel,
     kill_before_its_start,
@@ -19,6 +19,7 @@ from tests.end_to_end.troubles import (
     suspend,
     worker_of,
 )
+from tests.waiting import wait_until
 
 LONGEST_WAIT = 3600
 """Seconds until a run has ended, at most."""
@@ -45,7 +46,7 @@ class Scene(NamedTuple):
         def was_there() -> bool:
             return self.served.states(self.run)[-1] in (state, *ENDS)
 
-        wait_until(was_there, LONGEST_WAIT, self.served.tail)
+        wait_until(was_there, self.served.tail, seconds=LONGEST_WAIT)
         return round(time.monotonic() - began, 1)
 
 
@@ -137,7 +138,7 @@ def delete_run(scene: Scene, _seconds: float) -> Measures:
     """Delete a run that is running."""
     process, began = process_of(scene.run), time.monotonic()
     scene.served.client.delete(f"flow_runs/{scene.run}")
-    wait_until(lambda: not psutil.pid_exists(process), 300, scene.served.tail)
+    wait_until(lambda: not psutil.pid_exists(process), scene.served.tail, seconds=300)
     return {"until its process ended": round(time.monotonic() - began, 1)}
 
 

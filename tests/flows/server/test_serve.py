@@ -13,6 +13,7 @@ from flows.server import serve, worker
 from flows.server.serve import obtain_password, serving_environment
 from flows.server.supervision import CODE, PrefectCommand
 from tasks.core.errors import StepError
+from tests.waiting import SOON
 
 
 @contextmanager
@@ -178,6 +179,6 @@ def test_the_messages_of_a_command_go_to_a_file(tmp_path: Path) -> None:
     log.write_text("before\n")
     command = PrefectCommand("server", "flows.server.no_such_module", [], os.environ, log)
     with command as server:
-        server.process.wait(30)
+        server.process.wait(SOON)
     assert log.read_text().startswith("before\n")
     assert "no_such_module" in log.read_text()

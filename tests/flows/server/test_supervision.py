@@ -2,7 +2,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -11,6 +10,7 @@ import pytest
 from flows.server import supervision
 from flows.server.supervision import PrefectCommand, Worker, end_processes, worker_lock
 from tasks.core.locks import is_held
+from tests.waiting import SOON, wait_until
 
 OBEDIENT = """
 import pathlib, signal, sys
@@ -41,12 +41,12 @@ def started(program: str, *arguments: str) -> psutil.Process:
 def test_processes_end_in_order_or_are_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervision, "RUN_SECONDS", 1)
+    monkeypatch.setattr(supervision, "RUN_SECONDS", 3)
     obedient, stubborn = started(OBEDIENT, str(tmp_path / "state")), started(STUBBORN)
     end_processes([obedient, stubborn])
     assert (tmp_path / "state").read_text() == "stored"
-    assert obedient.wait(10) == 1
-    assert stubborn.wait(10) == -signal.SIGKILL
+    assert obedient.wait(SOON) == 1
+    assert stubborn.wait(SOON) == -signal.SIGKILL
 
 
 def test_processes_that_are_gone_are_no_trouble(tmp_path: Path) -> None:
@@ -78,13 +78,11 @@ def test_a_command_runs_in_a_session_of_its_own_and_ends() -> None:
 def test_a_worker_s_runs_end_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker is a shell here; its child, in a session of its own, stands for a run."""
     worker, state, ready = Worker([], os.environ, tmp_path), tmp_path / "state", tmp_path / "ready"
-    script = 'setsid "$0" -c "$1" "$2" > "$3" & wait; sleep 60'
+    script = 'setsid "$0" -c "$1" "$2" > "$3" & wait; sleep 600'
     command = ["sh", "-c", script, sys.executable, OBEDIENT, str(state), str(ready)]
     monkeypatch.setattr(worker, "_command", command)
     with worker:
-        end = time.monotonic() + 20
-        while not (ready.exists() and ready.read_text()) and time.monotonic() < end:
-            time.sleep(0.05)
+        wait_until(lambda: ready.exists() and ready.read_text())
     assert state.read_text() == "stored"
     assert worker.process.returncode == -signal.SIGTERM
 

@@ -3,7 +3,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +30,7 @@ from tasks.parameters.retrain import Parameters
 from tasks.parameters.sweep import SweepParameters
 from tasks.parameters.training import TrainingParameters
 from tests.conftest import SAMPLE, SAMPLE_FOLDER
+from tests.waiting import SOON, wait_until
 
 
 def test_no_flags_are_the_defaults() -> None:
@@ -185,10 +185,10 @@ def test_a_bad_variable_is_refused_in_one_line(
 
 def wait_until_training(root: Path) -> None:
     """Wait until the log of the only run says so."""
-    end = time.monotonic() + 300
-    while not any("Compiling" in path.read_text() for path in root.glob("logs/*.log")):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(
+        lambda: any("Compiling" in path.read_text() for path in root.glob("logs/*.log")),
+        seconds=300,
+    )
 
 
 @pytest.mark.timeout(600)  # a command starts in 10 s, on a busy machine in a minute
@@ -232,7 +232,7 @@ def test_modules_are_imported_ahead_only_if_the_flow_will_need_them(
         name, description = "stub", "A flow that only returns one of its parameters."
 
         def __call__(self, training: TrainingParameters, **others: object) -> int:
-            assert not needed or imported.wait(60)
+            assert not needed or imported.wait(SOON)
             return training.seed
 
     monkeypatch.setattr(command_line, "temporary_server", no_server)

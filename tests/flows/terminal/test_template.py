@@ -17,6 +17,7 @@ from flows.terminal import database
 from flows.terminal.database import Home
 from flows.terminal.template import create_template
 from tasks.core.errors import StepError
+from tests.waiting import SOON
 
 
 @pytest.fixture(autouse=True)
@@ -139,7 +140,7 @@ def test_a_home_that_stays_is_migrated_by_one_process_at_a_time(
         thread.start()
         assert not entered.wait(0.1)
         database_of(tmp_path / database.DATABASE_FILE, KNOWN)
-    thread.join(60)
+    thread.join(SOON)
     assert entered.is_set()
     assert not template.exists()  # it holds what happened here
 

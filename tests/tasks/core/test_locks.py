@@ -13,6 +13,7 @@ import pytest
 
 from tasks.core.errors import StepError
 from tasks.core.locks import is_held, lock, lock_if_free, lock_path
+from tests.waiting import wait_until
 
 HOLD = """
 import sys, time
@@ -65,9 +66,9 @@ def test_a_waiting_thread_logs_it_once(tmp_path: Path, caplog: pytest.LogCapture
     with lock("name", tmp_path):
         thread = threading.Thread(target=enter)
         thread.start()
+        wait_until(lambda: caplog.messages)
         assert not entered.wait(0.2)
-        messages = [record.getMessage() for record in caplog.records]
-        assert messages == ["Waiting for another process that holds the lock name"]
+        assert caplog.messages == ["Waiting for another process that holds the lock name"]
     thread.join()
     assert entered.is_set()
 

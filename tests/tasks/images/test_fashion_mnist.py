@@ -144,7 +144,7 @@ def test_the_last_line_of_the_package_tools_is_the_reason(
 def test_package_tools_that_hang_are_stopped(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    write_tools(tmp_path, monkeypatch, "exec sleep 60")
+    write_tools(tmp_path, monkeypatch, "exec sleep 600")
     monkeypatch.setattr(fashion_mnist, "PACKAGE_SECONDS", 0.2)
     with pytest.raises(StepError, match="apt-get did not end within"):
         load_debian_package()

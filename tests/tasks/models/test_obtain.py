@@ -20,6 +20,7 @@ from tasks.models.fingerprint import fingerprint_of
 from tasks.models.obtain import TrainingStoppedError, estimate_memory, obtain_model
 from tasks.models.store import ModelRecord, basis_file, read_history, stored_model
 from tests.conftest import SPEC, anchor_to
+from tests.waiting import SOON, wait_until
 
 
 def ignore(progress: Progress) -> None:
@@ -165,12 +166,12 @@ def test_two_that_want_the_same_model_train_it_once(
 
     def hold(progress: Progress) -> None:
         training.set()
-        time.sleep(0.2)
+        wait_until(lambda: "Waiting for another process" in caplog.text)
 
     progress: list[Progress] = []
     with ThreadPoolExecutor(2) as executor:
         first = executor.submit(obtain_model, dataset, SPEC, "cpu", root, hold)
-        assert training.wait(60)
+        assert training.wait(SOON)
         second = executor.submit(obtain_model, dataset, SPEC, "cpu", root, progress.append)
         assert first.result() == second.result()
     assert not progress

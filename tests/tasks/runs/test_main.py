@@ -19,8 +19,8 @@ from tasks.runs.outbox import confirm
 from tasks.stores import store as stores
 from tasks.stores.pointer import read_pointer
 from tasks.stores.store import Store
+from tests.approval import answer, complete_waiting, settle_with
 from tests.conftest import METRICS, complete
-from tests.waiting import answer, complete_waiting, settle_with
 
 Captured = pytest.CaptureFixture[str]
 

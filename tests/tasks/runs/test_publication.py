@@ -22,8 +22,8 @@ from tasks.runs.lookup import check_files
 from tasks.runs.manifest import Manifest, read_manifest
 from tasks.runs.publication import publish, resume_publication
 from tasks.runs.retention import delete_unneeded
+from tests.approval import answer, complete_waiting, settle_with
 from tests.conftest import BASELINES, METRICS, SUMMARY, complete
-from tests.waiting import answer, complete_waiting, settle_with
 
 WORSE = METRICS.model_copy(update={"validation_loss": 0.31})
 

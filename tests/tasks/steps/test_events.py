@@ -1,5 +1,4 @@
 import socket
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from tasks.steps import events
 from tasks.steps import retrain as steps
 from tasks.steps.events import PUBLISHED, announce, announce_publication
 from tests.conftest import METRICS, complete
+from tests.waiting import wait_until
 
 NOWHERE = "http://127.0.0.1:9/api"
 BAD = METRICS.model_copy(update={"reconstruction_mse": 9.0})
@@ -31,12 +31,14 @@ def second_attempt(run: str) -> None:
 def stored_events(until: str) -> dict[str, dict[str, Any]]:
     """The events on the server, by run, as soon as it has stored that of a run."""
     wanted = {"filter": {"event": {"prefix": ["codes."]}}, "limit": 50}
-    end, found = time.monotonic() + 20, {}
+
+    def find() -> dict[str, dict[str, Any]] | None:
+        page = client.request("POST", "/events/filter", json=wanted).json()
+        found = {event["payload"]["run"]: event for event in page["events"]}
+        return found if until in found else None
+
     with get_client(sync_client=True) as client:
-        while until not in found and time.monotonic() < end:
-            page = client.request("POST", "/events/filter", json=wanted).json()
-            found = {event["payload"]["run"]: event for event in page["events"]}
-    return found
+        return wait_until(find)
 
 
 @pytest.mark.usefixtures("prefect_server")

@@ -15,8 +15,8 @@ from tasks.parameters.retrain import RunParameters
 from tasks.runs.manifest import Approval, Manifest, Outcome
 from tasks.steps.outcome import Decision, ask_person, conclude, run_name
 from tasks.steps.server import DECIDE_UNTIL
+from tests.approval import complete_waiting
 from tests.conftest import METRICS, complete
-from tests.waiting import complete_waiting
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

@@ -8,6 +8,7 @@ from prefect import flow
 from tasks.core.errors import StepError
 from tasks.steps.runners import fan_out, gather, watch_for_stop
 from tasks.steps.step import step
+from tests.waiting import SOON, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +68,7 @@ def test_steps_run_at_the_same_time() -> None:
 
     @step("Meet", "work")
     def meet() -> int:
-        return both.wait(20)
+        return both.wait(SOON)
 
     def work() -> list[int]:
         with fan_out():
@@ -84,17 +85,13 @@ def test_an_interruption_reaches_the_threads() -> None:
     def work() -> None:
         is_stopping = watch_for_stop()
         started.set()
-        end = time.monotonic() + 20
-        while time.monotonic() < end:
-            if is_stopping():
-                noticed.set()
-                return
-            time.sleep(0.01)
+        wait_until(is_stopping)
+        noticed.set()
 
     def fan() -> None:
         with fan_out():
             work.submit()
-            assert started.wait(20)
+            assert started.wait(SOON)
             raise SystemExit(143)
 
     with pytest.raises(SystemExit):

@@ -25,7 +25,7 @@ def answering(status: int, body: str, wait: threading.Event | None = None) -> It
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if wait:
-                wait.wait(30)
+                wait.wait()
                 return  # the client has given up
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
@@ -48,11 +48,11 @@ def answering(status: int, body: str, wait: threading.Event | None = None) -> It
             thread.join()
 
 
-def refusal(url: str) -> str:
-    """Why a server is not used."""
+def refusal(url: str, seconds: float = 60) -> str:
+    """Why a server is not used that may take some seconds to answer."""
     settings = {PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}
     with (
-        temporary_settings({**settings, PREFECT_API_REQUEST_TIMEOUT: 0.1}),
+        temporary_settings({**settings, PREFECT_API_REQUEST_TIMEOUT: seconds}),
         pytest.raises(StepError) as error,
     ):
         check_server()
@@ -85,7 +85,7 @@ def test_a_server_that_cannot_be_used_is_named_with_what_to_do(
 
 def test_a_server_that_is_too_busy_to_answer_is_named() -> None:
     with answering(200, '"3.8.8"', threading.Event()) as url:
-        text = refusal(url)
+        text = refusal(url, seconds=0.1)
     assert text.startswith("No answer in time")
     assert "PREFECT_API_REQUEST_TIMEOUT higher (0.1 s)" in text
 

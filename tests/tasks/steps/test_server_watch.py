@@ -12,6 +12,7 @@ from prefect.states import Cancelling, Crashed
 
 from tasks.steps import server
 from tasks.steps.server import BEAT, end_if_unwanted, watched
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -35,26 +36,15 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return codes
 
 
-def wait_for(ends: list[int]) -> None:
-    end = time.monotonic() + 20
-    while not ends and time.monotonic() < end:
-        time.sleep(0.02)
-
-
 def test_a_run_that_is_wanted_tells_that_it_lives(ends: list[int]) -> None:
     @flow
-    def living() -> int:
+    def living() -> None:
         end_if_unwanted()
         with watched(), get_client(sync_client=True) as client:
-            end = time.monotonic() + 20
-            while time.monotonic() < end:
-                labels = client.read_flow_run(UUID(str(flow_run.get_id()))).labels
-                if (beats := int(labels.get(BEAT, 0))) > 1:
-                    return beats
-                time.sleep(0.02)
-        return 0
+            run = UUID(str(flow_run.get_id()))
+            wait_until(lambda: int(client.read_flow_run(run).labels.get(BEAT, 0)) > 1)
 
-    assert living() > 1
+    living()
     assert ends == []
 
 
@@ -65,7 +55,7 @@ def test_a_run_that_is_deleted_ends(ends: list[int]) -> None:
         with get_client(sync_client=True) as client:
             client.delete_flow_run(UUID(str(flow_run.get_id())))
         with watched():
-            wait_for(ends)
+            wait_until(lambda: ends)
         with pytest.raises(EndedError):
             end_if_unwanted()
 
@@ -85,7 +75,7 @@ def test_an_attempt_that_is_not_the_current_one_ends(
         monkeypatch.setattr(server, "_own_run", lambda: own)
         with watched(), get_client(sync_client=True) as client:
             client.set_flow_run_state(own.id, state, force=True)
-            wait_for(ends)
+            wait_until(lambda: ends)
 
     superseded(return_state=True)
     assert ends == [0]

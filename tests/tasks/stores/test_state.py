@@ -1,6 +1,4 @@
 import hashlib
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from unittest import mock
@@ -16,6 +14,7 @@ from tasks.stores import state
 from tasks.stores.state import checkpoints_copied
 from tasks.stores.store import Store, list_objects
 from tests.conftest import SPEC
+from tests.waiting import wait_until
 
 FINGERPRINT = "f" * 64
 PREFIX = f"state/{FINGERPRINT}/"
@@ -45,13 +44,6 @@ def save(folder: Path, content: bytes, epoch: int) -> str:
     for old in sorted(folder.iterdir())[:-2]:
         old.unlink()
     return path.name
-
-
-def wait_until(reached: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not reached():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def copies(store: Store) -> list[str]:
