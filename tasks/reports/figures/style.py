@@ -88,6 +88,7 @@ def new_figure(
     """
     with mpl.rc_context({**STYLE, "font.family": families(names)}):
         figure = Figure(size)
+        _OpaqueCanvas(figure)
         yield figure
         extent = _find_extent(figure)
         for path in paths:
@@ -103,7 +104,6 @@ def _find_extent(figure: Figure) -> Bbox:
 def _save(figure: Figure, extent: Bbox, path: Path) -> None:
     """Write a part of a figure atomically."""
     metadata = {"Date": None} if path.suffix == ".svg" else None  # equal bytes at any time
-    _OpaqueCanvas(figure)
     with atomic_file(path) as partial:
         figure.savefig(partial, dpi=DPI, metadata=metadata, bbox_inches=extent)
 
