@@ -23,8 +23,13 @@ def test_the_api_is_described_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None
     assert paths(FastAPI()) == []
 
 
-async def read_then_write(path: Path, writers: int) -> None:
-    """Transactions at the same time, of which each writes what it has read before."""
+async def read_then_write(path: Path, writers: int, readers: int) -> None:
+    """Transactions at the same time, of which each writes what it has read before.
+
+    Args:
+        readers: how many have read before one writes.
+    """
+    all_have_read = asyncio.Barrier(readers)
     configuration = AioSqliteConfiguration(f"sqlite+aiosqlite:///{path}")
     engine = await configuration.engine()
 
@@ -35,7 +40,7 @@ async def read_then_write(path: Path, writers: int) -> None:
         ):
             found = await session.execute(sqlalchemy.text("SELECT n FROM counted"))
             (before,) = found.one()
-            await asyncio.sleep(0.01)  # so that those that may read begin before one has written
+            await all_have_read.wait()
             increased = sqlalchemy.text("UPDATE counted SET n = :n")
             await session.execute(increased, {"n": before + 1})
 
@@ -54,11 +59,11 @@ def test_transactions_that_read_and_then_write_wait_for_each_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(OperationalError, match="database is locked"):
-        asyncio.run(read_then_write(tmp_path / "before", 2))
+        asyncio.run(read_then_write(tmp_path / "before", writers=2, readers=2))
     method = AioSqliteConfiguration.begin_transaction
     monkeypatch.setattr(AioSqliteConfiguration, "begin_transaction", method)  # restored afterwards
     begin_as_writers()
-    asyncio.run(read_then_write(tmp_path / "after", 4))
+    asyncio.run(read_then_write(tmp_path / "after", writers=4, readers=1))
 
 
 def test_a_failed_start_is_told_in_a_line(caplog: pytest.LogCaptureFixture) -> None:
