@@ -14,6 +14,7 @@ from prefect.settings import (
 
 from tasks.core.errors import StepError
 from tasks.steps.server import check_server, server_errors_explained
+from tests.waiting import SOON
 
 NOWHERE = "http://127.0.0.1:9/api"
 
@@ -48,8 +49,8 @@ def answering(status: int, body: str, wait: threading.Event | None = None) -> It
             thread.join()
 
 
-def refusal(url: str, seconds: float = 60) -> str:
-    """Why a server is not used that may take some seconds to answer."""
+def refusal(url: str, seconds: float = SOON) -> str:
+    """Why a server is not used that has so many seconds to answer."""
     settings = {PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}
     with (
         temporary_settings({**settings, PREFECT_API_REQUEST_TIMEOUT: seconds}),
