@@ -15,6 +15,12 @@ CONTAINER_LIMITS = (
 )
 """Of a container, in cgroups of version 2 and 1."""
 PROCESS = Path("/proc/self")
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""The numbers of these limits in glibc's malloc.h, see mallopt(3)."""
+LARGE_BYTES = 4 * 2**20
+"""Blocks from this size are given back when they are freed."""
+KEPT_BYTES = 2**20
+"""What stays free at the end of each heap."""
 
 
 def total_memory() -> int:
@@ -30,30 +36,18 @@ def total_memory() -> int:
 
 @contextmanager
 def garbage_ignored() -> Iterator[None]:
-    """Import large packages within this: Python does not search for garbage meanwhile.
+    """Import large packages within this: Python never searches what they make for garbage.
 
-    They make hundreds of thousands of objects that all stay. To search them again and again takes a
-    fifth of the time of importing Prefect or TensorFlow.
+    Prefect and TensorFlow make a million objects that all stay. To search them again and again
+    takes a fifth of the time of the imports, and as much of whatever makes many objects later, as
+    a figure does.
     """
     gc.disable()
     try:
         yield
     finally:
         gc.enable()  # also where another thread still imports, which then only takes longer
-
-
-@contextmanager
-def older_objects_kept() -> Iterator[None]:
-    """Search only objects that are made within this for garbage.
-
-    Prefect and TensorFlow have made a million objects that stay; whoever makes many more, as a
-    figure does, has them searched again and again.
-    """
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
+        gc.freeze()
 
 
 def forget_peak() -> None:
@@ -71,19 +65,33 @@ def peak_memory() -> int | None:
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), None)
 
 
-def release_memory() -> None:
-    """Give back what the C library keeps of freed memory: after a training, hundreds of MB.
+def limit_freed_memory() -> None:
+    """Have the C library keep little of what is freed; to be called before there are threads.
 
-    It keeps freed memory for each of many threads, so that the next step, which has other threads,
-    would take as much again. Does nothing where the C library is not glibc.
+    Each of many threads has a heap of its own. By default, glibc raises both limits to tens of MB
+    as soon as a large block is freed, and each heap then keeps that much: 300 MB in a run. Does
+    nothing where the C library is not glibc.
     """
-    if trim := _find_trim():
+    if change := _find_function("mallopt"):
+        change(M_MMAP_THRESHOLD, LARGE_BYTES)
+        change(M_TRIM_THRESHOLD, KEPT_BYTES)
+
+
+def release_memory() -> None:
+    """Give back what nobody uses any more.
+
+    Models and figures refer to themselves, so they stay until Python searches for garbage; what
+    glibc keeps of freed memory between blocks in use stays until it is told to trim it.
+    """
+    gc.collect()
+    if trim := _find_function("malloc_trim"):
         trim(0)
 
 
 @cache
-def _find_trim() -> Any:
+def _find_function(name: str) -> Any:
+    """A function of the C library; none where that is not glibc."""
     try:
-        return ctypes.CDLL(None).malloc_trim
+        return getattr(ctypes.CDLL(None), name)
     except (AttributeError, OSError, TypeError):  # another C library, or another system
         return None

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 
 from tasks.codes.reader import Codes, CodesFile, open_codes
-from tasks.core.memory import older_objects_kept
 from tasks.core.records import DatasetRecord, FigureRecord, FileRecord, Split
 from tasks.evaluation.probes import NEIGHBORS
 from tasks.evaluation.records import Metrics
@@ -47,12 +46,7 @@ def draw_figures(
         codes: the codes files of `train` and `test`, which were checked when they were written.
         folder: of the run, where its codes are.
     """
-    with older_objects_kept():
-        return _draw_all(Subject(dataset, models, metrics, folder, root), codes)
-
-
-def _draw_all(subject: Subject, codes: dict[Split, FileRecord]) -> list[FigureRecord]:
-    models = subject.models
+    subject = Subject(dataset, models, metrics, folder, root)
     main = next((model for model in models if model.name == "deep"), models[-1])
     figures = [_draw_comparison(subject), _draw_learning_curves(subject)]
     if all(found.classes for found in subject.metrics.values()):

@@ -1,6 +1,9 @@
 import ctypes
 import gc
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,7 +11,7 @@ from tasks.core import memory
 from tasks.core.memory import (
     forget_peak,
     garbage_ignored,
-    older_objects_kept,
+    limit_freed_memory,
     peak_memory,
     release_memory,
     total_memory,
@@ -20,7 +23,52 @@ def anonymous_kib() -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
 
 
-@pytest.mark.skipif(memory._find_trim() is None, reason="the C library is not glibc")
+GLIBC = pytest.mark.skipif(
+    memory._find_function("mallopt") is None, reason="the C library is not glibc"
+)
+USE = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from tasks.core import memory
+from tests.tasks.core.test_memory import anonymous_kib
+if "limit" in sys.argv:
+    memory.limit_freed_memory()
+meeting = Barrier(4)
+def use(size):
+    meeting.wait()  # each in a thread of its own
+    block = b"x" * size
+for size in (30 * 2**20, 20 * 2**20):  # the first raises glibc's limits
+    with ThreadPoolExecutor(4) as threads:
+        before = anonymous_kib()
+        list(threads.map(use, [size] * 4))
+        print(anonymous_kib() - before)
+"""
+
+
+@GLIBC
+def test_threads_keep_little_of_what_they_free() -> None:
+    kept = {}
+    for word in ("", "limit"):
+        command = [sys.executable, "-c", USE, word]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        kept[word] = max(map(int, done.stdout.split()))
+    assert kept["limit"] < 5_000
+    assert kept[""] > 20_000, "which is why there are limits"
+
+
+@GLIBC
+def test_models_and_figures_that_nobody_uses_are_given_back() -> None:
+    """They refer to themselves."""
+    blocks: list[Any] = [b"x" * 2**20 for _ in range(100)]
+    blocks.append(blocks)
+    before = anonymous_kib()
+    del blocks
+    release_memory()
+    assert before - anonymous_kib() > 90_000
+
+
+@GLIBC
 def test_freed_memory_goes_back_to_the_system() -> None:
     blocks = [b"x" * 50_000 for _ in range(4000)]
     last = blocks[-1]  # what is used at the end of the heap keeps all of it
@@ -33,9 +81,10 @@ def test_freed_memory_goes_back_to_the_system() -> None:
 
 def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
-    memory._find_trim.cache_clear()
+    memory._find_function.cache_clear()
     release_memory()
-    memory._find_trim.cache_clear()
+    limit_freed_memory()
+    memory._find_function.cache_clear()
 
 
 def test_a_container_may_have_less_memory_than_its_machine(
@@ -60,15 +109,10 @@ def test_garbage_is_searched_for_again_even_after_a_failed_import() -> None:
     assert gc.isenabled()
 
 
-def test_older_objects_are_searched_for_garbage_only_afterwards() -> None:
-    before = gc.get_freeze_count()
-    with older_objects_kept():
-        assert gc.get_freeze_count() > 10_000
-        assert gc.isenabled()
-    assert gc.get_freeze_count() <= before
-    with pytest.raises(ModuleNotFoundError), older_objects_kept():
-        raise ModuleNotFoundError
-    assert gc.get_freeze_count() <= before
+def test_what_was_imported_is_not_searched_for_garbage() -> None:
+    with garbage_ignored():
+        pass
+    assert gc.get_freeze_count() > 10_000
 
 
 def test_the_peak_is_that_since_it_was_forgotten() -> None:
