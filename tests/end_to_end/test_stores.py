@@ -42,13 +42,14 @@ from tests.end_to_end.test_crash import FLAGS
 
 REPOSITORY = Path(__file__).parents[2]
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["pytest", "tests.end_to_end.publishers"])
+PRELOADED = ["pytest", "tests.end_to_end.publishers"]
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[S3]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(REPOSITORY))  # which alone it searches for what it preloads
+        PROCESSES.set_forkserver_preload(PRELOADED)
         ensure_running()
     with serve_s3() as s3:
         yield s3

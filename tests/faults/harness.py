@@ -1,6 +1,7 @@
 """Lets one system call of a run fail, and checks what is left."""
 
 import multiprocessing
+import os
 import shutil
 import signal
 import threading
@@ -8,9 +9,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
+from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 from tasks.codes.errors import CodesError
 from tasks.core.errors import StepError
@@ -27,8 +30,20 @@ DATASET = SAMPLE.dataset
 POLL_SECONDS = 0.01
 READ_PAUSE_SECONDS = 0.2
 
+REPOSITORY = Path(__file__).parents[2]
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["tests.faults.harness"])
+
+
+def import_once() -> None:
+    """Start the server that forks processes, with all that they import.
+
+    A process has one such server, and it may be another module that starts it: what is named as
+    this module is imported would be replaced by what the next one names.
+    """
+    _processes.set_forkserver_preload([__name__])
+    # Which alone it searches for what it preloads; what it does not find, each process imports.
+    with mock.patch.dict(os.environ, PYTHONPATH=str(REPOSITORY)):
+        ensure_running()
 
 
 class Case(NamedTuple):
@@ -58,6 +73,7 @@ class Workshop:
         self._announcements = folder / "announcements"
         self._log = folder / "strace.log"
         self.root.mkdir(parents=True)
+        import_once()
         self._publish_earlier()
         self._copy_each_stage()
         self.expected = results(self.root, DATASET)
