@@ -48,9 +48,6 @@ from tests.end_to_end.containers import (
 )
 from tests.end_to_end.serving import Served, serve
 
-# Whoever runs the project compiles: so do the processes that these tests start.
-os.environ.pop(VARIABLE, None)
-
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
@@ -62,6 +59,11 @@ START = (
     *(f"{END_TO_END}{name}.py" for name in LONG_FILES),
 )
 """The order of the files: processes begin with a group each, and short files fill up."""
+
+
+def pytest_sessionstart() -> None:
+    """Whoever runs the project compiles: so do most processes that these tests start."""
+    os.environ.pop(VARIABLE, None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -156,9 +158,15 @@ def browser() -> Iterator["Browser"]:
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The variable with which many short runs compile once."""
+    return {VARIABLE: str(tmp_path_factory.mktemp("compiled"))}
+
+
+@pytest.fixture(scope="session")
+def served(compiled: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """`make serve`, on SQLite."""
-    with serve(tmp_path_factory.mktemp("served")) as served:
+    with serve(tmp_path_factory.mktemp("served"), **compiled) as served:
         yield served
     assert served.log.read_text().endswith("Stopped\n")
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tests.conftest import SAMPLE_FOLDER
-from tests.end_to_end.serving import Server, client_of, free_port
+from tests.end_to_end.serving import Server, ask_until, client_of, free_port
 from tests.waiting import wait_until
 
 REPOSITORY = Path(__file__).parents[2]
@@ -193,7 +193,7 @@ class Stack(Server):
             states = [self.engine.inspect(self.container(name))["State"] for name in HEALTHY]
             return all(state["Health"]["Status"] == "healthy" for state in states)
 
-        wait_until(healthy, self.tail)
+        ask_until(healthy, self.tail)
 
 
 HEALTHY = ("database", "server", "worker")

@@ -5,19 +5,20 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import pytest
 from prefect.client.base import PrefectHttpxSyncClient
 
 from tests.conftest import GATE, SAMPLE, SAMPLE_FOLDER, TRAINING
-from tests.waiting import wait_until
+from tests.waiting import SOON, wait_until
 
+T = TypeVar("T")
 RUN: dict[str, Any] = {
     "data": SAMPLE.model_dump(mode="json"),
     "training": TRAINING.model_dump(mode="json"),
@@ -38,7 +39,7 @@ def long_run(seed: int) -> dict[str, Any]:
 
     It depends on nothing that was published before: its basis is its own.
     """
-    training = {**RUN["training"], "deep_epochs": 500, "seed": seed}
+    training = {**RUN["training"], "deep_epochs": 250, "seed": seed}
     return {**RUN, "training": training, "run": {**RUN.get("run", {}), "new_basis": True}}
 
 
@@ -46,6 +47,13 @@ def flags_of(run: dict[str, Any]) -> list[str]:
     """What such a run's training and gate are on the command line."""
     values = {**run["training"], **run["gate"]}
     return [word for name in values for word in (f"--{name.replace('_', '-')}", str(values[name]))]
+
+
+def ask_until(
+    condition: Callable[[], T | None], otherwise: Callable[[], str], seconds: float = SOON
+) -> T:
+    """Wait for something that a server or Docker must be asked for, which costs both some time."""
+    return wait_until(condition, otherwise, seconds, every=0.5)
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,7 @@ class Server:
             current: dict[str, Any] = self.client.get(f"flow_runs/{run}").json()
             return current if current["state_name"] in (state, or_else) else None
 
-        return wait_until(found, lambda: f"{run} is not {state}:\n{self.tail()}", seconds=seconds)
+        return ask_until(found, lambda: f"{run} is not {state}:\n{self.tail()}", seconds)
 
     def ended(self, run: str, attempt: int) -> bool:
         """Whether this attempt of a run is over."""
@@ -123,7 +131,7 @@ class Server:
             lines = self.find("logs", logs={"flow_run_id": {"any_": [run]}})
             return any(text in line["message"] for line in lines)
 
-        wait_until(found, lambda: f"{run} does not say {text!r}:\n{self.tail()}")
+        ask_until(found, lambda: f"{run} does not say {text!r}:\n{self.tail()}")
 
     def wait_for_step(self, run: str, name: str) -> None:
         """Wait until the server knows that a step is completed; it learns it from an event."""
@@ -132,16 +140,17 @@ class Server:
             done = {"name": name, "state_name": "Completed"}
             return any(step.items() >= done.items() for step in self.steps(run))
 
-        wait_until(found, lambda: f"{run} has not done {name!r}:\n{self.tail()}")
+        ask_until(found, lambda: f"{run} has not done {name!r}:\n{self.tail()}")
 
     def wait_until_training(self, run: str, seconds: float = 180) -> None:
         """Wait until the deep model is under way and can be resumed."""
         known = set(self.artifacts.glob("models/*/checkpoints/[!.]*"))
 
         def under_way() -> bool:
+            if not set(self.artifacts.glob("models/*/checkpoints/[!.]*")) - known:
+                return False  # the server need not be asked yet
             running = [step for step in self.steps(run) if step["state_name"] == "Running"]
-            new = set(self.artifacts.glob("models/*/checkpoints/[!.]*")) - known
-            return bool(new) and [step["name"] for step in running] == ["Train the deep model"]
+            return [step["name"] for step in running] == ["Train the deep model"]
 
         wait_until(under_way, self.tail, seconds=seconds)
 

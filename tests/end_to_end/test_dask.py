@@ -35,6 +35,8 @@ GRID = [
     "--deep-epochs",
 ]
 """With small batches an epoch of the sample takes a while, but does not need all cores."""
+EPOCHS = "30"
+"""Some fifteen seconds of a core: several checkpoints, at each of which a worker can die."""
 LOADED = "cpu_feature_guard"
 """TensorFlow says so once, when a process first computes with it."""
 
@@ -140,7 +142,7 @@ def test_no_byte_depends_on_the_runner_or_on_a_worker_that_dies(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = cluster.artifacts
-    with running("sweep", root, *GRID, "60", **cluster.variables) as (process, log):
+    with running("sweep", root, *GRID, EPOCHS, **cluster.variables) as (process, log):
         wait_until(lambda: len(models_under_way(root)) == 2, cluster.tell, seconds=240)
         cluster.workers[0].send_signal(signal.SIGKILL)
         found = completed(process, log, root)
@@ -149,7 +151,7 @@ def test_no_byte_depends_on_the_runner_or_on_a_worker_that_dies(
     assert survivor.count("Finished in state Completed()") == 2
     assert survivor.count(LOADED) == 1
 
-    with running("sweep", root, *GRID, "60", AUTOENCODER_RUNNER="dask") as (process, log):
+    with running("sweep", root, *GRID, EPOCHS, AUTOENCODER_RUNNER="dask") as (process, log):
         again = completed(process, log, root)
     assert again.run != found.run
     assert (again.points, again.files) == (found.points, found.files)

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Iterator
 
 import pytest
 
@@ -10,8 +11,13 @@ CASES = 16
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    return Workshop(tmp_path_factory.mktemp("faults").resolve())
+def workshop(
+    compiled: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Workshop]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in compiled.items():
+            patch.setenv(name, value)
+        yield Workshop(tmp_path_factory.mktemp("faults").resolve())
 
 
 @pytest.mark.timeout(900)

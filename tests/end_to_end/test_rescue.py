@@ -16,9 +16,9 @@ from prefect.events import Event, Resource
 
 from flows.server.rescue import SETTLE_SECONDS, UNNAMED_SECONDS
 from tasks.codes.published import open_published
-from tasks.steps.server import TAG
+from tasks.steps.server import BEAT, TAG
 from tests.conftest import SAMPLE, SAMPLE_FOLDER
-from tests.end_to_end.serving import Served, flags_of, long_run, process_of, serve
+from tests.end_to_end.serving import Served, ask_until, flags_of, long_run, process_of, serve
 from tests.end_to_end.troubles import (
     cancel,
     kill_before_its_start,
@@ -41,9 +41,9 @@ HASTE = {
 
 
 @pytest.fixture(scope="module")
-def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def hasty(compiled: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """`make serve`, where silence is short."""
-    with serve(tmp_path_factory.mktemp("hasty"), **HASTE) as served:
+    with serve(tmp_path_factory.mktemp("hasty"), **HASTE, **compiled) as served:
         yield served
 
 
@@ -53,31 +53,27 @@ def start_training(served: Served, seed: int) -> str:
     return run
 
 
-def assert_untroubled(served: Served, run: str) -> dict[str, Any]:
-    ended = served.wait_for(run, "Published")
-    assert ended["run_count"] == 1
-    assert "Crashed" not in served.states(run)
-    assert open_published(SAMPLE.dataset, served.artifacts).name == run
-    return ended
+def beat_of(served: Served, run: str) -> object:
+    """The newest sign of life."""
+    return served.client.get(f"flow_runs/{run}").json()["labels"].get(BEAT)
 
 
-def test_a_server_that_is_suspended_longer_than_silence_harms_no_run(hasty: Served) -> None:
+def test_suspensions_longer_than_silence_harm_no_run(hasty: Served) -> None:
+    """Of everything, as of a laptop; then of the run, and of the server, which others outlive."""
     run = start_training(hasty, seed=1)
-    suspend(2 * SILENCE_SECONDS, server_of(hasty))
-    assert_untroubled(hasty, run)
-
-
-def test_a_run_that_is_suspended_longer_than_silence_goes_on(hasty: Served) -> None:
-    run = start_training(hasty, seed=2)
-    suspend(2 * SILENCE_SECONDS, process_of(run))
-    assert_untroubled(hasty, run)
-
-
-def test_a_suspension_of_everything_harms_no_run(hasty: Served) -> None:
-    run = start_training(hasty, seed=3)
-    processes = (hasty.process.pid, server_of(hasty), worker_of(hasty), process_of(run))
-    suspend(2 * SILENCE_SECONDS, *processes)
-    assert_untroubled(hasty, run)
+    process, server = process_of(run), server_of(hasty)
+    for suspended in (
+        (hasty.process.pid, server, worker_of(hasty), process),
+        (process,),
+        (server,),
+    ):
+        suspend(2 * SILENCE_SECONDS, *suspended)
+        before = beat_of(hasty, run)
+        ask_until(lambda: beat_of(hasty, run) != before, hasty.tail)  # noqa: B023 - called here
+    ended = hasty.wait_for(run, "Published")
+    assert ended["run_count"] == 1
+    assert "Crashed" not in hasty.states(run)
+    assert open_published(SAMPLE.dataset, hasty.artifacts).name == run
 
 
 def test_a_run_that_died_with_its_worker_resumes(hasty: Served) -> None:
@@ -130,7 +126,7 @@ def test_runs_at_a_terminal_that_are_killed_have_crashed(hasty: Served, tmp_path
         found = hasty.find("flow_runs", flow_runs={"tags": {"all_": [TAG]}, **running})
         return [run["id"] for run in found] if len(found) == len(processes) else []
 
-    runs = wait_until(find, hasty.tail)
+    runs = ask_until(find, hasty.tail)
     time.sleep(SILENCE_SECONDS)
     assert sorted(find()) == sorted(runs)
     tags = [tag for run in runs for step in hasty.steps(run) for tag in step["tags"]]
@@ -150,8 +146,9 @@ def test_an_attempt_that_counts_as_dead_ends(hasty: Served) -> None:
     crashed = {"type": "CRASHED", "name": "Crashed"}
     hasty.client.post(f"flow_runs/{run}/set_state", json={"state": crashed})
     wait_until(lambda: not psutil.pid_exists(first), hasty.tail)
-    ended = hasty.wait_for(run, "Published")
-    assert ended["run_count"] == 2
+    assert hasty.wait_for(run, "Running")["run_count"] == 2
+    cancel(hasty, run)
+    hasty.wait_for(run, "Cancelled")
 
 
 def test_a_run_that_is_deleted_publishes_nothing(hasty: Served) -> None:
@@ -196,7 +193,7 @@ def test_results_that_nothing_confirms_in_time_are_overdue(hasty: Served) -> Non
         tell("codes.confirmed", "cared-for")
         return len(overdue_events(hasty)) > before
 
-    wait_until(confirmed_and_overdue, hasty.tail)
+    ask_until(confirmed_and_overdue, hasty.tail)
     events = overdue_events(hasty)[: -before or None]
     assert all("forgotten" in str(found) for found in events)
     assert not any("cared-for" in str(found) for found in events)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -23,6 +23,7 @@ from tests.conftest import SAMPLE
 from tests.end_to_end.serving import (
     RUN,
     Served,
+    ask_until,
     find_process,
     free_port,
     long_run,
@@ -127,20 +128,85 @@ TOO_SHORT = {**RUN, "training": {**RUN["training"], "shallow_epochs": 2}}
 """A run whose shallow model is refused by the same limits."""
 
 
-def test_a_run_that_is_not_good_enough_leaves_what_is_published(served: Served) -> None:
+@contextmanager
+def listener(received: list[dict[str, Any]]) -> Iterator[str]:
+    """A web hook of ours; yields its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            received.append(json.loads(body))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", free_port()), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+SAVE_BLOCK = """
+import sys
+from prefect.blocks.notifications import CustomWebhookNotificationBlock as Block
+message = {"subject": "{{subject}}", "body": "{{body}}"}
+Block(name="night shift", url=sys.argv[1], json_data=message).save("night-shift")
+"""
+
+
+class Refusal(NamedTuple):
+    """A run that was not good enough, beside a published one."""
+
+    run: str
+    received: list[dict[str, Any]]
+    """By a web hook that was to be told of it."""
+
+
+@pytest.fixture(scope="module")
+def refusal(served: Served) -> Refusal:
     good = served.start(RUN)
     served.wait_for(good, "Published", or_else="Unchanged")  # as an earlier test may have run it
-    poor = served.start(TOO_SHORT)
-    ended = served.wait_for(poor, "Refused")
-    assert "Shallow mean squared error" in ended["state"]["message"]
+    received: list[dict[str, Any]] = []
+    with listener(received) as address:
+        save = [sys.executable, "-c", SAVE_BLOCK, address]
+        subprocess.run(save, check=True, env=served.environment)
+        assert deploy(served, "--notify", "custom-webhook/night-shift").returncode == 0
+        poor = served.start(TOO_SHORT)
+        ended = served.wait_for(poor, "Refused")
+        assert "Shallow mean squared error" in ended["state"]["message"]
+        wait_until(lambda: received, served.tail)
+    return Refusal(poor, received)
+
+
+def test_a_run_that_is_not_good_enough_leaves_what_is_published(
+    served: Served, refusal: Refusal
+) -> None:
     published = read_manifest(open_published(SAMPLE.dataset, served.artifacts).folder)
-    assert published.run != poor
+    assert published.run != refusal.run
     count = len(published.verdict.checks)
     assert published.verdict.reason.startswith(f"All {count} checks passed.")
     assert all(check.passed for check in published.verdict.checks)
-    refused = read_manifest(run_folder(poor, served.artifacts))
+    refused = read_manifest(run_folder(refusal.run, served.artifacts))
     failed = {check.name for check in refused.verdict.checks if not check.passed}
     assert "shallow: error compared with PCA" in failed
+
+
+def test_a_person_is_notified_of_a_refused_run(served: Served, refusal: Refusal) -> None:
+    told = refusal.received[0]
+    assert told["subject"].startswith("retrain refused")
+    assert told["body"].startswith("Not published: ")
+    assert f"/runs/flow-run/{refusal.run}" in told["body"]
+
+
+def test_a_person_cannot_be_notified_by_a_block_that_does_not_exist(served: Served) -> None:
+    assert "no block slack-webhook/none" in deploy(served, "--notify", "slack-webhook/none").stderr
 
 
 def test_wrong_values_are_refused_by_the_form_and_by_the_flow(served: Served) -> None:
@@ -169,7 +235,7 @@ def test_a_schedule_fires_and_its_run_waits_for_the_one_before(served: Served) -
         found = served.find("flow_runs", sort="EXPECTED_START_TIME_ASC")
         return next((run["id"] for run in found if run.items() >= due.items()), None)
 
-    second = wait_until(fired, served.tail)
+    second = ask_until(fired, served.tail)
     ended = served.wait_for(first, "Published")["end_time"]
     began = served.wait_for(second, "Unchanged")["start_time"]
     served.client.delete(f"deployments/{deployment}/schedules/{schedule}")
@@ -206,51 +272,3 @@ def test_a_run_whose_process_is_killed_comes_back_and_resumes(served: Served) ->
     ended = served.wait_for(run, "Published")
     assert ended["run_count"] == 2
     served.wait_for_message(run, "Resuming the deep model")
-
-
-@contextmanager
-def listener(received: list[dict[str, Any]]) -> Iterator[str]:
-    """A web hook of ours; yields its address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            received.append(json.loads(body))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", free_port()), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def test_a_person_is_notified_of_a_refused_run(served: Served) -> None:
-    assert "no block slack-webhook/none" in deploy(served, "--notify", "slack-webhook/none").stderr
-    received: list[dict[str, Any]] = []
-    with listener(received) as address:
-        save = [sys.executable, "-c", SAVE_BLOCK, address]
-        subprocess.run(save, check=True, env=served.environment)
-        assert deploy(served, "--notify", "custom-webhook/night-shift").returncode == 0
-        run = served.start(TOO_SHORT)
-        served.wait_for(run, "Refused")
-        wait_until(lambda: received, served.tail)
-    assert received[0]["subject"].startswith("retrain refused")
-    assert received[0]["body"].startswith("Not published: ")
-    assert f"/runs/flow-run/{run}" in received[0]["body"]
-
-
-SAVE_BLOCK = """
-import sys
-from prefect.blocks.notifications import CustomWebhookNotificationBlock as Block
-message = {"subject": "{{subject}}", "body": "{{body}}"}
-Block(name="night shift", url=sys.argv[1], json_data=message).save("night-shift")
-"""

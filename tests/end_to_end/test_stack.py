@@ -4,10 +4,7 @@ import os
 import signal
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,12 +13,14 @@ import pytest
 from tasks.codes.published import open_published, open_run
 from tasks.core.records import SPLITS
 from tasks.images.sources import IdxFolder
-from tests.conftest import SAMPLE, SAMPLE_FOLDER
+from tests.conftest import SAMPLE
 from tests.end_to_end.containers import HEALTHY, NAME, REPOSITORY, Stack
-from tests.end_to_end.serving import HURRY, flags_of, long_run, read_processes
+from tests.end_to_end.serving import HURRY, long_run, read_processes
+from tests.end_to_end.troubles import cancel
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(900)
+WHOLE_SEED = 3
 GPU_REQUEST = {"Driver": "nvidia", "Count": -1, "Capabilities": [["gpu"]]}
 
 
@@ -81,16 +80,21 @@ def test_the_worker_gets_the_gpus_that_the_compose_file_asks_for(stack: Stack) -
     assert request.items() >= GPU_REQUEST.items()
 
 
-def test_a_run_survives_a_restart_of_the_database(stack: Stack) -> None:
-    run = stack.start(run_on_the_mount(seed=3))
+@pytest.fixture(scope="module")
+def whole(stack: Stack) -> str:
+    """A run during which the database is restarted, which is none of its containers."""
+    run = stack.start(run_on_the_mount(WHOLE_SEED))
     stack.wait_until_training(run)
     stack.engine.docker("restart", stack.container("database"))
     ended = stack.wait_for(run, "Published")
     assert ended["run_count"] == 1
-    published = open_published(SAMPLE.dataset, stack.artifacts)
-    assert published.name == run
+    return run
+
+
+def test_a_run_survives_a_restart_of_the_database(stack: Stack, whole: str) -> None:
+    published = open_run(whole, stack.artifacts)
     assert published.file("codes/test.h5").stat().st_uid == 10001
-    wait_until((stack.artifacts / "neighbors" / run).exists, stack.tail)
+    wait_until((stack.artifacts / "neighbors" / whole).exists, stack.tail)
 
 
 @pytest.fixture(scope="module")
@@ -130,45 +134,30 @@ def test_the_docker_worker_asks_for_the_gpus_of_its_deployment(
     assert refusal in ended["state"]["message"]
 
 
-@contextmanager
-def computing_outside(root: Path) -> Iterator[None]:
-    """The long run with seed 1, to which nothing happens, outside of containers, meanwhile."""
-    flags = ("--dataset", SAMPLE.dataset, "--source.idx-folder", str(SAMPLE_FOLDER))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "flows.retrain", *flags, *flags_of(long_run(seed=1))],
-        cwd=REPOSITORY,
-        env={**os.environ, "AUTOENCODER_ARTIFACTS": str(root)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield
-        assert process.wait(300) == 0
-    finally:
-        process.kill()
-        process.wait()
-
-
 def test_runs_survive_the_end_of_their_worker_and_of_their_container(
-    stack: Stack, docker_worker: None, tmp_path: Path
+    stack: Stack, docker_worker: None, whole: str
 ) -> None:
     orphan = stack.start(run_on_the_mount(seed=2))
     stack.wait_until_training(orphan)
     stack.engine.docker("restart", stack.container("worker"))
     assert "Crashed" in stack.states(orphan)  # it was told to end before its worker ended
-    killed = stack.start(run_on_the_mount(seed=1), "retrain/container")
+    again = run_on_the_mount(WHOLE_SEED)
+    again["run"] = {**again["run"], "retrain": True}
+    killed = stack.start(again, "retrain/container")
     stack.wait_until_training(killed)
     stack.engine.docker("kill", container_of(killed, stack))
-    with computing_outside(tmp_path):
-        for run in (killed, orphan):
-            ended = stack.wait_for(run, "Published", 600)
-            assert ended["run_count"] == 2
-            stack.wait_for_message(run, "Resuming the deep model")
+    assert stack.wait_for(orphan, "Running")["run_count"] == 2
+    stack.wait_for_message(orphan, "Resuming the deep model")
+    cancel(stack, orphan)  # runs are published after a resumption in other tests
+    assert stack.wait_for(killed, "Published", 600)["run_count"] == 2
+    stack.wait_for_message(killed, "Resuming the deep model")
+    stack.wait_for(orphan, "Cancelled")
     wait_until(lambda: not container_of(killed, stack), stack.tail)  # it ends after its run
     for split in SPLITS:
-        resumed = open_run(killed, stack.artifacts).file(f"codes/{split}.h5")
-        (whole,) = tmp_path.glob(f"runs/*/codes/{split}.h5")
-        assert resumed.read_bytes() == whole.read_bytes()
+        resumed, expected = (
+            open_run(run, stack.artifacts).file(f"codes/{split}.h5") for run in (killed, whole)
+        )
+        assert resumed.read_bytes() == expected.read_bytes()
 
 
 def test_a_run_resumes_soon_after_all_containers_were_killed_at_once(stack: Stack) -> None:

@@ -16,7 +16,7 @@ import pytest
 from tasks.runs.building import ATTEMPT_FOLDER
 from tasks.runs.manifest import read_manifest
 from tests.conftest import SAMPLE, SAMPLE_FOLDER
-from tests.end_to_end.serving import RUN, Served, is_running, long_run
+from tests.end_to_end.serving import RUN, Served, ask_until, is_running, long_run
 from tests.fetching import fetch
 from tests.waiting import SOON, wait_until
 
@@ -130,7 +130,7 @@ def test_a_person_changes_a_parameter_submits_and_reads_the_report(
         found = served.find("flow_runs")
         return next((run["id"] for run in found if SIXTEEN.items() <= models(run).items()), None)
 
-    run = wait_until(submitted, served.tail)
+    run = ask_until(submitted, served.tail)
     page.goto(f"{served.address}/runs/flow-run/{run}")
     page.get_by_text("Published", exact=True).first.wait_for(timeout=300_000)
     page.screenshot(path=tmp_path / "run.png")
@@ -163,7 +163,7 @@ def test_a_failed_run_is_retried_from_the_command_line_and_the_ui(
     assert done[-1] == "Export the encoders"
     retry = [sys.executable, "-m", "prefect", "flow-run", "retry", run]
     subprocess.run(retry, check=True, env=served.environment)
-    wait_until(lambda: served.ended(run, attempt=2), served.tail)
+    ask_until(lambda: served.ended(run, attempt=2), served.tail)
     assert stone.is_dir()
     stone.rmdir()
 
@@ -189,8 +189,8 @@ def test_a_cancelled_run_leaves_a_checkpoint_and_nothing_half_written(
 ) -> None:
     parameters = long_run(seed=22)
     run = served.start(parameters)
+    page.goto(f"{served.address}/runs/flow-run/{run}")  # it takes a while, which a training may not
     served.wait_until_training(run)
-    page.goto(f"{served.address}/runs/flow-run/{run}")
     page.get_by_role("button", name="Cancel", exact=True).click()
     page.get_by_role("dialog").get_by_role("button", name="Confirm").click()
     served.wait_for(run, "Cancelled", SOON)
@@ -230,7 +230,7 @@ def test_a_person_approves_a_run_that_is_slightly_worse(
 ) -> None:
     run = waiting(seed=31)
     folder = served.artifacts / "runs" / run
-    wait_until(lambda: not is_running(run), served.tail)
+    ask_until(lambda: not is_running(run), served.tail)
     assert not folder.exists()
     page.goto(f"{served.address}/runs/flow-run/{run}")
     page.get_by_role("button", name="Resume").first.click()

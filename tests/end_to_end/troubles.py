@@ -6,7 +6,7 @@ import time
 
 import psutil
 
-from tests.end_to_end.serving import Served, find_process, process_of
+from tests.end_to_end.serving import Served, Server, find_process, process_of
 from tests.waiting import wait_until
 
 
@@ -39,10 +39,10 @@ def kill_before_its_start(served: Served, run: str) -> None:
             process.kill()
 
 
-def cancel(served: Served, run: str) -> None:
+def cancel(server: Server, run: str) -> None:
     """Cancel a run, as the UI does."""
     state = {"type": "CANCELLING", "name": "Cancelling"}
-    served.client.post(f"flow_runs/{run}/set_state", json={"state": state})
+    server.client.post(f"flow_runs/{run}/set_state", json={"state": state})
 
 
 def suspend(seconds: float, *processes: int) -> None:
