@@ -16,9 +16,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import psutil
@@ -57,11 +58,18 @@ class Attempt(NamedTuple):
 class Victim:
     """The flow with fixed flags, and an artifacts folder for each series of attempts."""
 
-    def __init__(self, flags: list[str], api_url: str, checkpoint_seconds: float) -> None:
+    def __init__(
+        self,
+        flags: list[str],
+        api_url: str,
+        checkpoint_seconds: float,
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         """Start nothing yet."""
         self._flags = flags
         self._environment = {
             **os.environ,
+            **variables,
             "PREFECT_API_URL": api_url,
             "CRASH_CHECKPOINT_SECONDS": str(checkpoint_seconds),
         }
@@ -74,21 +82,55 @@ class Victim:
         cpu_seconds: float | None = None,
     ) -> Attempt:
         """Run once; die at a named point, after so much processor time, or not at all."""
-        environment = {**self._environment, "AUTOENCODER_ARTIFACTS": str(root)}
+        variables = {"AUTOENCODER_ARTIFACTS": str(root)}
         if point:
-            environment |= {"CRASH_POINT": point, "CRASH_COUNT": str(passes)}
-        command = [sys.executable, "-m", "tests.crash.victim", *self._flags]
+            variables |= {"CRASH_POINT": point, "CRASH_COUNT": str(passes)}
         known = set(root.glob(LOGS))
-        with tempfile.TemporaryFile("w+") as log:
-            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-            used = _wait(process, cpu_seconds)
-            log.seek(0)
+        with tempfile.NamedTemporaryFile("w+") as log:
+            code, used = self._run(variables, Path(log.name), cpu_seconds)
             text = log.read()
         text += "".join(path.read_text() for path in set(root.glob(LOGS)) - known)
-        if process.returncode not in (0, -signal.SIGKILL):
-            raise RuntimeError(f"The flow ended with {process.returncode}:\n{text}")
+        if code not in (0, -signal.SIGKILL):
+            raise RuntimeError(f"The flow ended with {code}:\n{text}")
         resumed = [(model, int(epoch) - 1) for model, epoch in RESUMED.findall(text)]
-        return Attempt(process.returncode != 0, resumed, text, used)
+        return Attempt(code != 0, resumed, text, used)
+
+    def _run(
+        self, variables: dict[str, str], log: Path, cpu_seconds: float | None
+    ) -> tuple[int, float]:
+        """Start and await a process; return its exit code and the processor time it took."""
+        command = [sys.executable, "-m", "tests.crash.victim", *self._flags]
+        environment = {**self._environment, **variables}
+        with log.open("w") as output:
+            process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        used = _wait(process, cpu_seconds)
+        return process.returncode, used
+
+
+class ForkedVictim(Victim):
+    """The same, forked from a process that has imported everything and run nothing."""
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Have that process meanwhile."""
+        command = [sys.executable, "-m", "tests.crash.victim", "--fork-on-demand"]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            command, env=self._environment, stdin=pipe, stdout=pipe, text=True
+        ) as self._parent:
+            yield
+
+    def _run(
+        self, variables: dict[str, str], log: Path, cpu_seconds: float | None
+    ) -> tuple[int, float]:
+        assert cpu_seconds is None, "nobody watches its processor time"
+        orders, ended = self._parent.stdin, self._parent.stdout
+        assert orders
+        assert ended
+        order = {"variables": variables, "flags": self._flags, "log": str(log)}
+        orders.write(f"{json.dumps(order)}\n")
+        orders.flush()
+        return int(ended.readline()), 0.0
 
 
 def _wait(process: subprocess.Popen[bytes], cpu_seconds: float | None) -> float:

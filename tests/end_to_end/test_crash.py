@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import GATE, SAMPLE, SAMPLE_FOLDER, TRAINING
-from tests.crash.harness import Victim, prefect_server
+from tests.crash.harness import ForkedVictim, Victim, prefect_server
 from tests.crash.results import results
 from tests.crash.victim import POINTS
 
@@ -17,16 +17,20 @@ FLAGS = [
 
 
 @pytest.fixture(scope="module")
-def victim() -> Iterator[Victim]:
-    with prefect_server() as api_url:
-        yield Victim(FLAGS, api_url, checkpoint_seconds=0.0)
+def api_url() -> Iterator[str]:
+    with prefect_server() as address:
+        yield address
 
 
 @pytest.mark.timeout(1800)
-def test_a_run_killed_at_every_named_point_leaves_no_trace(victim: Victim, tmp_path: Path) -> None:
+def test_a_run_killed_at_every_named_point_leaves_no_trace(
+    api_url: str, compiled: dict[str, str], tmp_path: Path
+) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    with ThreadPoolExecutor(1) as executor:
-        undisturbed = executor.submit(victim.attempt, whole)
+    victim = ForkedVictim(FLAGS, api_url, checkpoint_seconds=0.0, variables=compiled)
+    usual = Victim(FLAGS, api_url, checkpoint_seconds=0.0)
+    with ThreadPoolExecutor(1) as executor, victim.ready():
+        undisturbed = executor.submit(usual.attempt, whole)
         for point in POINTS:
             attempt = victim.attempt(killed, point)
             assert attempt.killed, f"not killed {point}:\n{attempt.log}"

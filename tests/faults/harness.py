@@ -41,7 +41,7 @@ def import_once() -> None:
     this module is imported would be replaced by what the next one names.
     """
     _processes.set_forkserver_preload([__name__])
-    # Which alone it searches for what it preloads; what it does not find, each process imports.
+    # What it does not find, each process would import for itself.
     with mock.patch.dict(os.environ, PYTHONPATH=str(REPOSITORY)):
         ensure_running()
 
