@@ -2,8 +2,8 @@
 
 What had to be written: `ConvolutionalArchitecture` and its entry in the registry. Flags, form,
 recipe, fingerprint, checkpoints, codes, figures and report follow. In the project the entry stands
-in `BUILT_IN`; here `python -m tests.tasks.models.test_new_architecture` adds it and is then
-`python -m flows.retrain`.
+in `BUILT_IN`; here `python -m tests.tasks.models.test_new_architecture` adds it and does twice what
+`python -m flows.retrain` does.
 """
 
 import json
@@ -82,11 +82,11 @@ if __name__ == "__main__":
 
     from flows.retrain import main
 
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(max(main(sys.argv[1:]) for _ in range(2)))
 
 
 def retrain(*flags: str) -> subprocess.CompletedProcess[str]:
-    """Run the flow with the architecture in its registry."""
+    """Run the flow twice with the architecture in its registry."""
     return subprocess.run(
         [sys.executable, "-m", "tests.tasks.models.test_new_architecture", *flags],
         capture_output=True,
@@ -119,8 +119,10 @@ def test_the_model_is_trained_published_and_reused(root: Path) -> None:
     flags = ["--dataset", SAMPLE.dataset, "--source.idx-folder", str(SAMPLE_FOLDER)]
     flags += ["--conv", "--conv-epochs", "30", "--shallow-epochs", "1", "--deep-epochs", "1"]
     flags += ["--batch-size", "64", "--code-size", "16", "--publish-anyway"]
-    run = retrain(*flags)
-    assert run.returncode == 0, run.stderr
+    both = retrain(*flags)
+    assert both.returncode == 0, both.stderr
+    assert both.stdout.count("Published: ") == 1
+    assert both.stdout.count("Unchanged: ") == 1
     folder = root / "published" / SAMPLE.dataset
     manifest = json.loads((folder / "manifest.json").read_text())
     assert [model["name"] for model in manifest["models"]] == ["shallow", "deep", "conv"]
@@ -139,7 +141,4 @@ def test_the_model_is_trained_published_and_reused(root: Path) -> None:
     assert published.encoder("deep").code_size == 16
     with pytest.raises(CodesError, match="conv model: its layer reshape.* is Reshape, not Dense"):
         published.encoder("conv")
-
-    again = retrain(*flags)
-    assert again.returncode == 0, again.stderr
     assert [path.name for path in (root / "runs").iterdir()] == [manifest["run"]]
