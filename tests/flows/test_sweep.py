@@ -13,7 +13,7 @@ from tasks.models.spec import TrainingSpec
 from tasks.models.store import ModelRecord
 from tasks.parameters.retrain import RunParameters
 from tasks.parameters.sweep import GridParameters, SweepParameters
-from tasks.parameters.training import ModelParameters, TrainingParameters
+from tasks.parameters.training import TrainingParameters
 from tasks.sweeps.records import find_sweeps
 from tests.conftest import SAMPLE
 from tests.prefect_server import artifacts_of
@@ -21,7 +21,8 @@ from tests.prefect_server import artifacts_of
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 TRAINING = TrainingParameters(shallow_epochs=2, deep_epochs=2, batch_size=64)
-GRID = GridParameters(code_sizes=(4, 8))
+GRID = GridParameters(architectures=("deep",), code_sizes=(32,), seeds=2)
+"""Two models whose eigenbases must not depend on what another thread does."""
 
 
 @pytest.fixture(autouse=True)
@@ -62,18 +63,13 @@ def test_models_trained_at_once_have_the_bits_of_those_trained_alone(
 
 @pytest.mark.usefixtures("no_figures")
 def test_a_sweep_and_a_run_train_no_model_twice(root: Path) -> None:
-    shallow = GridParameters(architectures=("shallow",), code_sizes=(4,))
-    both = GridParameters(code_sizes=(4,))
+    shallow = GridParameters(architectures=("shallow",), code_sizes=(32,))
+    both = GridParameters(code_sizes=(32,))
     training = TRAINING.model_copy(update={"recipe": "lab"})  # it is compiled sooner
     sweep(data=SAMPLE, grid=shallow, training=training)
     by_sweep = models_of(root)
     assert len(by_sweep) == 1
-    retrain(
-        data=SAMPLE,
-        models=ModelParameters(code_size=4),
-        training=training,
-        run=RunParameters(publish_anyway=True),
-    )
+    retrain(data=SAMPLE, training=training, run=RunParameters(publish_anyway=True))
     by_both = models_of(root)
     assert by_both.items() > by_sweep.items()
     sweep(data=SAMPLE, grid=both, training=training)
@@ -91,16 +87,16 @@ def test_a_model_that_cannot_be_trained_does_not_sink_the_sweep(
         return obtain(dataset, spec, *arguments)
 
     monkeypatch.setattr("tasks.steps.sweep.obtain_model", diverge)
-    shallow = GridParameters(architectures=("shallow",), code_sizes=(4, 8))
+    shallow = GridParameters(architectures=("shallow",), code_sizes=(4, 32))
     done = sweep(data=SAMPLE, grid=shallow, training=TRAINING)
-    assert [point.code_size for point in done.points] == [8]
+    assert [point.code_size for point in done.points] == [32]
     assert [(point.code_size, point.seed) for point in done.failed] == [(4, 0)]
 
 
 def test_a_model_that_fails_fails_the_sweep_but_not_the_others(
     root: Path, dataset: DatasetRecord
 ) -> None:
-    grid = GridParameters(architectures=("shallow",), code_sizes=(4, 8))
+    grid = GridParameters(architectures=("shallow",), code_sizes=(4, 32))
     parameters = SweepParameters(data=SAMPLE, grid=grid, training=TRAINING)
     broken, *others = (fingerprint_of(dataset, spec, "cpu") for spec in parameters.specs())
     (root / "models").mkdir()
