@@ -8,6 +8,7 @@ Source: Vyas et al., SOAP: Improving and Stabilizing Shampoo using Adam, 2024,
 https://arxiv.org/abs/2409.11321
 """
 
+import threading
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,10 @@ COVARIANCE_STEPS = 4
 """The covariances take in the gradient of every fourth step: they change slowly."""
 GRAM_ROWS = 128
 """XLA divides longer sums among the cores; the bits would depend on their number."""
+
+_one_thread = threading.Lock()
+"""Held while bases are computed: the limit is that of the whole process, and of two trainings the
+first to be done would lift it for the other."""
 
 
 class Side(NamedTuple):
@@ -106,7 +111,7 @@ class Soap(keras.optimizers.Adam):  # type: ignore[misc]  # Keras ships no types
         The results of several threads would depend on their number. The first moments are rotated
         from the old bases to the new ones. A covariance that is not finite leaves its basis alone.
         """
-        with threadpool_limits(1):
+        with _one_thread, threadpool_limits(1):
             for momentum, sides in zip(self._momentums, self._sides, strict=True):
                 for axis, side in enumerate(sides):
                     if side:

@@ -1,12 +1,16 @@
 """SOAP against plain NumPy in float64; tolerances are relative to the size of the values."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_info
 
 from tasks.core.backend import keras, tf
+from tasks.models import soap
 from tasks.models.soap import COVARIANCE_DECAY, COVARIANCE_STEPS, Soap
 
 Array = NDArray[np.floating[Any]]
@@ -125,3 +129,27 @@ def test_a_covariance_that_is_not_finite_leaves_its_basis_alone() -> None:
 def test_bases_are_updated_by_the_number_of_steps(basis_steps: int, due: list[int]) -> None:
     optimizer = Soap(BETA_2, basis_steps, MAX_SIDE)
     assert [step for step in range(1, 50) if optimizer.is_basis_due(step)][:5] == due
+
+
+def test_of_trainings_at_once_none_lifts_the_limit_of_threads_for_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It holds for the whole process, and would end when the first of them has its bases."""
+
+    def blas_threads() -> int:
+        return max(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+
+    seen, update = [], soap._update_basis
+
+    def slowly(side: soap.Side) -> NDArray[np.float32]:
+        seen.append(blas_threads())
+        time.sleep(0.05)
+        return update(side)
+
+    monkeypatch.setattr(soap, "_update_basis", slowly)
+    optimizers = [build(KERNELS[:count])[0] for count in (1, 3)]
+    before = blas_threads()
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(Soap.update_bases, optimizers))
+    assert blas_threads() == before
+    assert seen == 5 * [1]
