@@ -76,7 +76,6 @@ PREFECT_TESTS = (
     "tests/flows/terminal/test_command_line.py",
     "tests/flows/terminal/test_killed_runs.py",
     "tests/tasks/steps/",
-    "tests/tasks/models/test_new_architecture.py",
     "tests/flows/server/test_registration.py",
     "tests/flows/server/test_rescue.py",
 )

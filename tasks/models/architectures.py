@@ -1,8 +1,8 @@
 """The architectures: the interface, today's, and the registry that form, flags and help follow.
 
 To add one, subclass `Architecture` with a `kind` of its own and add an entry to `BUILT_IN`; nothing
-else has to change. tests/tasks/models/test_new_architecture.py does it with a convolutional one. A
-field that is added later needs a default, which must never change (`tasks.models.fingerprint`).
+else has to change. tests/convolutional.py does it with a convolutional one. A field that is added
+later needs a default, which must never change (`tasks.models.fingerprint`).
 """
 
 import math

@@ -13,8 +13,8 @@ from tasks.models.architectures import DenseArchitecture, build_autoencoder
 from tasks.models.recipes import Recipe
 from tasks.models.store import ModelRecord, weights_sha256
 from tests.conftest import EXAMPLE_DATASET, complete, example_model
+from tests.convolutional import CONVOLUTIONAL
 from tests.tasks.codes.files import write_random_codes
-from tests.tasks.models.test_new_architecture import CONVOLUTIONAL
 
 if TYPE_CHECKING:
     from tasks.core.backend import keras
