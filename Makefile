@@ -91,10 +91,10 @@ LESSER_ISA = $(shell grep -q avx512f /proc/cpuinfo && echo AVX2 || { grep -q avx
 test-processors: .venv/installed-dev  ## unit tests as on a lesser processor with a single core
 	AUTOENCODER_XLA_FLAGS=--xla_cpu_max_isa=$(LESSER_ISA) taskset --cpu-list 0 .venv/bin/python -m pytest $(ARGS)
 
-# In two processes, as half of the time these tests wait; three take 45 minutes instead of 51, and all of two cores.
+# In three processes, as a third of the time these tests wait.
 test-e2e: .venv-e2e/installed-e2e  ## readers that are not ours, full disks; needs root
 	tests/end_to_end/install
-	.venv-e2e/bin/python -m pytest tests/end_to_end -n 2 --durations 25 $(ARGS)
+	.venv-e2e/bin/python -m pytest tests/end_to_end -n 3 --durations 25 $(ARGS)
 
 bench: .venv-bench/installed-bench  ## compare training speeds; some 15 minutes, 3 GB to install
 	.venv-bench/bin/python -m tests.benchmarks.training
