@@ -15,12 +15,8 @@ CONTAINER_LIMITS = (
 )
 """Of a container, in cgroups of version 2 and 1."""
 PROCESS = Path("/proc/self")
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""The numbers of these limits in glibc's malloc.h, see mallopt(3)."""
-LARGE_BYTES = 4 * 2**20
-"""Blocks from this size are given back when they are freed."""
-KEPT_BYTES = 2**20
-"""What stays free at the end of each heap."""
+M_ARENA_MAX = -8
+"""The number of this limit in glibc's malloc.h, see mallopt(3)."""
 
 
 def total_memory() -> int:
@@ -65,16 +61,14 @@ def peak_memory() -> int | None:
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), None)
 
 
-def limit_freed_memory() -> None:
-    """Have the C library keep little of what is freed; to be called before there are threads.
+def share_one_heap() -> None:
+    """Have all threads share one heap of the C library; to be called before there are threads.
 
-    Each of many threads has a heap of its own. By default, glibc raises both limits to tens of MB
-    as soon as a large block is freed, and each heap then keeps that much: 300 MB in a run. Does
-    nothing where the C library is not glibc.
+    By default, glibc gives up to eight heaps to each core, and each keeps tens of MB of what is
+    freed: 300 MB in a run. Does nothing where the C library is not glibc.
     """
     if change := _find_function("mallopt"):
-        change(M_MMAP_THRESHOLD, LARGE_BYTES)
-        change(M_TRIM_THRESHOLD, KEPT_BYTES)
+        change(M_ARENA_MAX, 1)
 
 
 def release_memory() -> None:

@@ -1,5 +1,6 @@
 import ctypes
 import gc
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,9 @@ from tasks.core import memory
 from tasks.core.memory import (
     forget_peak,
     garbage_ignored,
-    limit_freed_memory,
     peak_memory,
     release_memory,
+    share_one_heap,
     total_memory,
 )
 
@@ -27,34 +28,36 @@ GLIBC = pytest.mark.skipif(
     memory._find_function("mallopt") is None, reason="the C library is not glibc"
 )
 USE = """
+import ctypes
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from tasks.core import memory
-from tests.tasks.core.test_memory import anonymous_kib
-if "limit" in sys.argv:
-    memory.limit_freed_memory()
+if "one" in sys.argv:
+    memory.share_one_heap()
 meeting = Barrier(4)
-def use(size):
+def use(number):
     meeting.wait()  # each in a thread of its own
-    block = b"x" * size
-for size in (30 * 2**20, 20 * 2**20):  # the first raises glibc's limits
-    with ThreadPoolExecutor(4) as threads:
-        before = anonymous_kib()
-        list(threads.map(use, [size] * 4))
-        print(anonymous_kib() - before)
+    return len(b"x" * 50_000)
+with ThreadPoolExecutor(4) as threads:
+    list(threads.map(use, range(4)))
+ctypes.CDLL(None).malloc_stats()  # on stderr, a paragraph for each heap
 """
 
 
 @GLIBC
-def test_threads_keep_little_of_what_they_free() -> None:
-    kept = {}
-    for word in ("", "limit"):
+def test_threads_share_one_heap() -> None:
+    """Each of its own would keep tens of MB of what was freed."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))}
+    heaps = {}
+    for word in ("own", "one"):
         command = [sys.executable, "-c", USE, word]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        kept[word] = max(map(int, done.stdout.split()))
-    assert kept["limit"] < 5_000
-    assert kept[""] > 20_000, "which is why there are limits"
+        shown = subprocess.run(
+            command, check=True, capture_output=True, text=True, env=environment
+        ).stderr
+        heaps[word] = shown.count("Arena ")
+    assert heaps["own"] > 1, "as glibc does by default"
+    assert heaps["one"] == 1
 
 
 @GLIBC
@@ -83,7 +86,7 @@ def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     memory._find_function.cache_clear()
     release_memory()
-    limit_freed_memory()
+    share_one_heap()
     memory._find_function.cache_clear()
 
 
