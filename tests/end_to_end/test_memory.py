@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)  # it waits for the disk, which others use too
 LIMIT = 1280 * 2**20
 SIDE = 128
 IMAGES_WITHIN_LIMIT = LIMIT // (4 * SIDE**2)
