@@ -1,6 +1,5 @@
 """Publishing to an object store over the S3 protocol, and reading from it, with faults."""
 
-import multiprocessing
 import os
 import random
 import shutil
@@ -9,7 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from multiprocessing.forkserver import ensure_running
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from unittest import mock
 
@@ -39,18 +38,12 @@ from tests.conftest import SAMPLE, complete
 from tests.end_to_end.publishers import copy_here, publish_in_turn, read_often
 from tests.end_to_end.s3 import BUCKET, S3, SECRET, Fault, serve_s3
 from tests.end_to_end.test_crash import FLAGS
-
-REPOSITORY = Path(__file__).parents[2]
-PROCESSES = multiprocessing.get_context("forkserver")
-PRELOADED = ["pytest", "tests.end_to_end.publishers"]
+from tests.forking import PROCESSES, REPOSITORY, import_once
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[S3]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(REPOSITORY))  # which alone it searches for what it preloads
-        PROCESSES.set_forkserver_preload(PRELOADED)
-        ensure_running()
+    import_once("pytest", "tests.end_to_end.publishers")
     with serve_s3() as s3:
         yield s3
 
@@ -81,7 +74,7 @@ def two_runs(model: ModelRecord, dataset: DatasetRecord, root: Path) -> None:
         complete(run, model, dataset, root)
 
 
-def start(act: Callable[..., None], *arguments: object) -> multiprocessing.process.BaseProcess:
+def start(act: Callable[..., None], *arguments: object) -> BaseProcess:
     process = PROCESSES.Process(target=act, args=arguments)
     process.start()
     return process

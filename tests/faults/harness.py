@@ -1,7 +1,5 @@
 """Lets one system call of a run fail, and checks what is left."""
 
-import multiprocessing
-import os
 import shutil
 import signal
 import threading
@@ -9,11 +7,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
-from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
-from unittest import mock
 
 from tasks.codes.errors import CodesError
 from tasks.core.errors import StepError
@@ -23,27 +19,13 @@ from tests.crash.results import results
 from tests.faults.calls import FAULTS, KINDS, Call, Fault, is_done, list_calls, options, traced
 from tests.faults.standing import check_folder, check_published
 from tests.faults.victim import STAGES, Order, Outcome, start
+from tests.forking import PROCESSES, import_once
 from tests.leftovers import make_old
 
 RUN, NEXT_RUN = "run-under-fault", "run-after-it"
 DATASET = SAMPLE.dataset
 POLL_SECONDS = 0.01
 READ_PAUSE_SECONDS = 0.2
-
-REPOSITORY = Path(__file__).parents[2]
-_processes = multiprocessing.get_context("forkserver")
-
-
-def import_once() -> None:
-    """Start the server that forks processes, with all that they import.
-
-    A process has one such server, and it may be another module that starts it: what is named as
-    this module is imported would be replaced by what the next one names.
-    """
-    _processes.set_forkserver_preload([__name__])
-    # What it does not find, each process would import for itself.
-    with mock.patch.dict(os.environ, PYTHONPATH=str(REPOSITORY)):
-        ensure_running()
 
 
 class Case(NamedTuple):
@@ -73,7 +55,7 @@ class Workshop:
         self._announcements = folder / "announcements"
         self._log = folder / "strace.log"
         self.root.mkdir(parents=True)
-        import_once()
+        import_once(__name__)
         self._publish_earlier()
         self._copy_each_stage()
         self.expected = results(self.root, DATASET)
@@ -166,8 +148,8 @@ class Workshop:
 
     @contextmanager
     def _started(self, order: Order) -> Iterator[tuple[BaseProcess, Connection]]:
-        ours, theirs = _processes.Pipe()
-        process = _processes.Process(target=start, args=(order, theirs), daemon=True)
+        ours, theirs = PROCESSES.Pipe()
+        process = PROCESSES.Process(target=start, args=(order, theirs), daemon=True)
         process.start()
         theirs.close()
         try:
