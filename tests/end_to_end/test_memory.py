@@ -20,8 +20,6 @@ IMAGES_WITHIN_LIMIT = LIMIT // (4 * SIDE**2)
 STAGES = ["normalization", "training", "encoding", "baselines", "evaluation"]
 GROWTH = 1.2
 """Of the peak, while the source grows eightfold: runs of one source differ by up to a tenth."""
-ENVIRONMENT = {**os.environ, "MALLOC_ARENA_MAX": "2"}
-"""glibc keeps what was freed for each thread apart, which differs most from run to run."""
 CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -72,9 +70,7 @@ def run_stages(folder: Path) -> tuple[str, int]:
     command = [sys.executable, "-m", "tests.end_to_end.stages", str(folder)]
     with control_group() as group, log.open("w") as output:
         group.limit(LIMIT)
-        process = subprocess.Popen(
-            command, stdout=output, stderr=output, env=ENVIRONMENT, preexec_fn=group.enter
-        )
+        process = subprocess.Popen(command, stdout=output, stderr=output, preexec_fn=group.enter)
         try:
             while process.poll() is None:
                 peak = max(peak, group.anonymous())
