@@ -22,6 +22,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import matplotlib
+import numpy as np
+
 from tasks.codes.published import ROOT_VARIABLE
 from tasks.core.cores import usable_cores
 from tasks.core.storage import prepare_artifacts_folder, write_bytes
@@ -198,22 +201,43 @@ def stages(one: Run) -> dict[str, float]:
     return start_up | one.steps | {"end": one.last_step_to_end}
 
 
+STAGES = {
+    "imports": ("import",),
+    "server": ("server", "first line"),
+    "dataset, checks": (
+        "Look for an earlier attempt",
+        "Choose the device",
+        "Fetch and verify the dataset",
+        "Choose the coordinate systems",
+        "Check whether anything would change",
+    ),
+    "training": ("Train the shallow model", "Train the deep model"),
+    "encoding": ("Encode the train images", "Encode the test images", "Export the encoders"),
+    "baselines": ("Compute the baselines",),
+    "evaluation": ("Evaluate the shallow model", "Evaluate the deep model"),
+    "figures": ("Draw the figures",),
+    "publication": ("Publish the run if it is good enough",),
+    "end": ("end",),
+}
+"""What a bar of the figure consists of, in the order of a run."""
+
+
 def draw(runs: dict[str, Run], path: Path) -> None:
-    """A bar for each run, cut into its stages; the long ones are named."""
+    """A bar for each run, cut into its stages."""
+    seconds = [stages(one) for one in runs.values()]
     with new_figure((11, 4.2), path) as figure:
         axes = figure.subplots()
-        for row, one in enumerate(runs.values()):
-            left = 0.0
-            for position, (name, seconds) in enumerate(stages(one).items()):
-                axes.barh(row, seconds, left=left, color=COLORS[position % len(COLORS)])
-                if seconds > 0.05 * max(other.seconds for other in runs.values()):
-                    middle = left + seconds / 2
-                    axes.text(middle, row, name, rotation=30, fontsize=7, ha="center", va="center")
-                left += seconds
-        axes.set_yticks(range(len(runs)), list(runs))
+        lefts = np.zeros(len(runs))
+        for color, (stage, names) in zip(
+            matplotlib.color_sequences["tab10"], STAGES.items(), strict=True
+        ):
+            widths = [sum(each.get(name, 0.0) for name in names) for each in seconds]
+            axes.barh(list(runs), widths, left=lefts, color=color, label=stage)
+            lefts += widths
         axes.invert_yaxis()
         axes.set_xlabel("seconds")
         axes.set_title(f"The whole job by stages, {usable_cores()} cores")
+        axes.legend(ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.15), frameon=False)
 
 
 def processor() -> str:
