@@ -73,13 +73,12 @@ MOST_WORKERS = 4
 """More gain little: the tests that share the Prefect server are a quarter of all."""
 PREFECT_TESTS = (
     "tests/flows/test_",
-    "tests/flows/terminal/test_command_line.py",
     "tests/flows/terminal/test_killed_runs.py",
     "tests/tasks/steps/",
     "tests/flows/server/test_registration.py",
     "tests/flows/server/test_rescue.py",
 )
-"""Where the Prefect server is used; it takes 10 s to start, and two might choose the same port."""
+"""Unit tests that share a Prefect server, which takes seconds to start."""
 END_TO_END = "tests/end_to_end/test_"
 SERVED_TESTS = tuple(f"{END_TO_END}{name}.py" for name in ("server", "ui"))
 """They share `make serve`, and wait most of their time."""
@@ -120,7 +119,8 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start with what takes longest, so that no process waits for it at the end."""
     for item in items:
-        if "prefect_server" in getattr(item, "fixturenames", ()):
+        shares = "prefect_server" in getattr(item, "fixturenames", ())
+        if shares and not item.nodeid.startswith(END_TO_END):
             assert item.nodeid.startswith(PREFECT_TESTS), f"Add {item.nodeid} to PREFECT_TESTS"
     items.sort(
         key=lambda item: (

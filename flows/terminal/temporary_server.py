@@ -13,14 +13,21 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
-from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
+from prefect.settings import (
+    PREFECT_API_DATABASE_CONNECTION_URL,
+    PREFECT_API_URL,
+    get_current_settings,
+    temporary_settings,
+)
 
 from flows.terminal.database import (
+    DATABASE_FILE,
     Home,
     choose_home,
     needs_migration,
+    new_home,
     own_database,
     prepared_database,
 )
@@ -165,6 +172,26 @@ class Server:
                 process.kill()
         if self.home.temporary:
             shutil.rmtree(self.home.folder, ignore_errors=True)
+
+
+def start_separate_server(start_seconds: float) -> Server:
+    """Start a server with a home and a database of its own, whatever is configured.
+
+    Raises:
+        StepError: it does not start.
+    """
+    home = new_home()
+    url = f"sqlite+aiosqlite:///{home.folder / DATABASE_FILE}"
+    with (
+        temporary_settings({PREFECT_API_DATABASE_CONNECTION_URL: url}),
+        prepared_database(home),
+        ExitStack() as stack,
+    ):
+        server = Server(home)
+        stack.callback(server.stop)
+        server.wait(start_seconds)
+        stack.pop_all()
+    return server
 
 
 def _command(port: int, home: Home) -> list[str]:

@@ -23,11 +23,10 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import psutil
-from prefect.server.api.server import SubprocessASGIServer
-from prefect.settings import PREFECT_HOME, temporary_settings
 
 from tests.crash.results import results
 from tests.crash.victim import POINTS
+from tests.prefect_server import separate_server
 
 LOGS = "logs/*.log"
 """Of the runs at a terminal, which shows less."""
@@ -146,18 +145,6 @@ def _wait(process: subprocess.Popen[bytes], cpu_seconds: float | None) -> float:
     return used
 
 
-@contextmanager
-def prefect_server() -> Iterator[str]:
-    """A Prefect server on loopback, with a home of its own; gives its API's address."""
-    with tempfile.TemporaryDirectory() as home, temporary_settings({PREFECT_HOME: home}):
-        server = SubprocessASGIServer()
-        server.start(timeout=300)
-        try:
-            yield server.api_url
-        finally:
-            server.stop()
-
-
 class Tally:
     """What was killed where, and what became of it."""
 
@@ -195,7 +182,7 @@ def main() -> None:
     arguments = parser.parse_args()
     generator = random.Random(arguments.seed)  # noqa: S311 - no secret
     tally = Tally()
-    with prefect_server() as api_url, tempfile.TemporaryDirectory() as name:
+    with separate_server() as api_url, tempfile.TemporaryDirectory() as name:
         victim = Victim(FLAGS, api_url, checkpoint_seconds=2.0)
         reference = Path(name) / "reference"
         if arguments.datasets:

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
-LONG_FILES = ("rescue", "memory", "environment", "faults", "postgresql")
+LONG_FILES = ("rescue", "memory", "environment", "faults", "flows", "postgresql")
 START = (
     *SERVED_TESTS,
     *CONTAINER_TESTS,

@@ -1,11 +1,10 @@
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import GATE, SAMPLE, SAMPLE_FOLDER, TRAINING
-from tests.crash.harness import ForkedVictim, Victim, prefect_server
+from tests.crash.harness import ForkedVictim, Victim
 from tests.crash.results import results
 from tests.crash.victim import POINTS
 
@@ -16,19 +15,13 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def api_url() -> Iterator[str]:
-    with prefect_server() as address:
-        yield address
-
-
 @pytest.mark.timeout(1800)
 def test_a_run_killed_at_every_named_point_leaves_no_trace(
-    api_url: str, compiled: dict[str, str], tmp_path: Path
+    prefect_server: str, compiled: dict[str, str], tmp_path: Path
 ) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    victim = ForkedVictim(FLAGS, api_url, checkpoint_seconds=0.0, variables=compiled)
-    usual = Victim(FLAGS, api_url, checkpoint_seconds=0.0)
+    victim = ForkedVictim(FLAGS, prefect_server, checkpoint_seconds=0.0, variables=compiled)
+    usual = Victim(FLAGS, prefect_server, checkpoint_seconds=0.0)
     with ThreadPoolExecutor(1) as executor, victim.ready():
         undisturbed = executor.submit(usual.attempt, whole)
         for point in POINTS:

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from prefect.settings import PREFECT_API_URL
-from prefect.testing.utilities import prefect_test_harness
 
 from flows.sweep import sweep
 from tasks.sweeps.records import Sweep, find_sweeps
@@ -21,7 +20,7 @@ from tests.conftest import SAMPLE, SAMPLE_FOLDER, sample_images
 from tests.end_to_end.serving import free_port
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("prefect_server")]
 
 DATA = ["--dataset", SAMPLE.dataset, "--source.idx-folder", str(SAMPLE_FOLDER)]
 GRID = [
@@ -71,13 +70,6 @@ class Cluster:
 
     def tell(self) -> str:
         return "\n".join(log.read_text()[-2000:] for log in self.logs)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def server() -> Iterator[None]:
-    """A temporary Prefect server, so that the commands need none each."""
-    with prefect_test_harness(server_startup_timeout=300):
-        yield
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from uuid import UUID
 
 from tasks.codes.errors import AutoencoderError
 from tests.conftest import GATE, SAMPLE, SAMPLE_FOLDER, TRAINING
-from tests.crash.harness import prefect_server
 from tests.crash.results import results
 from tests.faults.calls import FAULTS, KINDS, delayed_process, is_done, list_calls, options, strace
 from tests.faults.harness import Case, Found, choose_cases, describe
 from tests.faults.standing import check_folder
+from tests.prefect_server import separate_server
 
 FLAGS = [
     *("--dataset", SAMPLE.dataset, "--source.idx-folder", str(SAMPLE_FOLDER)),
@@ -123,7 +123,7 @@ def main() -> int:
     arguments = parser.parse_args()
     outcomes: Counter[str] = Counter()
     faults = []
-    with prefect_server() as api_url, tempfile.TemporaryDirectory() as name:
+    with separate_server() as api_url, tempfile.TemporaryDirectory() as name:
         workshop = FlowWorkshop(Path(name).resolve(), api_url)
         print(dict(Counter(call.kind for call in workshop.calls)), flush=True)
         for case in choose_cases(workshop.calls, arguments.cases):

@@ -12,11 +12,9 @@ from flows.retrain import main, retrain
 from tasks.codes import confirmed_at
 from tasks.core.records import SPLITS
 from tasks.images.sources import IdxFolder
-from tasks.models.recipes import RecipeName
 from tasks.models.store import ModelRecord, stored_model
 from tasks.parameters.images import DataParameters
 from tasks.parameters.retrain import RunParameters
-from tasks.parameters.training import TrainingParameters
 from tasks.runs.anchors import Anchors, TrainingContext
 from tasks.runs.manifest import Manifest, Outcome
 from tasks.steps import retrain as steps
@@ -36,7 +34,7 @@ def outcome_of(**parameters: Any) -> Outcome:
 
 @pytest.fixture(scope="module")
 def first_run(
-    prefect_server: None, tmp_path_factory: pytest.TempPathFactory
+    prefect_server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Outcome, Path]:
     """A published run, and the artifacts folder that tests copy."""
     root = tmp_path_factory.mktemp("first-run")
@@ -106,22 +104,6 @@ def test_a_run_that_would_change_nothing_ends_as_unchanged(first: Manifest, root
     assert again.manifest == first
     assert confirmed_at(SAMPLE.dataset, root) > published
     assert len(list((root / "runs").iterdir())) == 1
-
-
-@pytest.mark.usefixtures("no_figures")
-def test_training_again_gives_the_same_bits(first: Manifest, root: Path) -> None:
-    records = list(root.glob("models/*/model.json"))
-    before = [path.stat().st_mtime_ns for path in records]
-    forced = outcome_of(data=SAMPLE, training=TRAINING, gate=GATE, run=RunParameters(retrain=True))
-    assert not forced.unchanged
-    assert all(path.stat().st_mtime_ns > then for path, then in zip(records, before, strict=True))
-    first_files, forced_files = (
-        {(file.path, file.sha256) for file in manifest.files}
-        for manifest in (first, forced.manifest)
-    )
-    same = {path for path, _ in first_files & forced_files}
-    assert {"codes/test.h5", "codes/test-deep.npy", "models/deep/encoder.h5"} <= same
-    assert "models/deep/history.json" in same
 
 
 @pytest.fixture
@@ -250,49 +232,6 @@ def test_a_look_at_the_images_ends_as_a_run_would(
     else:
         assert "No fault: a run can use these images" in shown.out
         assert str(root / "inspections" / "mine" / "index.html") in shown.out.replace("\n", "")
-
-
-def random_images(shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    generator = np.random.default_rng(0)
-    values = generator.random((24, *shape))
-    return (values * 60_000).astype(np.uint16) if dtype is np.uint16 else values.astype(dtype)
-
-
-@pytest.mark.parametrize(
-    ("shape", "dtype", "labels", "recipe"),
-    [
-        ((1, 1), np.uint16, [7] * 24, "default"),
-        ((3, 200), np.float32, None, "lab"),  # it is compiled sooner
-        ((40, 30, 3), np.float64, [0, 255] * 12, "lab"),
-    ],
-)
-def test_a_run_learns_from_images_of_any_kind(
-    shape: tuple[int, ...],
-    dtype: type,
-    labels: list[int] | None,
-    recipe: RecipeName,
-    tmp_path: Path,
-    root: Path,
-) -> None:
-    source = {"images_file": str(tmp_path / "images.npy")}
-    np.save(tmp_path / "images.npy", random_images(shape, dtype))
-    if labels:
-        np.save(tmp_path / "labels.npy", np.array(labels))
-        source["labels_file"] = str(tmp_path / "labels.npy")
-    if shape[-1] != 3:  # 24 x 3 x 200 might be 200 images
-        source["axes"] = "NHW"
-    data = DataParameters.model_validate(
-        {"dataset": "any", "source": source, "test_share": 0.5, "split_seed": 3}
-    )
-    training = TrainingParameters(shallow_epochs=1, deep_epochs=1, batch_size=8, recipe=recipe)
-    manifest = outcome_of(
-        data=data, training=training, gate=GATE, run=RunParameters(publish_anyway=True)
-    ).manifest
-    assert manifest.verdict.published
-    assert manifest.dataset.image_shape == shape
-    assert "figures/extremes-deep.png" in {file.path for file in manifest.files}
-    with h5py.File(root / "published" / "any" / "codes" / "test.h5") as file:
-        assert len(file["deep/codes"]) == 12
 
 
 @pytest.mark.usefixtures("no_figures")

@@ -127,7 +127,7 @@ def test_a_run_is_gone_when_neither_it_nor_its_worker_lives(tmp_path: Path) -> N
 
 
 @pytest.fixture
-def client(prefect_server: None) -> Iterator[SyncPrefectClient]:
+def client(prefect_server: str) -> Iterator[SyncPrefectClient]:
     with get_client(sync_client=True) as client:
         yield client
 

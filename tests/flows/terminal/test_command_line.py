@@ -1,15 +1,12 @@
 import os
-import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from prefect.settings import get_current_settings
 from pydantic import BaseModel
 
 from flows.encode import encode
@@ -29,8 +26,7 @@ from tasks.parameters.published import EncodeParameters
 from tasks.parameters.retrain import Parameters
 from tasks.parameters.sweep import SweepParameters
 from tasks.parameters.training import TrainingParameters
-from tests.conftest import SAMPLE, SAMPLE_FOLDER
-from tests.waiting import SOON, wait_until
+from tests.waiting import SOON
 
 
 def test_no_flags_are_the_defaults() -> None:
@@ -181,40 +177,6 @@ def test_a_bad_variable_is_refused_in_one_line(
     assert main([]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("Failed: Among the variables AUTOENCODER_*: workers: ")
-
-
-def wait_until_training(root: Path) -> None:
-    """Wait until the log of the only run says so."""
-    wait_until(
-        lambda: any("Compiling" in path.read_text() for path in root.glob("logs/*.log")),
-        seconds=300,
-    )
-
-
-@pytest.mark.timeout(600)  # a command starts in 10 s, on a busy machine in a minute
-@pytest.mark.usefixtures("prefect_server")
-def test_ctrl_c_ends_a_run_with_exit_code_130_and_one_line(root: Path) -> None:
-    flags = ["--dataset", SAMPLE.dataset, "--source.idx-folder", str(SAMPLE_FOLDER)]
-    flags += ["--shallow-epochs", "10000"]
-    # A process started with SIGINT ignored would ignore it: so it is if pytest runs in a shell's &.
-    ours = signal.signal(signal.SIGINT, signal.default_int_handler)
-    command = subprocess.Popen(
-        [sys.executable, "-m", "flows.retrain", *flags],
-        env={**os.environ, "PREFECT_API_URL": str(get_current_settings().api.url)},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    signal.signal(signal.SIGINT, ours)
-    with command:
-        assert command.stderr
-        assert any("Prefect server" in line for line in command.stderr)
-        wait_until_training(root)
-        command.send_signal(signal.SIGINT)
-        shown = command.stderr.read()
-    assert command.returncode == 130
-    assert "Interrupted: run it again to resume" in shown.splitlines()
-    assert "Traceback" not in shown
-    assert not list(root.glob("runs/[!.]*"))
 
 
 @pytest.mark.parametrize("needed", [True, False])

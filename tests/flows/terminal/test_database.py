@@ -15,7 +15,6 @@ from prefect.settings import (
 
 from flows.terminal import database
 from flows.terminal.database import Home
-from flows.terminal.template import create_template
 from tasks.core.errors import StepError
 from tests.waiting import SOON
 
@@ -35,20 +34,6 @@ def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "share" / "prefect.db"
     monkeypatch.setattr(database, "TEMPLATE", path)
     return path
-
-
-@pytest.mark.timeout(600)  # a server starts in 10 s, on a busy machine in a minute
-def test_a_template_is_a_database_with_every_table(tmp_path: Path, template: Path) -> None:
-    elsewhere = tmp_path / "elsewhere.db"
-    url = f"sqlite+aiosqlite:///{elsewhere}"
-    with temporary_settings({PREFECT_API_DATABASE_CONNECTION_URL: url}):
-        create_template(600)
-    assert not elsewhere.exists()
-    assert [path.name for path in template.parent.iterdir()] == [template.name]
-    with closing(sqlite3.connect(template)) as found:
-        tables = {name for (name,) in found.execute("SELECT name FROM sqlite_master")}
-        assert {"flow_run", "task_run", "artifact", "log", "alembic_version"} <= tables
-        assert found.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 KNOWN = next(database.MIGRATIONS.glob("*a3b9c7d2e5f1*")).name.split("_")[4]
