@@ -96,7 +96,7 @@ test-e2e: .venv-e2e/installed-e2e  ## readers that are not ours, full disks; nee
 	tests/end_to_end/install
 	.venv-e2e/bin/python -m pytest tests/end_to_end -n 3 --durations 25 $(ARGS)
 
-bench: .venv-bench/installed-bench  ## compare training speeds; some 15 minutes, 3 GB to install
+bench: .venv-bench/installed-bench  ## compare training speeds and time the whole job; some 12 minutes, 3 GB to install
 	.venv-bench/bin/python -m tests.benchmarks.training
 	.venv-bench/bin/python -m tests.benchmarks.encoding
 	.venv-bench/bin/python -m tests.benchmarks.job
