@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tasks.codes.published import open_published, run_folder
 from tasks.runs.manifest import read_manifest
@@ -24,7 +24,7 @@ from tests.soak.situations import LONGEST_WAIT, SITUATIONS, Measures, Scene, Sit
 
 MARGIN_SECONDS = 60
 """How much longer a run trains than its trouble lasts."""
-MOST_EPOCHS = 10_000
+MEASURED_EPOCHS, MOST_EPOCHS = 1_000, 10_000
 
 
 class Result(NamedTuple):
@@ -60,21 +60,29 @@ def place(folder: Path, database: bool) -> Iterator[Place]:
         cluster = stack.enter_context(postgresql("autoencoder-flow-soak")) if database else None
         variables = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": cluster.url} if cluster else {}
         served = stack.enter_context(serve(folder, **variables))
-        run = served.start(long_run(seed=0))
+        run = served.start(run_of(0, MEASURED_EPOCHS))
         served.wait_for(run, "Published", LONGEST_WAIT)
         models = read_manifest(run_folder(run, served.artifacts)).models
         (deep,) = (model for model in models if model.name == "deep")
         yield Place(served, cluster, deep.spec.recipe.epochs / deep.seconds)
 
 
+def run_of(seed: int, epochs: int) -> dict[str, Any]:
+    """Parameters of a run that trains the deep model for so many epochs."""
+    parameters = long_run(seed)
+    # So many epochs are too many for the sample; the gate would refuse some.
+    return {
+        **parameters,
+        "training": {**parameters["training"], "deep_epochs": epochs},
+        "run": {**parameters["run"], "publish_anyway": True},
+    }
+
+
 def suffer(situation: Situation, seed: int, where: Place) -> tuple[Result, Measures]:
     """Let it happen to a run; return what became of the run, and how long what took."""
-    served, parameters = where.served, long_run(seed)
+    served = where.served
     epochs = int(where.epochs_a_second * (situation.seconds + MARGIN_SECONDS))
-    training = {**parameters["training"], "deep_epochs": min(epochs, MOST_EPOCHS)}
-    # So many epochs are too many for the sample; the gate would refuse some.
-    options = {**parameters["run"], "publish_anyway": True}
-    run = served.start({**parameters, "training": training, "run": options})
+    run = served.start(run_of(seed, min(epochs, MOST_EPOCHS)))
     if situation.training:
         served.wait_until_training(run, LONGEST_WAIT)
     scene = Scene(served, run, where.cluster)
