@@ -5,15 +5,18 @@ machines with equal fonts; names in Latin, Greek, Cyrillic or Arabic letters nee
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from typing import NamedTuple
 
-from tasks.reports.figures.plotting import FT2Font, font_manager
+from tasks.reports.figures.plotting import FT2Font, findSystemFonts, font_manager
 
 OWN_FAMILY, OWN_NAME = "sans-serif", "DejaVu Sans"
 """The family of our figures, and what it is in Matplotlib; browsers that lack it take theirs."""
 PLACEHOLDERS = "Last Resort"
 """Families that begin like this show the block of a letter, not the letter."""
+UNUSABLE = (OSError, RuntimeError, ValueError)
+"""What Matplotlib raises for a font that was removed, is of bitmaps, or is not to be found."""
 SHOWN_NAMES = 40
 """Names that a legend in a text holds, at most."""
 
@@ -60,9 +63,12 @@ def _letters_of(names: Iterable[str]) -> frozenset[str]:
 def _choose(letters: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]:
     """Families that have the letters, and the letters that none has."""
     chosen, lacking = [OWN_FAMILY], letters - _letters(OWN_NAME)
-    others = _regular_families()
     while lacking:
-        best = max(others, key=lambda family: len(lacking & _letters(family)), default=OWN_NAME)
+        best = max(
+            _regular_families(),
+            key=lambda family: len(lacking & _letters(family)),
+            default=OWN_NAME,
+        )
         if lacking.isdisjoint(_letters(best)):
             break
         chosen.append(best)
@@ -73,9 +79,18 @@ def _choose(letters: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]:
 @cache
 def _regular_families() -> list[str]:
     """Other families with an upright face of usual weight; of others Matplotlib warns."""
+    _add_new_fonts()
     faces = font_manager.fontManager.ttflist
     regular = {face.name for face in faces if face.weight == 400 and face.style == "normal"}
     return sorted(regular - {OWN_NAME})
+
+
+def _add_new_fonts() -> None:
+    """Tell Matplotlib of fonts that were installed since it listed them: it keeps its list."""
+    known = {face.fname for face in font_manager.fontManager.ttflist}
+    for path in sorted(set(findSystemFonts()) - known):
+        with suppress(*UNUSABLE):
+            font_manager.fontManager.addfont(path)
 
 
 @cache
@@ -86,6 +101,6 @@ def _letters(family: str) -> frozenset[str]:
     properties = font_manager.FontProperties(family=[family])
     try:
         font = FT2Font(font_manager.findfont(properties, fallback_to_default=False))
-    except (OSError, RuntimeError, ValueError):  # removed, of bitmaps, or not to be found
+    except UNUSABLE:
         return frozenset()
     return frozenset(map(chr, font.get_charmap()))

@@ -17,6 +17,7 @@ with garbage_ignored():
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
+    from matplotlib.font_manager import findSystemFonts
     from matplotlib.ft2font import FT2Font
     from matplotlib.ticker import MaxNLocator
     from matplotlib.transforms import Bbox
@@ -33,6 +34,7 @@ __all__ = [
     "MaxNLocator",
     "Normalize",
     "ScalarMappable",
+    "findSystemFonts",
     "font_manager",
     "mpl",
 ]

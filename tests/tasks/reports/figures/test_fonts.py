@@ -20,6 +20,7 @@ def own_fonts_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A machine without fonts beside Matplotlib's."""
     faces = [face for face in font_manager.fontManager.ttflist if "mpl-data" in face.fname]
     monkeypatch.setattr(font_manager.fontManager, "ttflist", faces)
+    monkeypatch.setattr(fonts, "findSystemFonts", list)  # Matplotlib keeps what its own finds
     for function in (fonts._choose, fonts._letters, fonts._regular_families):
         function.cache_clear()
     yield
@@ -27,8 +28,8 @@ def own_fonts_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         function.cache_clear()
 
 
-def install_font(path: Path, family: str, letters: str) -> None:
-    """Make a font whose letters are all one box, and tell Matplotlib of it."""
+def make_font(path: Path, family: str, letters: str) -> None:
+    """Make a font whose letters are all one box."""
     pen = TTGlyphPen(None)
     pen.moveTo((0, 0))
     for point in ((0, 500), (500, 500), (500, 0)):
@@ -45,6 +46,11 @@ def install_font(path: Path, family: str, letters: str) -> None:
     builder.setupOS2()
     builder.setupPost()
     builder.save(path)
+
+
+def install_font(path: Path, family: str, letters: str) -> None:
+    """Make a font and tell Matplotlib of it."""
+    make_font(path, family, letters)
     font_manager.fontManager.addfont(str(path))
 
 
@@ -70,6 +76,17 @@ def test_names_have_a_font_that_is_installed(tmp_path: Path) -> None:
     for path in paths:  # a warning of a letter that is missing would be an error
         draw_classes(["ブーツ", "boot"], {"deep": [0.1, 0.2]}, [path])
     assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_a_font_that_was_installed_after_matplotlib_listed_them_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_font(tmp_path / "new.ttf", "New", "ブーツ")
+    (tmp_path / "damaged.ttf").write_bytes(b"no font")
+    found = [str(tmp_path / name) for name in ("damaged.ttf", "new.ttf")]
+    monkeypatch.setattr(fonts, "findSystemFonts", lambda: found)
+    assert drawn_names(KATAKANA) == (KATAKANA, "")
+    assert families(KATAKANA.values()) == ["sans-serif", "New"]
 
 
 def test_a_font_that_was_removed_is_not_used(tmp_path: Path) -> None:
