@@ -4,6 +4,8 @@ Import it from here only: a personal `matplotlibrc`, or the backend of a noteboo
 figures or end a run.
 """
 
+from pathlib import Path
+
 from tasks.core.memory import garbage_ignored
 from tasks.core.settings import pin_environment
 
@@ -22,7 +24,16 @@ with garbage_ignored():
     from matplotlib.ticker import MaxNLocator
     from matplotlib.transforms import Bbox
 
+
+def _list_own_fonts() -> None:
+    """Add Matplotlib's own fonts if they are not listed: it trusts the list in the user's cache."""
+    listed = {Path(face.fname) for face in font_manager.fontManager.ttflist}
+    for path in sorted({*Path(mpl.get_data_path(), "fonts", "ttf").glob("*.ttf")} - listed):
+        font_manager.fontManager.addfont(path)
+
+
 mpl.rcdefaults()  # a matplotlibrc in the current folder comes before all others
+_list_own_fonts()
 
 __all__ = [
     "Artist",

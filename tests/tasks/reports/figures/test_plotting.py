@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+from copy import copy
 from pathlib import Path
 
 import pytest
 
 from flows.server.supervision import CODE
+from tasks.reports.figures.plotting import font_manager
 
 DRAW = """
 import sys
@@ -71,3 +73,15 @@ def test_nor_does_one_in_the_folder_where_a_command_is_typed(
 ) -> None:
     (tmp_path / "matplotlibrc").write_text(SETTINGS)
     assert draw(tmp_path) == plain
+
+
+def test_nor_does_a_list_of_fonts_that_lacks_those_of_matplotlib(
+    plain: dict[str, bytes], tmp_path: Path
+) -> None:
+    """Another program of the user may have written it to the cache."""
+    fonts = copy(font_manager.fontManager)
+    fonts.ttflist = []
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    font_manager.json_dump(fonts, cache / f"fontlist-v{fonts.__version__}.json")
+    assert draw(tmp_path, MPLCONFIGDIR=str(cache)) == plain
