@@ -22,13 +22,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib
 import numpy as np
 
 from tasks.codes.published import ROOT_VARIABLE
 from tasks.core.cores import usable_cores
 from tasks.core.storage import prepare_artifacts_folder, write_bytes
 from tasks.parameters.images import DataParameters
+from tasks.reports.figures.plotting import mpl
 from tasks.reports.figures.style import new_figure
 from tests.benchmarks.training import RESULTS
 from tests.fetching import fetch
@@ -60,7 +60,6 @@ MARKS: dict[str, Callable[[str], bool]] = {
     "training begins": lambda line: "Compression factor" in line,
 }
 """Lines that end the stages of the start-up, in their order."""
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 
 class Run(NamedTuple):
@@ -201,39 +200,42 @@ def stages(one: Run) -> dict[str, float]:
     return start_up | one.steps | {"end": one.last_step_to_end}
 
 
-STAGES = {
-    "imports": ("import",),
-    "server": ("server", "first line"),
-    "dataset, checks": (
-        "Look for an earlier attempt",
-        "Choose the device",
-        "Fetch and verify the dataset",
-        "Choose the coordinate systems",
-        "Check whether anything would change",
-    ),
-    "training": ("Train the shallow model", "Train the deep model"),
-    "encoding": ("Encode the train images", "Encode the test images", "Export the encoders"),
-    "baselines": ("Compute the baselines",),
-    "evaluation": ("Evaluate the shallow model", "Evaluate the deep model"),
-    "figures": ("Draw the figures",),
-    "publication": ("Publish the run if it is good enough",),
-    "end": ("end",),
+STAGE_OF = {
+    "import": "imports",
+    "server": "server",
+    "first line": "server",
+    "Look for an earlier attempt": "dataset, checks",
+    "Choose the device": "dataset, checks",
+    "Fetch and verify the dataset": "dataset, checks",
+    "Choose the coordinate systems": "dataset, checks",
+    "Check whether anything would change": "dataset, checks",
+    "Train the shallow model": "training",
+    "Train the deep model": "training",
+    "Encode the train images": "encoding",
+    "Encode the test images": "encoding",
+    "Export the encoders": "encoding",
+    "Compute the baselines": "baselines",
+    "Evaluate the shallow model": "evaluation",
+    "Evaluate the deep model": "evaluation",
+    "Draw the figures": "figures",
+    "Publish the run if it is good enough": "publication",
+    "end": "end",
 }
-"""What a bar of the figure consists of, in the order of a run."""
+"""The part of a bar that a stage belongs to, in the order of a run."""
 
 
 def draw(runs: dict[str, Run], path: Path) -> None:
     """A bar for each run, cut into its stages."""
-    seconds = [stages(one) for one in runs.values()]
+    parts = {part: np.zeros(len(runs)) for part in STAGE_OF.values()}
+    for row, one in enumerate(runs.values()):
+        for name, seconds in stages(one).items():
+            parts[STAGE_OF[name]][row] += seconds
     with new_figure((11, 4.2), path) as figure:
         axes = figure.subplots()
-        lefts = np.zeros(len(runs))
-        for color, (stage, names) in zip(
-            matplotlib.color_sequences["tab10"], STAGES.items(), strict=True
-        ):
-            widths = [sum(each.get(name, 0.0) for name in names) for each in seconds]
-            axes.barh(list(runs), widths, left=lefts, color=color, label=stage)
-            lefts += widths
+        left = np.zeros(len(runs))
+        for color, (part, widths) in zip(mpl.color_sequences["tab10"], parts.items(), strict=True):
+            axes.barh(list(runs), widths, left=left, color=color, label=part)
+            left += widths
         axes.invert_yaxis()
         axes.set_xlabel("seconds")
         axes.set_title(f"The whole job by stages, {usable_cores()} cores")

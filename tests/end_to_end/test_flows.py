@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, temporary_settings
 
-from flows.retrain import retrain
 from flows.sweep import sweep
 from flows.terminal import database
 from flows.terminal.temporary_server import start_separate_server
@@ -26,6 +25,7 @@ from tasks.parameters.sweep import GridParameters, SweepParameters
 from tasks.parameters.training import TrainingParameters
 from tasks.runs.manifest import Outcome
 from tests.conftest import GATE, SAMPLE, SAMPLE_FOLDER
+from tests.flows.test_retrain import outcome_of
 from tests.prefect_server import START_SECONDS
 from tests.waiting import wait_until
 
@@ -60,9 +60,7 @@ def test_a_run_learns_from_images_of_any_kind(
     )
     training = TrainingParameters(shallow_epochs=1, deep_epochs=1, batch_size=8)
     run = RunParameters(publish_anyway=True)
-    outcome = retrain(data=data, training=training, gate=GATE, run=run)
-    assert isinstance(outcome, Outcome)
-    manifest = outcome.manifest
+    manifest = outcome_of(data=data, training=training, gate=GATE, run=run).manifest
     assert manifest.verdict.published
     assert manifest.dataset.image_shape == shape
     assert "figures/extremes-deep.png" in {file.path for file in manifest.files}
@@ -73,12 +71,11 @@ def test_a_run_learns_from_images_of_any_kind(
 @pytest.mark.usefixtures("prefect_server")
 def test_training_again_gives_the_same_bits(root: Path) -> None:
     def run(**settings: bool) -> Outcome:
-        outcome = retrain(
+        outcome = outcome_of(
             data=SAMPLE,
             training=TrainingParameters(shallow_epochs=2, deep_epochs=2, batch_size=64),
             run=RunParameters(publish_anyway=True, **settings),
         )
-        assert isinstance(outcome, Outcome)
         assert not outcome.unchanged
         return outcome
 

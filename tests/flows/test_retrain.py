@@ -84,12 +84,17 @@ def test_a_run_leaves_models_codes_and_figures_and_publishes_them(
             )
         ),
     }
+
+
+def test_the_manifest_states_what_a_run_cost_and_how_good_its_codes_are(
+    first: Manifest, root: Path
+) -> None:
     costs = {cost.step: cost for cost in first.costs}
     assert {"train shallow", "train deep"} <= costs.keys()
     assert sum(cost.processor_seconds for cost in first.costs) > 1
     assert costs["train deep"].seconds > 0
     assert (costs["train deep"].peak_bytes or 0) > 100 * 2**20
-    with h5py.File(published / "codes" / "test.h5") as file:
+    with h5py.File(root / "published" / SAMPLE.dataset / "codes" / "test.h5") as file:
         assert list(file.attrs["models"]) == ["shallow", "deep"]
         assert np.isclose(
             file["deep/reconstruction_mse"][...].mean(),

@@ -1,8 +1,8 @@
 """What happens to a run when servers, databases and processes go away, at real durations.
 
-As `tests/end_to_end/test_rescue.py`, but with the settings that people use: `make soak`, some 40
-minutes. Prints a row of a table for each situation, and fails if one did not end as it should:
-published and announced once, in as many attempts as expected, with no other crash.
+As `tests/end_to_end/test_rescue.py`, but with the settings that people use: `make soak`. Prints
+a row of a table for each situation, and fails if one did not end as it should: published and
+announced once, in as many attempts as expected, with no other crash.
 """
 
 import argparse

@@ -5,18 +5,21 @@ machines with equal fonts; names in Latin, Greek, Cyrillic or Arabic letters nee
 """
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from functools import cache
 from typing import NamedTuple
 
-from tasks.reports.figures.plotting import FT2Font, findSystemFonts, font_manager
+from tasks.reports.figures.plotting import (
+    UNUSABLE_FONT,
+    FT2Font,
+    add_fonts,
+    findSystemFonts,
+    font_manager,
+)
 
 OWN_FAMILY, OWN_NAME = "sans-serif", "DejaVu Sans"
 """The family of our figures, and what it is in Matplotlib; browsers that lack it take theirs."""
 PLACEHOLDERS = "Last Resort"
 """Families that begin like this show the block of a letter, not the letter."""
-UNUSABLE = (OSError, RuntimeError, ValueError)
-"""What Matplotlib raises for a font that was removed, is of bitmaps, or is not to be found."""
 SHOWN_NAMES = 40
 """Names that a legend in a text holds, at most."""
 
@@ -79,18 +82,10 @@ def _choose(letters: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]:
 @cache
 def _regular_families() -> list[str]:
     """Other families with an upright face of usual weight; of others Matplotlib warns."""
-    _add_new_fonts()
+    add_fonts(findSystemFonts())
     faces = font_manager.fontManager.ttflist
     regular = {face.name for face in faces if face.weight == 400 and face.style == "normal"}
     return sorted(regular - {OWN_NAME})
-
-
-def _add_new_fonts() -> None:
-    """Tell Matplotlib of fonts that were installed since it listed them: it keeps its list."""
-    known = {face.fname for face in font_manager.fontManager.ttflist}
-    for path in sorted(set(findSystemFonts()) - known):
-        with suppress(*UNUSABLE):
-            font_manager.fontManager.addfont(path)
 
 
 @cache
@@ -101,6 +96,6 @@ def _letters(family: str) -> frozenset[str]:
     properties = font_manager.FontProperties(family=[family])
     try:
         font = FT2Font(font_manager.findfont(properties, fallback_to_default=False))
-    except UNUSABLE:
+    except UNUSABLE_FONT:
         return frozenset()
     return frozenset(map(chr, font.get_charmap()))

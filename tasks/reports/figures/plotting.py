@@ -4,7 +4,8 @@ Import it from here only: a personal `matplotlibrc`, or the backend of a noteboo
 figures or end a run.
 """
 
-from pathlib import Path
+from collections.abc import Iterable
+from contextlib import suppress
 
 from tasks.core.memory import garbage_ignored
 from tasks.core.settings import pin_environment
@@ -25,17 +26,23 @@ with garbage_ignored():
     from matplotlib.transforms import Bbox
 
 
-def _list_own_fonts() -> None:
-    """Add Matplotlib's own fonts if they are not listed: it trusts the list in the user's cache."""
-    listed = {Path(face.fname) for face in font_manager.fontManager.ttflist}
-    for path in sorted({*Path(mpl.get_data_path(), "fonts", "ttf").glob("*.ttf")} - listed):
-        font_manager.fontManager.addfont(path)
+UNUSABLE_FONT = (OSError, RuntimeError, ValueError)
+"""What Matplotlib raises for a font that was removed, is of bitmaps, or is not to be found."""
+
+
+def add_fonts(paths: Iterable[str]) -> None:
+    """Add fonts that are not listed: Matplotlib trusts an earlier list in the user's cache."""
+    listed = {face.fname for face in font_manager.fontManager.ttflist}
+    for path in sorted(set(paths) - listed):
+        with suppress(*UNUSABLE_FONT):
+            font_manager.fontManager.addfont(path)
 
 
 mpl.rcdefaults()  # a matplotlibrc in the current folder comes before all others
-_list_own_fonts()
+add_fonts(findSystemFonts([f"{mpl.get_data_path()}/fonts/ttf"]))  # its own
 
 __all__ = [
+    "UNUSABLE_FONT",
     "Artist",
     "Axes",
     "Bbox",
@@ -45,6 +52,7 @@ __all__ = [
     "MaxNLocator",
     "Normalize",
     "ScalarMappable",
+    "add_fonts",
     "findSystemFonts",
     "font_manager",
     "mpl",

@@ -272,14 +272,17 @@ def test_a_deep_code_is_whitened_after_some_epochs(
     assert epochs == [5, 7, 8, 9]
 
 
+def check_units(training: Training, sample: Sample) -> None:
+    spread = training.models.encoder(unit_scale(sample.train)).numpy().std(axis=0)
+    assert (spread > 0).sum() > 16  # so short a training revives no dead unit
+    np.testing.assert_allclose(spread[spread > 0], 1, rtol=1e-3)
+
+
 @pytest.mark.parametrize("name", ["shallow", "deep"])
 def test_codes_have_units_of_standard_deviation_1(
     name: str, sample: Sample, finished: Callable[[str], Training]
 ) -> None:
-    training = finished(name)
-    spread = training.models.encoder(unit_scale(sample.train)).numpy().std(axis=0)
-    assert (spread > 0).sum() > 16  # so short a training revives no dead unit
-    np.testing.assert_allclose(spread[spread > 0], 1, rtol=1e-3)
+    check_units(finished(name), sample)
 
 
 def test_the_last_loss_is_that_of_the_finished_model(
