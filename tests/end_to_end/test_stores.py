@@ -122,16 +122,17 @@ def test_the_next_publisher_completes_what_one_killed_at_any_request_left(
 
 def kill_at_request(number: int, moment: str, s3: S3, dataset: str, root: Path) -> bool:
     """Kill a publisher at one of its requests; false if it had fewer."""
-    first, killed = s3.requests, []
+    killed = []
     environment = {"AUTOENCODER_PUBLISH_TO": os.environ["AUTOENCODER_PUBLISH_TO"], **s3.environment}
     s3.one_at_a_time.acquire()  # until it is known which process that is
+    first = s3.requests
     process = start(copy_here, dataset, root, environment)
 
     def kill(current: int) -> Fault:
         if current == first + number:
             assert process.pid
+            killed.append(process.pid)  # first: the thread that waits for the end reads it
             os.kill(process.pid, signal.SIGKILL)
-            killed.append(process.pid)
         return "none"
 
     setattr(s3, moment, kill)
