@@ -191,7 +191,7 @@ def wait_until_healthy(server: PrefectCommand, url: str, log: Path) -> None:
             code = server.process.returncode
             raise StepError(f"The server ended with exit code {code}; its messages are in {log}")
 
-    wait_for_server("Prefect server", lambda: url, read_settings().server_seconds, check_process)
+    wait_for_server("Prefect server", url, read_settings().server_seconds, check_process)
 
 
 def keep_running(server: PrefectCommand, worker: PrefectCommand, port: int, log: Path) -> NoReturn:

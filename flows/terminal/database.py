@@ -7,6 +7,7 @@ In a home that stays, it takes Prefect half a second to find that there is nothi
 the schema of a database that a server of this version has migrated is noted beside it.
 """
 
+import logging
 import os
 import re
 import shutil
@@ -21,8 +22,12 @@ from typing import NamedTuple
 import prefect
 from prefect.settings import get_current_settings
 
+from tasks.codes.errors import AutoencoderError
 from tasks.core.errors import StepError
 from tasks.core.locks import lock
+from tasks.core.storage import atomic_file
+
+logger = logging.getLogger(__name__)
 
 TEMPLATE = Path(sys.prefix) / "share" / "autoencoder-flow" / f"prefect-{prefect.__version__}.db"
 """In the environment that Prefect is installed in; another version of Prefect has another one."""
@@ -86,7 +91,7 @@ def prepared_database(home: Home) -> Iterator[None]:
         yield
         if home.temporary and not TEMPLATE.exists():
             # An environment that others installed cannot be written to.
-            with suppress(OSError, sqlite3.Error):
+            with suppress(AutoencoderError, sqlite3.Error):
                 keep_template(path, TEMPLATE)
         note_migration(path)
 
@@ -101,27 +106,39 @@ def own_database(home: Path) -> Path | None:
 
 
 def copy_template(path: Path) -> None:
-    """Copy the template if there is no database yet; without a template, Prefect builds one."""
+    """Copy the template if there is no database yet; without a template, Prefect builds one.
+
+    A damaged template is removed, so that this run makes a new one.
+    """
     if path.exists() or not TEMPLATE.exists():
         return
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
         copy = Path(folder) / DATABASE_FILE
         shutil.copyfile(TEMPLATE, copy)
+        try:
+            schema = read_schema(copy)
+        except sqlite3.Error as error:
+            logger.warning("The database %s is damaged (%s): making it anew", TEMPLATE, error)
+            with suppress(OSError):
+                TEMPLATE.unlink()
+            return
         note = _note(copy)
-        note.write_text(read_schema(copy))  # the template was migrated by this very version
+        note.write_text(schema)  # the template was migrated by this very version
         note.replace(_note(path))
         with suppress(FileExistsError):
             os.link(copy, path)  # unlike a renamed file, it never replaces another run's database
 
 
 def keep_template(path: Path, target: Path) -> None:
-    """Keep a copy of a database in which nothing happened yet."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=target.parent) as folder:
-        whole = Path(folder) / target.name
+    """Keep a copy of a database in which nothing happened yet.
+
+    Raises:
+        AutoencoderError, sqlite3.Error: it cannot be written.
+    """
+    with atomic_file(target) as whole:
         with closing(sqlite3.connect(path)) as database:
             database.execute("VACUUM INTO ?", (str(whole),))  # what is in its journal too
-        whole.replace(target)
+        read_schema(whole)
 
 
 def check_schema(path: Path) -> None:

@@ -54,7 +54,7 @@ either, which no flow here uses: storing them takes half a second, and finding o
 stored imports Dask for almost a second."""
 NO_MIGRATION = {"PREFECT_API_DATABASE_MIGRATE_ON_START": "0"}
 PROGRAM = """
-import os, shutil, signal, sys, threading
+import os, shutil, signal, socket, sys, threading
 def end_with_the_run():
     os.read(0, 1)
     for folder in folders:
@@ -67,7 +67,11 @@ gc.disable()
 import uvicorn, prefect.server.api.server
 gc.freeze()
 gc.enable()
-uvicorn.main(prog_name="uvicorn")
+application = "prefect.server.api.server:create_app"
+config = uvicorn.Config(application, factory=True, log_level="error", lifespan="on")
+server = uvicorn.Server(config)
+server.run(sockets=[socket.socket(fileno=int(sys.argv[1]))])
+sys.exit(not server.started)
 """
 """Imports Prefect's server without searching for garbage (as `garbage_ignored`, but without the
 imports of this project), and leaves its objects out of every later search. The server ends as soon
@@ -115,26 +119,24 @@ class Server:
     def __init__(self, home: Home) -> None:
         """Start it."""
         self.home = home
-        self._start()
-
-    def _start(self) -> None:
-        self.port = _free_port()
-        logger.info("Starting a temporary Prefect server on port %d", self.port)
-        database = own_database(self.home.folder)
-        migration = {} if needs_migration(database) else NO_MIGRATION
+        migration = {} if needs_migration(own_database(home.folder)) else NO_MIGRATION
         settings = get_current_settings().to_environment_variables(exclude_unset=True)
-        self._process = subprocess.Popen(
-            _command(self.port, self.home),
-            env={
-                **os.environ,
-                **ENVIRONMENT,
-                **migration,
-                **settings,
-                "PREFECT_HOME": str(self.home.folder),
-            },
-            stdin=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C reaches the run first, which tells the server of it
-        )
+        with _bind() as listener:  # its port is ours before the server has started
+            self.port = listener.getsockname()[1]
+            logger.info("Starting a temporary Prefect server on port %d", self.port)
+            self._process = subprocess.Popen(
+                _command(listener, home),
+                env={
+                    **os.environ,
+                    **ENVIRONMENT,
+                    **migration,
+                    **settings,
+                    "PREFECT_HOME": str(home.folder),
+                },
+                stdin=subprocess.PIPE,
+                pass_fds=[listener.fileno()],
+                start_new_session=True,  # Ctrl-C reaches the run first, which tells the server
+            )
 
     @property
     def url(self) -> str:
@@ -147,20 +149,16 @@ class Server:
         Raises:
             StepError: it ended or did not answer in time.
         """
-        wait_for_server(NAME, lambda: self.url, seconds, self._check_process)
+        wait_for_server(NAME, self.url, seconds, self._check_process)
 
     def _check_process(self) -> None:
         code = self._process.poll()
-        if code is None:
-            return
-        if not _is_free(self.port):  # another program took the port meanwhile
-            with self._process:  # closes its standard input
-                self._start()
-            return
-        raise StepError(
-            f"The temporary Prefect server ended with code {code}; its messages are above. Name a "
-            "running server with PREFECT_API_URL (make serve), or make the reason go away"
-        )
+        if code is not None:
+            raise StepError(
+                f"The temporary Prefect server ended with code {code}; its messages are above. "
+                "Name a running server with PREFECT_API_URL (make serve), or make the reason go "
+                "away"
+            )
 
     def stop(self) -> None:
         """End the process, and remove its folder if nobody needs it any more."""
@@ -194,25 +192,23 @@ def start_separate_server(start_seconds: float) -> Server:
     return server
 
 
-def _command(port: int, home: Home) -> list[str]:
-    """What starts a server."""
-    command = [sys.executable, "-c", PROGRAM, "--factory", "prefect.server.api.server:create_app"]
-    options = f"--host {HOST} --port {port} --log-level error --lifespan on".split()
-    return [*command, *options, str(home.folder) if home.temporary else ""]
+def _command(listener: socket.socket, home: Home) -> list[str]:
+    """What starts a server on a bound socket, which it inherits."""
+    folder = str(home.folder) if home.temporary else ""
+    return [sys.executable, "-c", PROGRAM, str(listener.fileno()), folder]
 
 
-def _free_port() -> int:
+def _bind() -> socket.socket:
+    """A socket on a free port.
+
+    Without SO_REUSEADDR, with which two could be bound to the same port.
+    """
     for port in random.sample(PORTS, len(PORTS)):
-        if _is_free(port):
-            return port
-    raise StepError(f"No port from {PORTS.start} to {PORTS.stop - 1} is free: stop some servers")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener = socket.socket()
         try:
-            probe.bind((HOST, port))
+            listener.bind((HOST, port))
         except OSError:
-            return False
-    return True
+            listener.close()
+        else:
+            return listener
+    raise StepError(f"No port from {PORTS.start} to {PORTS.stop - 1} is free: stop some servers")

@@ -40,13 +40,13 @@ ANSWER_SECONDS = 10
 
 
 def wait_for_server(
-    name: str, find_url: Callable[[], str], seconds: float, check_process: Callable[[], object]
+    name: str, url: str, seconds: float, check_process: Callable[[], object]
 ) -> None:
     """Wait until a server that was just started answers; say now and then what is waited for.
 
     Args:
         name: for messages: "temporary Prefect server".
-        find_url: returns the address of its API, which may change while it starts.
+        url: the address of its API.
         check_process: raises an error if the server's process has ended.
 
     Raises:
@@ -54,7 +54,7 @@ def wait_for_server(
     """
     started = reminded = time.monotonic()
     with httpx.Client(trust_env=False) as client:  # no proxy leads to this machine
-        while not _answers(client, find_url()):
+        while not _answers(client, url):
             check_process()
             now = time.monotonic()
             if now - started > seconds:

@@ -103,6 +103,20 @@ def test_an_environment_that_cannot_be_written_to_is_left_as_it_is(
         database_of(tmp_path / database.DATABASE_FILE, KNOWN)
 
 
+@pytest.mark.parametrize("content", [b"", b"damaged" * 1000])
+def test_a_damaged_template_is_made_anew(tmp_path: Path, template: Path, content: bytes) -> None:
+    template.parent.mkdir()
+    template.write_bytes(content)
+    home = Home(tmp_path / "home", temporary=True)
+    home.folder.mkdir()
+    path = home.folder / database.DATABASE_FILE
+    with database.prepared_database(home):
+        assert not path.exists()
+        assert database.needs_migration(path)
+        database_of(path, KNOWN)  # the server does that
+    assert database.read_schema(template) == KNOWN
+
+
 def test_the_template_never_replaces_a_database(tmp_path: Path, template: Path) -> None:
     database_of(template, KNOWN)
     path = database_of(tmp_path / "home" / database.DATABASE_FILE, "e108")

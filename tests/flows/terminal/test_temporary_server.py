@@ -23,7 +23,7 @@ from tasks.core.errors import StepError
 from tests.waiting import SOON
 
 SERVER = """
-import sys, time
+import socket, sys, time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
@@ -32,7 +32,10 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 time.sleep(float(sys.argv[2]))
-HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+server = HTTPServer(("", 0), Handler, bind_and_activate=False)
+server.socket = socket.socket(fileno=int(sys.argv[1]))
+server.server_activate()
+server.serve_forever()
 """
 
 
@@ -41,7 +44,13 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, program: str, *arguments: str) -> 
     monkeypatch.setattr(
         module,
         "_command",
-        lambda port, home: [sys.executable, "-c", program, str(port), *arguments],
+        lambda listener, home: [
+            sys.executable,
+            "-c",
+            program,
+            str(listener.fileno()),
+            *arguments,
+        ],
     )
 
 
@@ -68,6 +77,22 @@ def test_a_slow_server_is_waited_for_and_that_is_said(
     told = re.search(r"which has been starting for (\d+) s$", waiting[-1])
     assert told
     assert int(told[1]) >= 1
+
+
+def test_two_that_start_at_once_have_servers_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, home: Home
+) -> None:
+    stand_in(monkeypatch, SERVER, "0.5")
+    monkeypatch.setattr(module, "PORTS", range(8000, 8400))
+    monkeypatch.setattr("random.sample", lambda ports, count: ports)  # the same luck
+    servers = [Server(home) for _ in range(2)]
+    try:
+        for server in servers:
+            server.wait(SOON)
+        assert len({server.port for server in servers}) == 2
+    finally:
+        for server in servers:
+            server.stop()
 
 
 def test_a_server_that_never_answers_fails_the_run_in_one_line(
