@@ -25,6 +25,7 @@ from tasks.models.obtain import obtain_model
 from tasks.models.store import ENCODER_FILE, ModelRecord
 from tasks.parameters.images import DataParameters
 from tasks.parameters.retrain import Parameters, RunParameters
+from tests.benchmarks.machine import describe_machine
 from tests.benchmarks.training import RESULTS
 from tests.fetching import fetch
 
@@ -100,7 +101,7 @@ def main() -> int:
     for spec in Parameters(run=RunParameters(quick=True)).specs():
         model = obtain_model(dataset, spec, "cpu", root, lambda progress: None)
         results[model.name] = measure(model, dataset)
-    text = json.dumps({"rounds": ROUNDS, "models": results}, indent=2)
+    text = json.dumps({**describe_machine(), "rounds": ROUNDS, "models": results}, indent=2)
     print(text)
     write_bytes(RESULTS / "encoding.json", (text + "\n").encode())
     ratios = {name: found["predict_takes_times"][OURS] for name, found in results.items()}

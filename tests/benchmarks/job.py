@@ -9,8 +9,8 @@ one epoch, as the other steps do not depend on their number.
 """
 
 import json
+import multiprocessing
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -25,12 +25,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tasks.codes.published import ROOT_VARIABLE
-from tasks.core.cores import usable_cores
+from tasks.core.records import DatasetRecord
+from tasks.core.settings import PREFIX
 from tasks.core.storage import prepare_artifacts_folder, write_bytes
+from tasks.models.architectures import DenseArchitecture
 from tasks.parameters.images import DataParameters
+from tasks.parameters.retrain import Parameters, RunParameters
 from tasks.reports.figures.plotting import mpl
 from tasks.reports.figures.style import new_figure
-from tests.benchmarks.training import RESULTS
+from tests.benchmarks.machine import describe_machine
+from tests.benchmarks.training import (
+    RESULTS,
+    kernel_weights,
+    multiply_adds,
+    optimizer_multiply_adds,
+    product_rate,
+)
 from tests.fetching import fetch
 
 EMPTY_FLOW = """
@@ -50,6 +60,8 @@ with temporary_server(600, lambda: None):
 """
 PATIENCE = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "600"}
 """Prefect gives its own temporary servers 20 s to start, which a busy machine exceeds."""
+EVERYTHING_NEW, ONE_EPOCH = "everything new, one epoch", "models new, one epoch"
+MODELS_NEW = "models new"
 REPETITIONS = 3
 """Of runs that train nothing."""
 STEP = re.compile(r"tasks\.steps\.step - (.*?): ")
@@ -57,7 +69,6 @@ MARKS: dict[str, Callable[[str], bool]] = {
     "import": lambda line: "emporary" in line and "Starting" in line,
     "server": lambda line: "Beginning flow run" in line,
     "first line": lambda line: "the first line" in line or bool(STEP.search(line)),
-    "training begins": lambda line: "Compression factor" in line,
 }
 """Lines that end the stages of the start-up, in their order."""
 
@@ -85,7 +96,7 @@ def run(command: list[str], environment: dict[str, str]) -> Run:
     started = time.monotonic()
     with subprocess.Popen(
         command,
-        env={**os.environ, **PATIENCE, **environment, "PYTHONUNBUFFERED": "1"},
+        env={**_own_environment(), **PATIENCE, **environment, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -109,6 +120,15 @@ def run(command: list[str], environment: dict[str, str]) -> Run:
         steps=steps,
         last_step_to_end=seconds - (last or marks.get("first line", 0.0)),
     )
+
+
+def _own_environment() -> dict[str, str]:
+    """This process's, without what the user has set for Prefect or for the job."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PREFECT_", PREFIX))
+    }
 
 
 def read_log(path: Path, begun: datetime) -> Iterator[tuple[float, str]]:
@@ -146,8 +166,9 @@ def measure(folder: Path) -> dict[str, Run]:
     empty, ours = ([sys.executable, "-c", code] for code in (ON_PREFECTS_SERVER, ON_OUR_SERVER))
     runs = {
         "empty flow, new database": run(empty, homes["other-home"]),
-        "everything new, one epoch": run([*job, "--quick"], environment | homes["home"]),
-        "models new": run(job, environment | homes["home"]),
+        EVERYTHING_NEW: run([*job, "--quick"], environment | homes["home"]),
+        ONE_EPOCH: run([*job, "--quick", "--seed", "1"], environment | homes["home"]),
+        MODELS_NEW: run(job, environment | homes["home"]),
     }
     short = {
         "empty flow": (empty, homes["other-home"]),
@@ -166,25 +187,40 @@ def median(runs: list[Run]) -> Run:
 def compare(runs: dict[str, Run]) -> dict[str, float]:
     """What is asked of the job: ratios, and seconds beyond the empty flow's."""
     found: dict[str, float] = {}
-    full = _training_seconds(runs["models new"])
-    for name, floor in (
-        ("everything new, one epoch", runs["empty flow, new database"]),
-        ("models new", runs["empty flow"]),
+    full = _training_seconds(runs[MODELS_NEW])
+    for name, empty in (
+        (EVERYTHING_NEW, runs["empty flow, new database"]),
+        (MODELS_NEW, runs["empty flow"]),
     ):
         beside = runs[name].seconds - _training_seconds(runs[name])
         found |= {
             f"{name}: all but training, over all epochs of training, plus 1": 1 + beside / full,
-            f"{name}: seconds beside training, less an empty flow's": beside - floor.seconds,
-            f"{name}: seconds until training begins, less an empty flow's to its first line": (
-                runs[name].marks["training begins"] - floor.marks["first line"]
-            ),
+            f"{name}: seconds beside training, less an empty flow's": beside - empty.seconds,
         }
+    for name, empty in (
+        (EVERYTHING_NEW, runs["empty flow, new database"]),
+        (ONE_EPOCH, runs["empty flow"]),
+    ):
+        found[f"{name}: seconds to the first trained model, less an empty flow's first line"] = (
+            _seconds_to_first_model(runs[name]) - empty.marks["first line"]
+        )
     for name in ("unchanged", "empty flow, our server"):
         more = runs[name].seconds - runs["empty flow"].seconds
         found[f"{name}: seconds less an empty flow's"] = more
         more = runs[name].processor_seconds - runs["empty flow"].processor_seconds
         found[f"{name}: processor seconds less an empty flow's"] = more
     return found
+
+
+def _seconds_to_first_model(one: Run) -> float:
+    """From the command until the first model has trained; a bound on the first optimizer step."""
+    steps = iter(one.steps.items())
+    seconds = one.marks["server"]
+    for name, taken in steps:
+        seconds += taken
+        if name.startswith("Train "):
+            return seconds
+    raise ValueError("The run trained no model")
 
 
 def _training_seconds(one: Run) -> float:
@@ -224,7 +260,7 @@ STAGE_OF = {
 """The part of a bar that a stage belongs to, in the order of a run."""
 
 
-def draw(runs: dict[str, Run], path: Path) -> None:
+def draw(runs: dict[str, Run], title: str, path: Path) -> None:
     """A bar for each run, cut into its stages."""
     parts = {part: np.zeros(len(runs)) for part in STAGE_OF.values()}
     for row, one in enumerate(runs.values()):
@@ -238,14 +274,40 @@ def draw(runs: dict[str, Run], path: Path) -> None:
             left += widths
         axes.invert_yaxis()
         axes.set_xlabel("seconds")
-        axes.set_title(f"The whole job by stages, {usable_cores()} cores")
+        axes.set_title(title)
         axes.legend(ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.15), frameon=False)
 
 
-def processor() -> str:
-    """Its name, as the kernel tells it."""
-    names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    return names[0] if names else platform.machine()
+def find_floors(dataset: DatasetRecord, quick: bool, rate: float) -> dict[str, float]:
+    """Seconds that the products of a run's steps take at least; other steps have hardly any.
+
+    Training as in `tests.benchmarks.training`. Encoding, and evaluation before it compares: the
+    weights once an image. Neighbours: test images with training images. PCA: the covariance.
+
+    Args:
+        rate: floating-point operations per second of a large product.
+    """
+    train, test, pixels = dataset.rows["train"], dataset.rows["test"], dataset.pixels
+    counts = dict.fromkeys(("Encode the train images", "Encode the test images"), 0)
+    for spec in Parameters(run=RunParameters(quick=quick)).specs():
+        assert isinstance(spec.architecture, DenseArchitecture)
+        name, size = spec.architecture.name, spec.architecture.code_size
+        weights = sum(kernel_weights(spec.architecture, dataset))
+        epoch = multiply_adds(spec.architecture, dataset) + optimizer_multiply_adds(spec, dataset)
+        counts[f"Train the {name} model"] = spec.recipe.epochs * epoch
+        counts["Encode the train images"] += train * weights
+        counts["Encode the test images"] += test * weights
+        counts[f"Evaluate the {name} model"] = test * (weights + train * size)
+        counts["Compute the baselines"] = test * train * (pixels + size) + train * pixels**2
+    return {name: 2 * count / rate for name, count in counts.items()}
+
+
+def print_stages(name: str, one: Run, floors: dict[str, float]) -> None:
+    """A row for each stage: its seconds, and its floor where it has one."""
+    print(f"\n{name}: {one.seconds:.1f} s, {one.processor_seconds:.1f} processor seconds")
+    for stage, seconds in stages(one).items():
+        floor = f"{floors[stage]:8.2f}" if stage in floors else ""
+        print(f"  {stage:40}{seconds:8.2f}{floor}")
 
 
 def main() -> None:
@@ -259,16 +321,27 @@ def main() -> None:
         for file in (*arrays, "dataset.json"):
             shutil.copyfile(root / dataset.folder / file, copy / file)
         runs = measure(Path(name))
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        rate = pool.apply(product_rate, ("ours",))
+    start_up = stages(runs["empty flow"])
+    floors = {
+        name: {stage: start_up[stage] for stage in ("import", "server")}
+        | find_floors(dataset, name != MODELS_NEW, rate)
+        for name in (EVERYTHING_NEW, ONE_EPOCH, MODELS_NEW)
+    }
     results: dict[str, Any] = {
-        "processor": processor(),
-        "cores": usable_cores(),
+        **describe_machine(),
+        "product_gflops": rate / 1e9,
         "runs": {name: one._asdict() | {"stages": stages(one)} for name, one in runs.items()},
+        "floors": floors,
         "compared": compare(runs),
     }
-    text = json.dumps(results, indent=2)
-    print(text)
-    write_bytes(RESULTS / "job.json", (text + "\n").encode())
-    draw(runs, RESULTS / "job.svg")
+    for name, one in runs.items():
+        print_stages(name, one, floors.get(name, {}))
+    print(json.dumps(results["compared"], indent=2))
+    write_bytes(RESULTS / "job.json", (json.dumps(results, indent=2) + "\n").encode())
+    title = "The whole job by stages, {cores} cores of {processor}".format_map(results)
+    draw(runs, title, RESULTS / "job.svg")
 
 
 if __name__ == "__main__":

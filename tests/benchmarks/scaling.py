@@ -41,6 +41,7 @@ from tasks.parameters.images import DataParameters
 from tasks.parameters.retrain import Parameters, RunParameters
 from tasks.reports.figures.style import new_figure
 from tasks.runs.manifest import read_manifest
+from tests.benchmarks.machine import describe_machine
 from tests.benchmarks.training import RESULTS
 from tests.fetching import fetch
 
@@ -244,7 +245,7 @@ def draw(results: dict[int, dict[str, Result]], path: Path) -> None:
         for axes in (left, right):
             axes.set_xlabel("images of 28 x 28")
             axes.legend()
-        left.set_title("Time of the deep model's stages, 2 cores")
+        left.set_title("Time of the deep model's stages")
         right.set_title("Memory")
 
 
@@ -273,7 +274,7 @@ def main() -> None:
         for stage in STAGES
     }
     content = {
-        "cores": os.cpu_count(),
+        **describe_machine(),
         "sizes": results,
         "slopes": slopes,
         "images_encoded_a_second_by_processes": rates,

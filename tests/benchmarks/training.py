@@ -7,7 +7,6 @@ an epoch each, so that a noisy machine slows all alike; what counts are the rati
 import json
 import math
 import multiprocessing
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from tasks.core.records import DatasetRecord
 from tasks.core.storage import prepare_artifacts_folder, write_bytes
@@ -28,7 +26,9 @@ from tasks.models.architectures import DenseArchitecture
 from tasks.models.spec import TrainingSpec
 from tasks.parameters.images import DataParameters
 from tasks.parameters.retrain import Parameters
+from tasks.reports.figures.style import new_figure
 from tests.benchmarks.competitors import Competitor, KerasFit, Ours, TorchEager
+from tests.benchmarks.machine import describe_machine
 from tests.fetching import fetch
 
 ROUNDS = 5
@@ -107,16 +107,20 @@ def product_rate(name: str) -> float:
     return 2 * PRODUCT**3 / (time.perf_counter() - started)
 
 
+def kernel_weights(architecture: DenseArchitecture, dataset: DatasetRecord) -> list[int]:
+    """The weights of each layer's kernel: a multiply-add each for every image."""
+    return [a * b for a, b in pairwise(architecture.layer_sizes(dataset.image_shape))]
+
+
 def multiply_adds(architecture: DenseArchitecture, dataset: DatasetRecord) -> int:
     """What an epoch with validation needs at least.
 
     For layers with W weights in all, W_1 of them in the first: forward W, weight gradients W, input
     gradients W - W_1 for every training image; forward W for every test image.
     """
-    sizes = architecture.layer_sizes(dataset.image_shape)
-    products = [a * b for a, b in pairwise(sizes)]
-    weights = sum(products)
-    return dataset.rows["train"] * (3 * weights - products[0]) + dataset.rows["test"] * weights
+    first, *others = kernel_weights(architecture, dataset)
+    weights = first + sum(others)
+    return dataset.rows["train"] * (3 * weights - first) + dataset.rows["test"] * weights
 
 
 def optimizer_multiply_adds(spec: TrainingSpec, dataset: DatasetRecord) -> int:
@@ -216,22 +220,25 @@ def summarize_times(epochs: dict[str, list[tuple[float, float]]], target: float)
 
 def draw(results: dict[str, Any], path: Path) -> None:
     """Bars of both measurements for both models."""
-    figure = Figure(figsize=(11, 6), layout="constrained")
-    grid = figure.subplots(2, 2)
-    for row, (model, result) in zip(grid, results["models"].items(), strict=True):
-        epoch = result["epoch"]["seconds_per_epoch"]
-        to_loss = result["time_to_loss"]["competitors"]
-        _bars(row[0], epoch, dict.fromkeys(epoch, ""), f"{model}: seconds an epoch")
-        row[0].axvline(result["epoch"]["floor_seconds"], color="0.3", linestyle=":")
-        row[0].set_xlabel("dotted: the time of the multiply-adds alone")
-        _bars(
-            row[1],
-            {name: value["seconds"] for name, value in to_loss.items()},
-            {name: "" if value["reached"] else "≥ " for name, value in to_loss.items()},
-            f"{model}: seconds to a loss of {result['time_to_loss']['target']}",
-        )
-        row[1].set_yticklabels([])
-    figure.savefig(path, metadata={"Date": None})
+    with new_figure((11, 6), path) as figure:
+        grid = figure.subplots(2, 2, gridspec_kw={"wspace": 0.05, "hspace": 0.4})
+        for row, (model, result) in zip(grid, results["models"].items(), strict=True):
+            epoch = result["epoch"]["seconds_per_epoch"]
+            to_loss = result["time_to_loss"]["competitors"]
+            _bars(row[0], epoch, dict.fromkeys(epoch, ""), f"{model}: seconds an epoch")
+            row[0].axvline(result["epoch"]["floor_seconds"], color="0.3", linestyle=":")
+            whole = result["epoch"]["floor_seconds_with_optimizer"]
+            row[0].axvline(whole, color="0.3", linestyle="--")
+            row[0].set_xlabel("dotted: the multiply-adds alone; dashed: with the optimizer's")
+            _bars(
+                row[1],
+                {name: value["seconds"] for name, value in to_loss.items()},
+                {name: "" if value["reached"] else "≥ " for name, value in to_loss.items()},
+                f"{model}: seconds to a loss of {result['time_to_loss']['target']}",
+            )
+            row[1].set_ylim(row[0].get_ylim())  # the same names, of which the last is missing
+            row[1].set_yticklabels([])
+        figure.suptitle("{cores} cores of {processor}".format_map(results), y=1.1)
 
 
 def _bars(axes: Any, values: dict[str, float], marks: dict[str, str], title: str) -> None:
@@ -247,7 +254,7 @@ def _bars(axes: Any, values: dict[str, float], marks: dict[str, str], title: str
 def main() -> None:
     """Measure, print, write JSON and plot."""
     dataset = fetch(DataParameters(), prepare_artifacts_folder())
-    results: dict[str, Any] = {"cores": os.cpu_count(), "rounds": ROUNDS, "models": {}}
+    results: dict[str, Any] = {**describe_machine(), "rounds": ROUNDS, "models": {}}
     for spec in Parameters().specs():
         results["models"][spec.architecture.name] = measure(spec, dataset)
         print(json.dumps(results["models"][spec.architecture.name], indent=2), flush=True)
