@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tasks.core.cores import usable_cores
 from tasks.core.errors import StepError
-from tasks.core.memory import garbage_ignored, share_one_heap
+from tasks.core.memory import garbage_ignored, limit_heaps
 from tasks.core.settings import PREFIX, pin_environment, read_settings
 from tasks.core.versions import installed_versions
 
@@ -81,7 +81,7 @@ def keras_settings_ignored() -> Iterator[None]:
 
 
 pin_environment()
-share_one_heap()
+limit_heaps()
 if folder := cache_folder():
     os.environ["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={folder}"
 with garbage_ignored(), keras_settings_ignored():

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tasks.core.cores import usable_cores
+
 CONTAINER_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
@@ -17,6 +19,7 @@ CONTAINER_LIMITS = (
 PROCESS = Path("/proc/self")
 M_ARENA_MAX = -8
 """The number of this limit in glibc's malloc.h, see mallopt(3)."""
+MOST_HEAPS = 4
 
 
 def total_memory() -> int:
@@ -61,14 +64,15 @@ def peak_memory() -> int | None:
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), None)
 
 
-def share_one_heap() -> None:
-    """Have all threads share one heap of the C library; to be called before there are threads.
+def limit_heaps() -> None:
+    """Have all threads share a few heaps of the C library; to be called before there are threads.
 
     By default, glibc gives up to eight heaps to each core, and each keeps tens of MB of what is
-    freed: 300 MB in a run. Does nothing where the C library is not glibc.
+    freed: 200 MB in a run. With fewer than one for each core, training waits for them. Does nothing
+    where the C library is not glibc.
     """
     if change := _find_function("mallopt"):
-        change(M_ARENA_MAX, 1)
+        change(M_ARENA_MAX, min(usable_cores(), MOST_HEAPS))
 
 
 def release_memory() -> None:

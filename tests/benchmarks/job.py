@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tasks.codes.published import ROOT_VARIABLE
+from tasks.codes.published import MANIFEST_FILE, ROOT_VARIABLE, run_folder
 from tasks.core.records import DatasetRecord
 from tasks.core.settings import PREFIX
 from tasks.core.storage import prepare_artifacts_folder, write_bytes
@@ -33,6 +33,7 @@ from tasks.parameters.images import DataParameters
 from tasks.parameters.retrain import Parameters, RunParameters
 from tasks.reports.figures.plotting import mpl
 from tasks.reports.figures.style import new_figure
+from tasks.runs.manifest import read_manifest
 from tests.benchmarks.machine import describe_machine
 from tests.benchmarks.training import (
     RESULTS,
@@ -80,8 +81,8 @@ class Run(NamedTuple):
     processor_seconds: float
     """Of all its processes."""
     peak_mib: float
-    """Largest resident memory of one of its processes, pages of files included; at least that of
-    this process, from which it was forked."""
+    """Largest resident memory, pages of files included: of the steps of a run, which each count
+    their own; otherwise of one of its processes, at least that of this one, as it was forked."""
     marks: dict[str, float]
     """Seconds from the start to the first line of each kind of `MARKS`."""
     steps: dict[str, float]
@@ -109,13 +110,15 @@ def run(command: list[str], environment: dict[str, str]) -> Run:
     if process.returncode:
         text = "".join(line for _, line in lines)
         raise RuntimeError(f"{command} ended with code {process.returncode}:\n{text}")
+    peak = usage.ru_maxrss * 1024
     for path in set(folder.glob("*.log")) - known:
         lines += read_log(path, begun)
+        peak = max([peak, *read_peaks(run_folder(path.stem, folder.parent))])
     marks, steps, last = find_stages(lines)
     return Run(
         seconds=seconds,
         processor_seconds=usage.ru_utime + usage.ru_stime,
-        peak_mib=usage.ru_maxrss / 1024,
+        peak_mib=peak / 2**20,
         marks=marks,
         steps=steps,
         last_step_to_end=seconds - (last or marks.get("first line", 0.0)),
@@ -137,6 +140,13 @@ def read_log(path: Path, begun: datetime) -> Iterator[tuple[float, str]]:
         stamp, separator, _ = line.partition(" | ")
         if separator and len(stamp) == len("2026-01-01T00:00:00.000"):
             yield (datetime.fromisoformat(stamp) - begun).total_seconds(), line
+
+
+def read_peaks(folder: Path) -> list[int]:
+    """The largest resident memory in each step of a run, bytes; none if it made no new one."""
+    if not (folder / MANIFEST_FILE).exists():
+        return []
+    return [cost.peak_bytes for cost in read_manifest(folder).costs if cost.peak_bytes]
 
 
 def find_stages(
