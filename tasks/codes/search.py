@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-QUERY_ROWS = 256
+QUERY_ROWS = 128
 STORED_ROWS = 2**16
-"""Queries and stored vectors that one product compares: 64 MiB."""
+"""Queries and stored vectors that one product compares: 32 MiB."""
 PAIR_VALUES = 2**18
 """Values of vectors that are compared at once in float64: 2 MiB."""
 ROUNDING = 2.0**-24
