@@ -91,8 +91,10 @@ def prepared_database(home: Home) -> Iterator[None]:
         yield
         if home.temporary and not TEMPLATE.exists():
             # An environment that others installed cannot be written to.
-            with suppress(AutoencoderError, sqlite3.Error):
+            try:
                 keep_template(path, TEMPLATE)
+            except (AutoencoderError, sqlite3.Error) as error:
+                logger.debug("No copy of the new database is kept: %s", error)
         note_migration(path)
 
 
@@ -108,25 +110,35 @@ def own_database(home: Path) -> Path | None:
 def copy_template(path: Path) -> None:
     """Copy the template if there is no database yet; without a template, Prefect builds one.
 
-    A damaged template is removed, so that this run makes a new one.
+    A damaged template is removed; the next server with a temporary home makes a new one.
     """
     if path.exists() or not TEMPLATE.exists():
         return
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
         copy = Path(folder) / DATABASE_FILE
-        shutil.copyfile(TEMPLATE, copy)
         try:
+            shutil.copyfile(TEMPLATE, copy)
             schema = read_schema(copy)
+        except FileNotFoundError:  # another run has just removed it
+            return
         except sqlite3.Error as error:
-            logger.warning("The database %s is damaged (%s): making it anew", TEMPLATE, error)
-            with suppress(OSError):
-                TEMPLATE.unlink()
+            _remove_damaged_template(error)
             return
         note = _note(copy)
         note.write_text(schema)  # the template was migrated by this very version
         note.replace(_note(path))
         with suppress(FileExistsError):
             os.link(copy, path)  # unlike a renamed file, it never replaces another run's database
+
+
+def _remove_damaged_template(error: sqlite3.Error) -> None:
+    try:
+        TEMPLATE.unlink(missing_ok=True)
+    except OSError:
+        remedy = "delete it; until then each run builds a database"
+    else:
+        remedy = "it is removed, and this run builds a database"
+    logger.warning("The database %s is damaged (%s): %s", TEMPLATE, error, remedy)
 
 
 def keep_template(path: Path, target: Path) -> None:

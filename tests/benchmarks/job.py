@@ -197,27 +197,21 @@ def median(runs: list[Run]) -> Run:
 def compare(runs: dict[str, Run]) -> dict[str, float]:
     """What is asked of the job: ratios, and seconds beyond the empty flow's."""
     found: dict[str, float] = {}
-    full = _training_seconds(runs[MODELS_NEW])
-    for name, empty in (
-        (EVERYTHING_NEW, runs["empty flow, new database"]),
-        (MODELS_NEW, runs["empty flow"]),
-    ):
+    full, empty = _training_seconds(runs[MODELS_NEW]), runs["empty flow"]
+    for name in (EVERYTHING_NEW, MODELS_NEW):
         beside = runs[name].seconds - _training_seconds(runs[name])
         found |= {
             f"{name}: all but training, over all epochs of training, plus 1": 1 + beside / full,
             f"{name}: seconds beside training, less an empty flow's": beside - empty.seconds,
         }
-    for name, empty in (
-        (EVERYTHING_NEW, runs["empty flow, new database"]),
-        (ONE_EPOCH, runs["empty flow"]),
-    ):
+    for name in (EVERYTHING_NEW, ONE_EPOCH):
         found[f"{name}: seconds to the first trained model, less an empty flow's first line"] = (
             _seconds_to_first_model(runs[name]) - empty.marks["first line"]
         )
     for name in ("unchanged", "empty flow, our server"):
-        more = runs[name].seconds - runs["empty flow"].seconds
+        more = runs[name].seconds - empty.seconds
         found[f"{name}: seconds less an empty flow's"] = more
-        more = runs[name].processor_seconds - runs["empty flow"].processor_seconds
+        more = runs[name].processor_seconds - empty.processor_seconds
         found[f"{name}: processor seconds less an empty flow's"] = more
     return found
 

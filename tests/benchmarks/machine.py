@@ -1,4 +1,4 @@
-"""The machine that the figures of a benchmark are of."""
+"""Describe the machine that a benchmark ran on."""
 
 import platform
 import re
