@@ -12,9 +12,9 @@ def main() -> str | None:
     """Make it unless there is a sound one; return what went wrong."""
     if not _is_sound():
         start_separate_server(read_settings().server_seconds).stop()
-    return (
-        None if _is_sound() else f"{TEMPLATE} cannot be written: make room, or its folder writable"
-    )
+    if _is_sound():
+        return None
+    return f"{TEMPLATE} cannot be written: make room, or make its folder writable"
 
 
 def _is_sound() -> bool:
