@@ -47,7 +47,10 @@ async def read_then_write(path: Path, writers: int, readers: int) -> None:
     try:
         async with engine.begin() as connection:
             await connection.execute(sqlalchemy.text("CREATE TABLE counted AS SELECT 0 AS n"))
-        await asyncio.gather(*(count() for _ in range(writers)))
+        # All have closed their connections before one's error ends this.
+        ended = await asyncio.gather(*(count() for _ in range(writers)), return_exceptions=True)
+        if errors := [error for error in ended if isinstance(error, BaseException)]:
+            raise errors[0]
         async with engine.connect() as connection:
             found = await connection.execute(sqlalchemy.text("SELECT n FROM counted"))
             assert found.scalar_one() == writers
