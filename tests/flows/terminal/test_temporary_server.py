@@ -83,7 +83,6 @@ def test_two_that_start_at_once_have_servers_of_their_own(
     monkeypatch: pytest.MonkeyPatch, home: Home
 ) -> None:
     stand_in(monkeypatch, SERVER, "0.5")
-    monkeypatch.setattr(module, "PORTS", range(8000, 8400))
     monkeypatch.setattr("random.sample", lambda ports, count: ports)  # the same luck
     servers = [Server(home) for _ in range(2)]
     try:
